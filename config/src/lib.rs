@@ -1,0 +1,48 @@
+//! What the owner writes: the configuration file, its defaults, checks and differences.
+//!
+//! One TOML file becomes checked [`Settings`], or a [`Report`] of everything that is wrong with it
+//! at once. Core owns what a plan means; this crate owns how it is spelled.
+//!
+//! The reading goes in steps, each a module: text to [`node`]s with places; nodes to values by the
+//! kind of their key ([`read`], [`layer`]); layers to settings and what must hold between them
+//! ([`assemble`], [`target`], [`parties`]). The [`table`] of keys drives the reading, the error
+//! texts, the JSON Schema and the reference.
+
+mod assemble;
+mod context;
+mod cost;
+mod file_sd;
+mod key;
+mod layer;
+mod load;
+mod node;
+mod parties;
+mod problem;
+mod read;
+mod reference;
+mod schema;
+mod settings;
+mod source;
+mod table;
+mod target;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use cost::{Cost, cost};
+pub use load::{embedded_default, load, parse, reload, reread_target_files};
+pub use problem::{Fault, Problem, Report};
+pub use reference::{full_example, reference};
+pub use schema::schema;
+pub use settings::{
+    COMPACT_ABOVE, DEFAULT_LISTEN, Endpoint, EvidenceSettings, FileProblem, Lang, Later, Listen,
+    Maintenance, Matcher, MetricsDetail, Network, Receiver, ReceiverKind, Relation,
+    ResolverSettings, Send, Settings, TargetFile,
+};
+pub use target::target_from_argument;
+
+/// A commented file to start from.
+pub fn template() -> &'static str {
+    include_str!("../examples/start.toml")
+}

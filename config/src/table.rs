@@ -1,0 +1,645 @@
+//! Every key of the configuration file.
+
+use std::time::Duration;
+
+use crate::key::{Fallback, Key, Kind, ROLES, Section};
+
+use Fallback::{Required, Value, Words};
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const HOUR: u64 = 3_600;
+const DAY: u64 = 24 * HOUR;
+
+const fn key(
+    name: &'static str,
+    kind: Kind,
+    fallback: Fallback,
+    example: &'static str,
+    doc: &'static str,
+) -> Key {
+    Key { name, kind, fallback, doc, example, later: None }
+}
+
+impl Key {
+    const fn later(mut self, now: &'static str) -> Self {
+        self.later = Some(now);
+        self
+    }
+}
+
+/// The section of this name.
+pub(crate) fn section(name: &str) -> Option<&'static Section> {
+    SECTIONS.iter().find(|section| section.name == name)
+}
+
+/// The top of the file, before the first section.
+pub(crate) static TOP: Section = Section {
+    name: "",
+    repeated: false,
+    doc: "Keys at the top of the file, before the first section.",
+    keys: &[TOP_KEYS],
+};
+
+/// Every section, in the order of the documentation.
+pub(crate) static SECTIONS: &[Section] = &[
+    Section {
+        name: "listen",
+        repeated: false,
+        doc: "Where metrics, the API and the page are served.",
+        keys: &[LISTEN],
+    },
+    Section {
+        name: "store",
+        repeated: false,
+        doc: "Where incidents and unsent alerts survive a restart.",
+        keys: &[STORE],
+    },
+    Section {
+        name: "metrics",
+        repeated: false,
+        doc: "How much the metrics say.",
+        keys: &[METRICS],
+    },
+    Section {
+        name: "budget",
+        repeated: false,
+        doc: "Upper bounds on what is sent, whatever the targets ask for.",
+        keys: &[BUDGET],
+    },
+    Section {
+        name: "probe_api",
+        repeated: false,
+        doc: "Probing on demand over HTTP (`/probe`). Planned targets are always answered from what is known; anything else is refused unless allowed here.",
+        keys: &[PROBE_API],
+    },
+    Section {
+        name: "resolver",
+        repeated: false,
+        doc: "How host names become addresses.",
+        keys: &[RESOLVER],
+    },
+    Section {
+        name: "evidence",
+        repeated: false,
+        doc: "How many packets are kept as proof.",
+        keys: &[EVIDENCE],
+    },
+    Section {
+        name: "defaults",
+        repeated: false,
+        doc: "Any key of `[[target]]` but name, host and group, for all targets. A target's own key wins over its group's, and that over the default; labels and expectations are merged name by name.",
+        keys: &[SETTINGS],
+    },
+    Section {
+        name: "group",
+        repeated: true,
+        doc: "Targets that share settings: any key of `[[target]]` but host and group.",
+        keys: &[GROUP, SETTINGS],
+    },
+    Section {
+        name: "vantage",
+        repeated: true,
+        doc: "A place probes leave from. At most one of source, interface and netns. Without any vantage there is one, called `default`, that follows the routing table.",
+        keys: &[VANTAGE],
+    },
+    Section {
+        name: "target",
+        repeated: true,
+        doc: "A host and port that must be reachable.",
+        keys: &[IDENTITY, SETTINGS],
+    },
+    Section {
+        name: "canary",
+        repeated: true,
+        doc: "A host believed to be always reachable, outside of what is watched. When canaries fail together with most targets, the vantage is at fault. Two on different paths are a good number.",
+        keys: &[CANARY],
+    },
+    Section {
+        name: "receiver",
+        repeated: true,
+        doc: "Somebody who is told of incidents.",
+        keys: &[RECEIVER],
+    },
+    Section {
+        name: "maintenance",
+        repeated: true,
+        doc: "A time in which some incidents are not told.",
+        keys: &[MAINTENANCE],
+    },
+];
+
+const TOP_KEYS: &[Key] = &[key(
+    "target_files",
+    Kind::List(&Kind::Path),
+    Value("[]"),
+    r#"["targets/web.json", "targets/office.yml"]"#,
+    "Files of further targets in Prometheus `file_sd` form, `.json`, `.yml` or `.yaml`, watched for changes. A broken or suddenly empty file keeps its old targets.",
+)];
+
+const LISTEN: &[Key] = &[
+    key(
+        "address",
+        Kind::Socket(None),
+        Value(r#""127.0.0.1:9639""#),
+        r#""127.0.0.1:9639""#,
+        "Address and port of the HTTP server. Only this machine can read it unless you say otherwise.",
+    ),
+    key(
+        "web_config",
+        Kind::Path,
+        Words("plain HTTP without a password"),
+        r#""web.yml""#,
+        "Exporter-toolkit file with TLS and basic auth.",
+    )
+    .later("HTTP is served without TLS and without a password"),
+];
+
+const STORE: &[Key] = &[key(
+    "path",
+    Kind::Path,
+    Words("`$STATE_DIRECTORY`, else the XDG state folder"),
+    r#""/var/lib/reachd""#,
+    "Folder of the durable state. It must be on a local disk.",
+)];
+
+const METRICS: &[Key] = &[key(
+    "detail",
+    Kind::Word(&["full", "compact"]),
+    Words("`\"full\"` up to 2000 targets, `\"compact\"` above"),
+    r#""full""#,
+    "Compact leaves out the round-trip-time histogram of each target.",
+)];
+
+const BUDGET: &[Key] = &[
+    key(
+        "packets_per_second",
+        Kind::Rate { max: 1_000_000.0 },
+        Value("5000"),
+        "5000",
+        "Packets a second over everything. Probes beyond it wait, so too small a number delays verdicts.",
+    ),
+    key(
+        "per_destination",
+        Kind::Rate { max: 1_000.0 },
+        Value("50"),
+        "50",
+        "Packets a second to one address.",
+    ),
+    key(
+        "per_prefix",
+        Kind::Rate { max: 100_000.0 },
+        Value("500"),
+        "500",
+        "Packets a second to one /24 or /64.",
+    ),
+    key(
+        "connects_per_minute",
+        Kind::Whole { min: 1, max: 600 },
+        Value("10"),
+        "10",
+        "New TCP connections a minute to one target from one source, beyond the plain SYN probes. Servers log them and guards count them.",
+    ),
+    key(
+        "connects_per_hour",
+        Kind::Whole { min: 1, max: 36_000 },
+        Value("60"),
+        "60",
+        "The same for an hour.",
+    ),
+];
+
+const PROBE_API: &[Key] = &[key(
+    "allow",
+    Kind::List(&Kind::Network),
+    Value("[]"),
+    r#"["192.0.2.0/24", "2001:db8::/32"]"#,
+    "Networks whose addresses may be probed on demand. `0.0.0.0/0` makes this host a scanner for everyone who reaches its port.",
+)];
+
+const RESOLVER: &[Key] = &[
+    key(
+        "servers",
+        Kind::List(&Kind::Socket(Some(53))),
+        Words("the system's, from /etc/resolv.conf"),
+        r#"["192.0.2.53", "[2001:db8::53]:53"]"#,
+        "Name servers to ask.",
+    ),
+    key(
+        "timeout",
+        Kind::Duration { min: Duration::from_millis(100), max: seconds(30) },
+        Value(r#""2s""#),
+        r#""2s""#,
+        "How long one name server is waited for.",
+    ),
+    key(
+        "min_ttl",
+        Kind::Duration { min: seconds(1), max: seconds(HOUR) },
+        Value(r#""5s""#),
+        r#""5s""#,
+        "An answer is kept at least this long, however short its own time to live.",
+    ),
+    key(
+        "max_ttl",
+        Kind::Duration { min: seconds(1), max: seconds(DAY) },
+        Value(r#""1h""#),
+        r#""1h""#,
+        "An answer is kept at most this long; changes of address are noticed no later.",
+    ),
+];
+
+const EVIDENCE: &[Key] = &[
+    key(
+        "max_bytes",
+        Kind::Size { min: 1 << 20 },
+        Value(r#""1GiB""#),
+        r#""1GiB""#,
+        "Size of all evidence files together; the oldest go first.",
+    )
+    .later("the built-in limits hold"),
+    key(
+        "max_age",
+        Kind::Duration { min: seconds(HOUR), max: seconds(3_650 * DAY) },
+        Value(r#""14d""#),
+        r#""14d""#,
+        "Age at which evidence is deleted.",
+    )
+    .later("the built-in limits hold"),
+];
+
+const IDENTITY: &[Key] = &[
+    key(
+        "name",
+        Kind::Text,
+        Words("`host:port`, or the host alone for ping"),
+        r#""fra-rdp-1""#,
+        "Unique name; it is the `target` label in metrics and alerts, so choose one that lasts.",
+    ),
+    key(
+        "host",
+        Kind::Host,
+        Required,
+        r#""192.0.2.10""#,
+        "Host name or literal address; IPv6 without brackets.",
+    ),
+    key(
+        "group",
+        Kind::Text,
+        Words("no group"),
+        r#""web""#,
+        "Name of the `[[group]]` whose settings it takes.",
+    ),
+];
+
+const GROUP: &[Key] = &[
+    key("name", Kind::Text, Required, r#""web""#, "Unique name; targets refer to it."),
+    key(
+        "files",
+        Kind::List(&Kind::Path),
+        Value("[]"),
+        r#"["targets/group.json"]"#,
+        "Target files, as in `target_files`, whose targets belong to this group.",
+    ),
+];
+
+const INTERVAL: Kind = Kind::Duration { min: seconds(1), max: seconds(HOUR) };
+
+/// What every target has, and defaults and groups may set.
+pub(crate) const SETTINGS: &[Key] = &[
+    key(
+        "port",
+        Kind::Port,
+        Words("3389 for rdp, 22 for ssh; tcp must say it; ping has none"),
+        "3389",
+        "TCP port.",
+    ),
+    key(
+        "service",
+        Kind::Word(&["rdp", "ssh", "tcp", "ping"]),
+        Value(r#""rdp""#),
+        r#""rdp""#,
+        "What is spoken on the port. `rdp` asks for Remote Desktop, `ssh` reads the greeting, `tcp` is content with an accepted connection, `ping` asks no port.",
+    ),
+    key(
+        "echo_interval",
+        INTERVAL,
+        Value(r#""10s""#),
+        r#""10s""#,
+        "Time between two pings from one vantage. Longer means fewer packets and later verdicts.",
+    ),
+    key(
+        "syn_interval",
+        INTERVAL,
+        Value(r#""10s""#),
+        r#""10s""#,
+        "Time between two half-open connection attempts (SYN) from one vantage. They leave no trace in the service's log.",
+    ),
+    key(
+        "connect_interval",
+        Kind::Duration { min: seconds(5), max: seconds(HOUR) },
+        Value(r#""5m""#),
+        r#""5m""#,
+        "Time between two full connections with the service's first bytes. Servers log these.",
+    ),
+    key(
+        "vantages",
+        Kind::List(&Kind::Text),
+        Words("all vantages"),
+        r#"["isp-a", "isp-b"]"#,
+        "Names of the vantages that watch it.",
+    ),
+    key(
+        "labels",
+        Kind::Labels,
+        Value("{}"),
+        r#"{ team = "windows", site = "fra" }"#,
+        "Labels added to `reachd_target_info` and to alerts.",
+    ),
+    key(
+        "severity",
+        Kind::Word(&["info", "warning", "critical"]),
+        Value(r#""critical""#),
+        r#""critical""#,
+        "How loud its incidents are.",
+    ),
+    key(
+        "canary_port",
+        Kind::Port,
+        Words("none"),
+        "65001",
+        "A port on which nothing listens and which filters let through: whether it answers while all is well tells later silence apart.",
+    )
+    .later("the port is not asked"),
+    key(
+        "control_ports",
+        Kind::List(&Kind::Port),
+        Value("[]"),
+        "[135, 5985]",
+        "Other ports of the host that usually answer.",
+    )
+    .later("the ports are not asked"),
+    key(
+        "neighbours",
+        Kind::List(&Kind::Address),
+        Value("[]"),
+        r#"["192.0.2.11"]"#,
+        "Addresses in the target's subnet, used as siblings: when the path to them goes further than to the target, its own address is dropped upstream.",
+    ),
+    key(
+        "siblings",
+        Kind::Word(&["auto", "off"]),
+        Value(r#""auto""#),
+        r#""auto""#,
+        "Whether a few packets may go toward addresses next to the target that are not in this file. `off` makes blackholes harder to tell from stopped hosts.",
+    ),
+    key(
+        "fronted",
+        Kind::Word(&["none", "nat", "balancer", "anycast"]),
+        Value(r#""none""#),
+        r#""none""#,
+        "What stands in front of the host and answers in its place.",
+    )
+    .later("the address is taken as the host's own"),
+    key(
+        "expect",
+        Kind::Expectations,
+        Value("{}"),
+        r#"{ outside = "filtered", inside = "reachable" }"#,
+        "What a vantage, or all vantages of a role, should see; `reachable` where nothing is said. Expected silence is no incident, and an answer where none is expected is the finding `exposed`.",
+    ),
+    key(
+        "alternate_ports",
+        Kind::List(&Kind::Port),
+        Value("[]"),
+        "[3390]",
+        "Ports the service may have moved to.",
+    )
+    .later("the ports are not asked"),
+    key(
+        "loss_threshold",
+        Kind::Ratio,
+        Value("0.05"),
+        "0.05",
+        "Share of lost packets above which the target counts as degraded. 5 % takes about 100 packets to see.",
+    ),
+    key(
+        "open_after",
+        Kind::Duration { min: seconds(0), max: seconds(HOUR) },
+        Value(r#""10s""#),
+        r#""10s""#,
+        "How long a failure must be believed before an incident opens.",
+    ),
+    key(
+        "close_after",
+        Kind::Duration { min: seconds(0), max: seconds(HOUR) },
+        Value(r#""30s""#),
+        r#""30s""#,
+        "How long successes must last before an incident closes.",
+    ),
+    key(
+        "family",
+        Kind::Word(&["any", "ipv4", "ipv6"]),
+        Value(r#""any""#),
+        r#""any""#,
+        "Which addresses of a name are probed.",
+    ),
+    key(
+        "addresses",
+        Kind::Word(&["all", "any"]),
+        Value(r#""all""#),
+        r#""all""#,
+        "Of several addresses, whether all must answer or any one is enough.",
+    ),
+    key(
+        "expect_banner",
+        Kind::Text,
+        Words("no greeting is waited for"),
+        r#""220 ""#,
+        "Text a `tcp` service must greet with. Without this or `send`, a silent service is not called hung.",
+    ),
+    key(
+        "send",
+        Kind::Text,
+        Words("nothing is sent"),
+        r#""HELP\r\n""#,
+        "Text sent to a `tcp` service to make it answer.",
+    ),
+    key(
+        "instance_id",
+        Kind::Text,
+        Words("left blank in reports"),
+        r#""i-0123456789""#,
+        "The provider's name of the machine, for reports.",
+    ),
+    key("region", Kind::Text, Words("left blank in reports"), r#""eu-central-1""#, "The provider's region, for reports."),
+    key("account", Kind::Text, Words("left blank in reports"), r#""4711""#, "The provider's account, for reports."),
+];
+
+const VANTAGE: &[Key] = &[
+    key("name", Kind::Name, Required, r#""isp-a""#, "Unique name and metric label."),
+    key(
+        "source",
+        Kind::Address,
+        Words("the routing table decides"),
+        r#""198.51.100.5""#,
+        "Packets leave with this source address, which this machine must have.",
+    ),
+    key(
+        "interface",
+        Kind::Interface,
+        Words("the routing table decides"),
+        r#""wan1""#,
+        "Packets leave through this interface.",
+    ),
+    key(
+        "netns",
+        Kind::Namespace,
+        Words("reachd's own namespace"),
+        r#""inside""#,
+        "Packets leave from this network namespace. Needs the shipped systemd drop-in.",
+    ),
+    key(
+        "mark",
+        Kind::Whole { min: 1, max: u32::MAX as i64 },
+        Words("no mark"),
+        "42",
+        "Firewall mark of its packets (`SO_MARK`), for policy routing.",
+    ),
+    key(
+        "role",
+        Kind::Word(ROLES),
+        Value(r#""outside""#),
+        r#""outside""#,
+        "`inside` stands within the provider's network, behind its DDoS defence; `outside` comes as users do.",
+    ),
+    key(
+        "upstream",
+        Kind::Text,
+        Words("an upstream of its own"),
+        r#""AS64500""#,
+        "Vantages with the same upstream count as one when opinions are counted.",
+    ),
+    key(
+        "labels",
+        Kind::Labels,
+        Value("{}"),
+        r#"{ city = "Frankfurt" }"#,
+        "Free labels for reports.",
+    ),
+    key(
+        "resolvers",
+        Kind::List(&Kind::Socket(Some(53))),
+        Words("those of `[resolver]`"),
+        r#"["192.0.2.53"]"#,
+        "Name servers asked from this vantage.",
+    ),
+];
+
+const CANARY: &[Key] = &[
+    key("host", Kind::Host, Required, r#""198.51.100.80""#, "Host name or literal address."),
+    key("port", Kind::Port, Required, "443", "TCP port; use the port your targets use if you can."),
+];
+
+const RECEIVER: &[Key] = &[
+    key("name", Kind::Name, Required, r#""ops""#, "Unique name and metric label."),
+    key(
+        "kind",
+        Kind::Word(&[
+            "webhook",
+            "alertmanager",
+            "slack",
+            "pagerduty",
+            "dingtalk",
+            "feishu",
+            "wecom",
+            "email",
+            "command",
+        ]),
+        Value(r#""webhook""#),
+        r#""webhook""#,
+        "What it understands. Only `webhook` is served now; the others are accepted and told nothing yet.",
+    ),
+    key(
+        "url",
+        Kind::Url(&["https", "http"]),
+        Words("a webhook needs `url` or `url_file`"),
+        r#""https://alerts.example/hook""#,
+        "Where alerts are sent.",
+    ),
+    key(
+        "url_file",
+        Kind::Path,
+        Words("a webhook needs `url` or `url_file`"),
+        r#""hook.url""#,
+        "File whose first line is the URL, for URLs that hold a token.",
+    ),
+    key(
+        "secret_file",
+        Kind::Path,
+        Words("nothing is signed"),
+        r#""hook.secret""#,
+        "File with the secret that signs what is sent (Standard Webhooks).",
+    ),
+    key(
+        "match",
+        Kind::Matchers,
+        Words("all alerts"),
+        r#"{ team = "windows" }"#,
+        "Only alerts whose labels satisfy all conditions are sent; a list also allows `!=`: [\"team=windows\", \"site!=lab\"].",
+    ),
+    key(
+        "min_severity",
+        Kind::Word(&["info", "warning", "critical"]),
+        Value(r#""info""#),
+        r#""info""#,
+        "Only alerts at least this severe are sent.",
+    ),
+    key("lang", Kind::Word(&["en", "zh"]), Value(r#""en""#), r#""en""#, "Language of the texts."),
+    key(
+        "proxy",
+        Kind::Url(&["http"]),
+        Words("no proxy"),
+        r#""http://proxy.example:3128""#,
+        "HTTP proxy through which it is reached.",
+    )
+    .later("it is reached directly"),
+    key(
+        "ca_file",
+        Kind::Path,
+        Words("the system's certificate authorities"),
+        r#""ca.pem""#,
+        "Further certificate authorities, PEM.",
+    )
+    .later("only the system's certificate authorities are trusted"),
+    key(
+        "send",
+        Kind::Word(&["transitions", "updates"]),
+        Value(r#""transitions""#),
+        r#""transitions""#,
+        "`transitions` tells when an incident opens and resolves; `updates` also tells every change in between.",
+    ),
+];
+
+const MAINTENANCE_LATER: &str = "alerts are sent as at any time";
+
+const MAINTENANCE: &[Key] = &[
+    key("name", Kind::Text, Required, r#""patch night""#, "Unique name.").later(MAINTENANCE_LATER),
+    key(
+        "targets",
+        Kind::List(&Kind::Text),
+        Words("`targets` or `match` must be given"),
+        r#"["fra-rdp-1"]"#,
+        "Names of the targets concerned.",
+    ),
+    key(
+        "match",
+        Kind::Matchers,
+        Words("`targets` or `match` must be given"),
+        r#"["site=fra"]"#,
+        "Labels of the targets concerned, as in `[[receiver]]`.",
+    ),
+    key("start", Kind::Moment, Required, "2026-01-31T22:00:00Z", "When it begins."),
+    key("end", Kind::Moment, Required, "2026-02-01T02:00:00Z", "When it ends."),
+];

@@ -1,0 +1,252 @@
+//! From layers to a target, and what must hold between its keys.
+
+use std::time::Duration;
+
+use reachd_core::plan::Budget;
+use reachd_core::target::{
+    AddressPolicy, DEFAULT_PORT, Expect, FamilyChoice, Fronted, Service, Severity, Siblings,
+    Target, TargetName,
+};
+
+use crate::context::Context;
+use crate::key::ROLES;
+use crate::layer::{Layer, Stack, address_of, port_of, text_of};
+use crate::node::quote;
+use crate::problem::Fault;
+use crate::read::Value;
+use crate::source::{Findings, nearest};
+use crate::value;
+
+/// SSH's registered port.
+const SSH_PORT: u16 = 22;
+
+/// Reads a target given on a command line, `HOST`, `HOST:PORT` or `[ADDR]:PORT`, with every setting
+/// at its default.
+pub fn target_from_argument(text: &str, service: Service) -> Result<Target, Fault> {
+    let (host, port) = value::split_port(text)?;
+    value::host(host)?;
+    let port = port.or_else(|| usual_port(service)).ok_or_else(no_usual_port)?;
+    Ok(Target::new(host, port, service))
+}
+
+/// The port of a service when none is written; a ping has none, which is 0.
+pub(crate) fn usual_port(service: Service) -> Option<u16> {
+    match service {
+        Service::Rdp => Some(DEFAULT_PORT),
+        Service::Ssh => Some(SSH_PORT),
+        Service::Ping => Some(0),
+        Service::Tcp => None,
+    }
+}
+
+fn no_usual_port() -> Fault {
+    Fault::new("a tcp service has no usual port", "write the port, for example `port = 443`")
+}
+
+/// Checks what a layer of target settings says of vantages and roles.
+pub(crate) fn check_layer(layer: &Layer, vantages: &[String], findings: &mut Findings) {
+    let names = || vantages.iter().map(String::as_str);
+    let stack = Stack::one(layer);
+    for (index, item) in stack.items("vantages").iter().enumerate() {
+        let Value::Text(name) = &item.value else { continue };
+        if !vantages.contains(name) {
+            let path = format!("{}[{}]", layer.key("vantages"), index + 1);
+            findings.error(item.at, &path, no_such("vantage", name, names()));
+        }
+    }
+    if let Some((_, item)) = stack.find("expect")
+        && let Value::Map(items) = &item.value
+    {
+        for (name, item) in items {
+            if !vantages.contains(name) && !ROLES.contains(&name.as_str()) {
+                let path = format!("{}.{name}", layer.key("expect"));
+                let known = names().chain(ROLES.iter().copied());
+                findings.error(item.at, &path, no_such("vantage or role", name, known));
+            }
+        }
+    }
+}
+
+/// A reference to nothing: what was meant, or what there is.
+pub(crate) fn no_such<'a>(
+    what: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Fault {
+    let hint = match nearest(name, known.clone()) {
+        Some(near) => format!("did you mean {}?", quote(near)),
+        None => {
+            let mut some: Vec<_> = known.take(9).map(quote).collect();
+            if some.len() > 8 {
+                some.truncate(8);
+                some.push("...".to_owned());
+            }
+            match some.is_empty() {
+                true => "there is none in this file".to_owned(),
+                false => format!("there are {}", some.join(", ")),
+            }
+        }
+    };
+    Fault::new(format!("there is no {what} {}", quote(name)), hint)
+}
+
+/// Makes a target of its layers, the nearest first, if they name a host and a port.
+pub(crate) fn build(
+    stack: &Stack<'_>,
+    group: Option<&str>,
+    context: &Context,
+    findings: &mut Findings,
+) -> Option<Target> {
+    let own = *stack.0.first()?;
+    let host = stack.text("host")?;
+    let service = service(stack.text("service"));
+    let port = port(stack, service, own, findings)?;
+    let mut target = Target::new(host, port, service);
+    if let Some(name) = stack.text("name") {
+        target.name = TargetName::new(name);
+    }
+    target.group = group.map(str::to_owned);
+    fill_words(&mut target, stack);
+    fill(&mut target, stack);
+    warn(&target, stack, &context.budget, findings);
+    Some(target)
+}
+
+fn port(stack: &Stack<'_>, service: Service, own: &Layer, findings: &mut Findings) -> Option<u16> {
+    if !service.has_port() {
+        if own.has("port") {
+            let fault = Fault::new("a ping asks no port", "leave the port out");
+            findings.warn(own.place("port"), &own.key("port"), fault);
+        }
+        return usual_port(service);
+    }
+    let port = stack.port("port").or_else(|| usual_port(service));
+    if port.is_none() {
+        findings.error(own.at, &own.key("port"), no_usual_port());
+    }
+    port
+}
+
+fn service(word: Option<&str>) -> Service {
+    match word {
+        Some("ssh") => Service::Ssh,
+        Some("tcp") => Service::Tcp,
+        Some("ping") => Service::Ping,
+        _ => Service::Rdp,
+    }
+}
+
+/// The severity of a word that was checked.
+pub(crate) fn severity(word: &str) -> Severity {
+    match word {
+        "info" => Severity::Info,
+        "warning" => Severity::Warning,
+        _ => Severity::Critical,
+    }
+}
+
+fn expect(word: &str) -> Expect {
+    match word {
+        "filtered" => Expect::Filtered,
+        "closed" => Expect::Closed,
+        _ => Expect::Reachable,
+    }
+}
+
+fn fill_words(target: &mut Target, stack: &Stack<'_>) {
+    if let Some(word) = stack.text("severity") {
+        target.severity = severity(word);
+    }
+    target.siblings = match stack.text("siblings") {
+        Some("off") => Siblings::Off,
+        _ => Siblings::Auto,
+    };
+    target.fronted = match stack.text("fronted") {
+        Some("nat") => Fronted::Nat,
+        Some("balancer") => Fronted::Balancer,
+        Some("anycast") => Fronted::Anycast,
+        _ => Fronted::None,
+    };
+    target.family = match stack.text("family") {
+        Some("ipv4") => FamilyChoice::V4,
+        Some("ipv6") => FamilyChoice::V6,
+        _ => FamilyChoice::Any,
+    };
+    target.addresses = match stack.text("addresses") {
+        Some("any") => AddressPolicy::Any,
+        _ => AddressPolicy::All,
+    };
+}
+
+fn fill(target: &mut Target, stack: &Stack<'_>) {
+    let set = |field: &mut Duration, name: &str| {
+        if let Some(duration) = stack.duration(name) {
+            *field = duration;
+        }
+    };
+    set(&mut target.echo_interval, "echo_interval");
+    set(&mut target.syn_interval, "syn_interval");
+    set(&mut target.connect_interval, "connect_interval");
+    set(&mut target.open_after, "open_after");
+    set(&mut target.close_after, "close_after");
+    if let Some(ratio) = stack.number("loss_threshold") {
+        target.loss_threshold = ratio;
+    }
+    target.labels = stack.map("labels");
+    let expectations = stack.map("expect");
+    target.expect = expectations.into_iter().map(|(name, word)| (name, expect(&word))).collect();
+    target.vantages = stack.list("vantages", text_of);
+    target.canary_port = stack.port("canary_port");
+    target.control_ports = stack.list("control_ports", port_of);
+    target.alternate_ports = stack.list("alternate_ports", port_of);
+    target.neighbours = stack.list("neighbours", address_of);
+    target.expect_banner = stack.string("expect_banner");
+    target.send = stack.string("send");
+    target.instance_id = stack.string("instance_id");
+    target.region = stack.string("region");
+    target.account = stack.string("account");
+}
+
+/// What is allowed but probably not meant; told where it is written, so once for a default.
+fn warn(target: &Target, stack: &Stack<'_>, budget: &Budget, findings: &mut Findings) {
+    let mut tell = |name: &str, fault: Fault| {
+        if let Some((layer, item)) = stack.find(name) {
+            findings.warn(item.at, &layer.key(name), fault);
+        }
+    };
+    let same = |what: &str| {
+        let reason = format!("{} is the target's own port", target.port);
+        Fault::new(reason, format!("{what} must be another port to tell anything"))
+    };
+    if target.service.has_port() {
+        if target.canary_port == Some(target.port) {
+            tell("canary_port", same("a canary port"));
+        }
+        if target.control_ports.contains(&target.port) {
+            tell("control_ports", same("a control port"));
+        }
+        if target.alternate_ports.contains(&target.port) {
+            tell("alternate_ports", same("an alternate port"));
+        }
+        let hourly = 3_600.0 / target.connect_interval.as_secs_f64();
+        let (minute, hour) = (budget.connects_per_minute, budget.connects_per_hour);
+        if hourly > f64::from(hour) || hourly / 60.0 > f64::from(minute) {
+            let reason = format!("{hourly:.0} connections an hour are beyond the budget");
+            let hint = format!(
+                "[budget] allows {minute} a minute and {hour} an hour for each target; \
+                 the rest is left out"
+            );
+            tell("connect_interval", Fault::new(reason, hint));
+        }
+    }
+    if target.service != Service::Tcp {
+        for name in ["expect_banner", "send"] {
+            let reason = format!("{} has no use for it", target.service.as_str());
+            tell(name, Fault::new(reason, "only service = \"tcp\" uses it"));
+        }
+    }
+    if target.host.contains('_') {
+        let hint = "RFC 1123 allows none; check the name if it does not resolve";
+        tell("host", Fault::new(format!("{} has an underscore", quote(&target.host)), hint));
+    }
+}

@@ -1,0 +1,154 @@
+//! `testdata/invalid`: one mistake a file, with its exact words; `testdata/valid`: files to accept.
+
+use std::fs;
+use std::path::PathBuf;
+
+use reachd_core::target::{Expect, Service};
+use reachd_core::vantage::Binding;
+
+use super::{bad, folder, good};
+use crate::{Endpoint, Network, Relation, load, parse, target_from_argument};
+
+fn files(of: &str) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(folder().join("testdata").join(of))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn every_invalid_file_gives_exactly_its_problem() {
+    let files = files("invalid");
+    assert!(files.len() >= 30, "{}", files.len());
+    let mut wrong = Vec::new();
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let shown = match parse(&text, name, path.parent().unwrap()) {
+            Ok(_) => "no problem".to_owned(),
+            Err(report) => {
+                report.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+            }
+        };
+        let (first, rest) = text.split_once('\n').unwrap();
+        if first.strip_prefix("# expect: ") != Some(&shown) {
+            if std::env::var_os("UPDATE").is_some() {
+                fs::write(&path, format!("# expect: {shown}\n{rest}")).unwrap();
+            }
+            wrong.push(format!("{first}\n  # found: {shown}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_valid_file_is_accepted() {
+    for path in files("valid") {
+        let settings = load(&path).unwrap_or_else(|report| panic!("{}: {report}", path.display()));
+        let expected = fs::read_to_string(&path).unwrap();
+        let warned = expected.lines().filter(|line| line.starts_with("# warns: "));
+        let shown: Vec<_> = settings
+            .warnings
+            .iter()
+            .map(ToString::to_string)
+            .map(|line: String| line.rsplit('/').next().unwrap_or_default().to_owned())
+            .collect();
+        let warned: Vec<_> = warned.filter_map(|line| line.strip_prefix("# warns: ")).collect();
+        assert_eq!(shown, warned, "{}", path.display());
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let shown = bad("[listen]\nadress = \"x\"\n[[target]]\nhost = \"a b\"\nport = 0\n[[target]]\n");
+    assert_eq!(shown.lines().count(), 4, "{shown}");
+    let shown = bad("x = \ny = \"\nz = 1 1\n");
+    assert!(shown.lines().count() >= 2, "{shown}");
+}
+
+#[test]
+fn layers_override_and_merge() {
+    let settings = good(
+        "[defaults]\necho_interval = \"20s\"\nsyn_interval = \"20s\"\nopen_after = \"20s\"\n\
+         labels = { a = \"1\", b = \"1\" }\n\
+         [[group]]\nname = \"g\"\nsyn_interval = \"30s\"\nopen_after = \"30s\"\nlabels = { b = \"2\", c = \"2\" }\n\
+         [[target]]\nhost = \"h\"\ngroup = \"g\"\nopen_after = \"40s\"\nlabels = { c = \"3\" }\n",
+    );
+    let target = &settings.plan.targets[0];
+    let seconds =
+        [target.echo_interval, target.syn_interval, target.open_after].map(|d| d.as_secs());
+    assert_eq!(seconds, [20, 30, 40]);
+    let labels: Vec<_> = target.labels.iter().map(|(k, v)| format!("{k}{v}")).collect();
+    assert_eq!(labels, ["a1", "b2", "c3"]);
+    assert_eq!(target.group.as_deref(), Some("g"));
+}
+
+#[test]
+fn everything_written_arrives() {
+    let settings = good(&crate::full_example());
+    let target = &settings.plan.targets[0];
+    assert_eq!(target.name.as_str(), "fra-rdp-1");
+    assert_eq!(target.expect["outside"], Expect::Filtered);
+    assert_eq!(target.neighbours.len(), 1);
+    assert_eq!(settings.plan.targets[1].service, Service::Tcp);
+    assert_eq!(settings.plan.targets[1].send.as_deref(), Some("HELP\r\n"));
+    let bindings: Vec<_> = settings.plan.vantages.iter().map(|v| v.binding.clone()).collect();
+    assert_eq!(bindings[1], Binding::Interface("wan1".to_owned()));
+    assert_eq!(bindings[2], Binding::Namespace("inside".to_owned()));
+    assert_eq!(settings.plan.vantages[0].mark, Some(42));
+    assert_eq!(settings.receivers[1].endpoint, Endpoint::File("/etc/reachd/pager.url".into()));
+    assert_eq!(settings.receivers[1].matchers[1].relation, Relation::IsNot);
+    assert_eq!(settings.evidence.max_bytes, 1 << 30);
+    assert_eq!(settings.maintenance[0].start.to_string(), "2026-01-31T22:00:00Z");
+    assert_eq!(settings.probe_api_allow[0].to_string(), "192.0.2.0/24");
+    assert_eq!(settings.target_files[2].group.as_deref(), Some("web"));
+    let later: Vec<_> = settings.later.iter().map(|later| later.key.as_str()).collect();
+    for key in ["listen.web_config", "evidence.max_age", "receiver[1].proxy", "maintenance[1].name"]
+    {
+        assert!(later.contains(&key), "{later:?}");
+    }
+}
+
+#[test]
+fn urls_are_not_shown() {
+    let token = "https://alerts.example/T0KEN";
+    let settings = good(&format!("[[receiver]]\nname = \"r\"\nurl = \"{token}\"\n"));
+    assert!(!format!("{settings:?}").contains("T0KEN"));
+    for wrong in ["htps://alerts.example/T0KEN", "https:///T0KEN", "https://a b/T0KEN", "T0KEN"] {
+        let shown = bad(&format!("[[receiver]]\nname = \"r\"\nurl = \"{wrong}\"\n"));
+        assert!(!shown.contains("T0KEN"), "{shown}");
+    }
+}
+
+#[test]
+fn arguments_name_targets() {
+    let name = |text, service| target_from_argument(text, service).map(|t| t.name.to_string());
+    assert_eq!(name("h.example", Service::Rdp).unwrap(), "h.example:3389");
+    assert_eq!(name("h.example", Service::Ssh).unwrap(), "h.example:22");
+    assert_eq!(name("192.0.2.1:99", Service::Tcp).unwrap(), "192.0.2.1:99");
+    assert_eq!(name("2001:db8::1", Service::Rdp).unwrap(), "[2001:db8::1]:3389");
+    assert_eq!(name("[2001:db8::1]:99", Service::Rdp).unwrap(), "[2001:db8::1]:99");
+    assert_eq!(name("2001:db8::1", Service::Ping).unwrap(), "2001:db8::1");
+    for wrong in ["", ":", "h:", "h:0", "h:65536", "[::1", "[::1]x", "0.0.0.0", "224.0.0.1", "h:+5"]
+    {
+        assert!(name(wrong, Service::Rdp).is_err(), "{wrong}");
+    }
+    assert!(name("h", Service::Tcp).is_err());
+}
+
+#[test]
+fn networks_contain_their_addresses() {
+    let network = |text| crate::value::network(text).unwrap();
+    let has = |network: Network, address: &str| network.contains(address.parse().unwrap());
+    assert!(has(network("192.0.2.0/24"), "192.0.2.255"));
+    assert!(has(network("192.0.2.0/24"), "::ffff:192.0.2.1"));
+    assert!(!has(network("192.0.2.0/24"), "192.0.3.0"));
+    assert!(has(network("0.0.0.0/0"), "255.1.2.3"));
+    assert!(!has(network("0.0.0.0/0"), "::1"));
+    assert!(has(network("::/0"), "::1"));
+    assert!(has(network("192.0.2.1"), "192.0.2.1"));
+    assert!(!has(network("2001:db8::/33"), "2001:db8:8000::"));
+}

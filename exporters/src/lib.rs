@@ -1,0 +1,18 @@
+//! What the world is told: metrics, HTTP, alerts, the store.
+//!
+//! Everything here reads what the monitor hands out ([`Snapshot`](reachd_core::snapshot::Snapshot),
+//! [`IncidentUpdate`](reachd_core::incident::IncidentUpdate)) and never decides anything about a
+//! target. Tasks: one per HTTP connection (owned by [`http::serve`]), one per webhook receiver
+//! ([`webhook::WebhookTask::run`], owned by the caller) and one thread for the database
+//! ([`store::StoreHandle`]). All of them may be cancelled between two steps; only the webhook task
+//! asks to be drained first.
+
+pub mod clock;
+pub mod http;
+pub mod outbox;
+pub mod prometheus;
+pub mod store;
+pub mod webhook;
+
+#[cfg(test)]
+mod fixture;

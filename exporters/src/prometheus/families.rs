@@ -1,0 +1,342 @@
+//! The families about targets and vantages: one row of the table each.
+
+use reachd_core::accounting::BUCKET_BOUNDS;
+use reachd_core::judge::Class;
+use reachd_core::snapshot::{ProbeRow, Snapshot, TargetRow, VantageRow, ViewRow};
+use reachd_core::target::Target;
+use reachd_core::vantage::Mode;
+
+use super::Kind;
+use super::line::{Series, same_plan_label};
+
+/// How many causes of one target are exported.
+const TOP_CAUSES: usize = 5;
+
+/// One family: its description and how a row of the snapshot becomes its series.
+pub(super) struct Family {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) help: &'static str,
+    pub(super) full_only: bool,
+    pub(super) rows: Rows,
+}
+
+type Write<T> = fn(&'static str, &T, &mut Vec<u8>);
+
+/// What a family is written from.
+#[derive(Clone, Copy)]
+pub(super) enum Rows {
+    Whole(Write<Snapshot>),
+    Probes(Write<ProbeRow>),
+    Views(Write<ViewRow>),
+    Vantages(Write<VantageRow>),
+    Targets(Write<TargetRow>),
+}
+
+const fn family(name: &'static str, kind: Kind, rows: Rows, help: &'static str) -> Family {
+    Family { name, kind, help, full_only: false, rows }
+}
+
+/// Every family, in the order of the page.
+pub(super) static FAMILIES: [Family; 25] = [
+    family(
+        "reachd_target_up",
+        Kind::Gauge,
+        Rows::Targets(up),
+        "Whether the target is reachable, lossy or not; absent while that is unknown or the fault is ours.",
+    ),
+    family(
+        "reachd_target_class",
+        Kind::Gauge,
+        Rows::Targets(class),
+        "1 for the current class of the target, 0 for the others it was in since start.",
+    ),
+    family(
+        "reachd_target_confidence",
+        Kind::Gauge,
+        Rows::Targets(confidence),
+        "Probability of the current class, 0 to 1.",
+    ),
+    family(
+        "reachd_target_cause_probability",
+        Kind::Gauge,
+        Rows::Targets(causes),
+        "Probability of each of the likeliest causes while the target is not reachable.",
+    ),
+    family(
+        "reachd_target_reachable",
+        Kind::Gauge,
+        Rows::Views(reachable),
+        "Whether the target answers this vantage at every layer asked.",
+    ),
+    family(
+        "reachd_target_info",
+        Kind::Gauge,
+        Rows::Targets(target_info),
+        "The target as planned, with its labels.",
+    ),
+    family(
+        "reachd_targets_unwatched",
+        Kind::Gauge,
+        Rows::Whole(|name, all, out| Series::new(out, name).count(all.unwatched)),
+        "Targets that no healthy vantage watches.",
+    ),
+    family(
+        "reachd_probe_packets_sent_total",
+        Kind::Counter,
+        Rows::Probes(|name, row, out| probe(out, name, row).count(row.counters.sent)),
+        "Probe packets whose fate is known.",
+    ),
+    family(
+        "reachd_probe_packets_received_total",
+        Kind::Counter,
+        Rows::Probes(|name, row, out| probe(out, name, row).count(row.counters.received)),
+        "Probe packets the target itself answered in time.",
+    ),
+    family(
+        "reachd_probe_packets_late_total",
+        Kind::Counter,
+        Rows::Probes(|name, row, out| probe(out, name, row).count(row.counters.late)),
+        "Answers that came after the verdict; their packets stay lost.",
+    ),
+    family(
+        "reachd_probe_packets_duplicate_total",
+        Kind::Counter,
+        Rows::Probes(|name, row, out| probe(out, name, row).count(row.counters.duplicate)),
+        "Answers beyond the first.",
+    ),
+    family(
+        "reachd_probe_packets_lost_total",
+        Kind::Counter,
+        Rows::Probes(lost),
+        "Probe packets the target did not answer in time.",
+    ),
+    family(
+        "reachd_probe_packets_invalid_total",
+        Kind::Counter,
+        Rows::Probes(invalid),
+        "Probe packets that say nothing, through a fault of our own.",
+    ),
+    Family {
+        full_only: true,
+        ..family(
+            "reachd_probe_rtt_seconds",
+            Kind::Histogram,
+            Rows::Probes(rtt),
+            "Round-trip times of answered probe packets.",
+        )
+    },
+    family(
+        "reachd_path_hops",
+        Kind::Gauge,
+        Rows::Views(path_hops),
+        "Routers passed on the last complete path.",
+    ),
+    family(
+        "reachd_path_changes_total",
+        Kind::Counter,
+        Rows::Views(|name, row, out| view(out, name, row).count(row.path_changes)),
+        "How often the path changed.",
+    ),
+    family(
+        "reachd_vantage_healthy",
+        Kind::Gauge,
+        Rows::Vantages(|name, row, out| {
+            Series::new(out, name).label("vantage", &row.name).count(u64::from(row.healthy));
+        }),
+        "Whether the evidence of this vantage is believed.",
+    ),
+    family(
+        "reachd_vantage_info",
+        Kind::Gauge,
+        Rows::Vantages(vantage_info),
+        "The vantage's side of the provider's edge and how much it can see.",
+    ),
+    family(
+        "reachd_capture_packets_total",
+        Kind::Counter,
+        Rows::Vantages(|name, row, out| capture(name, row, row.capture_packets, out)),
+        "Packets the capture ring delivered.",
+    ),
+    family(
+        "reachd_capture_drops_total",
+        Kind::Counter,
+        Rows::Vantages(|name, row, out| capture(name, row, row.capture_drops, out)),
+        "Packets the capture ring had no room for.",
+    ),
+    family(
+        "reachd_schedule_lag_seconds",
+        Kind::Gauge,
+        Rows::Whole(|name, all, out| Series::new(out, name).value(all.schedule_lag.as_secs_f64())),
+        "How late probes of the last second were sent at worst.",
+    ),
+    family(
+        "reachd_incidents",
+        Kind::Gauge,
+        Rows::Whole(incidents),
+        "Open incidents by class at opening and state.",
+    ),
+    family(
+        "reachd_unmatched_answers_total",
+        Kind::Counter,
+        Rows::Whole(|name, all, out| Series::new(out, name).count(all.unmatched)),
+        "Answers that matched nothing we sent.",
+    ),
+    family(
+        "reachd_bugs_total",
+        Kind::Counter,
+        Rows::Whole(bugs),
+        "Broken invariants of the daemon that did not stop it.",
+    ),
+    family(
+        "reachd_targets",
+        Kind::Gauge,
+        Rows::Whole(|name, all, out| {
+            Series::new(out, name).count(u64::try_from(all.targets.len()).unwrap_or(u64::MAX));
+        }),
+        "Targets in the running plan.",
+    ),
+];
+
+fn target<'a>(out: &'a mut Vec<u8>, name: &str, row: &TargetRow) -> Series<'a> {
+    Series::new(out, name).label("target", row.target.name.as_str())
+}
+
+fn view<'a>(out: &'a mut Vec<u8>, name: &str, row: &ViewRow) -> Series<'a> {
+    Series::new(out, name).label("vantage", &row.vantage).label("target", row.target.as_str())
+}
+
+fn probe<'a>(out: &'a mut Vec<u8>, name: &str, row: &ProbeRow) -> Series<'a> {
+    probe_labels(Series::new(out, name), row)
+}
+
+fn probe_labels<'a>(series: Series<'a>, row: &ProbeRow) -> Series<'a> {
+    let series = series.label("vantage", &row.vantage).label("target", row.target.as_str());
+    series.label("probe", row.probe.as_str())
+}
+
+/// Unknown is no answer, and our own fault says nothing about the target: no series, never 0.
+fn up(name: &'static str, row: &TargetRow, out: &mut Vec<u8>) {
+    if !matches!(row.class, Class::Unknown | Class::VantageFault) {
+        target(out, name, row).count(u64::from(row.class.is_up()));
+    }
+}
+
+fn class(name: &'static str, row: &TargetRow, out: &mut Vec<u8>) {
+    for class in Class::ALL {
+        if class == row.class || row.classes_seen.contains(&class) {
+            let series = target(out, name, row).label("class", class.as_str());
+            series.count(u64::from(class == row.class));
+        }
+    }
+}
+
+fn confidence(name: &'static str, row: &TargetRow, out: &mut Vec<u8>) {
+    if let Some(report) = &row.report {
+        target(out, name, row).value(report.verdict.confidence);
+    }
+}
+
+fn causes(name: &'static str, row: &TargetRow, out: &mut Vec<u8>) {
+    let Some(report) = &row.report else { return };
+    if row.class == Class::Reachable {
+        return;
+    }
+    for cause in report.verdict.causes.iter().take(TOP_CAUSES) {
+        target(out, name, row).label("cause", &cause.cause).value(cause.probability);
+    }
+}
+
+fn reachable(name: &'static str, row: &ViewRow, out: &mut Vec<u8>) {
+    if let Some(reachable) = row.reachable {
+        view(out, name, row).count(u64::from(reachable));
+    }
+}
+
+fn path_hops(name: &'static str, row: &ViewRow, out: &mut Vec<u8>) {
+    if let Some(hops) = row.path_hops {
+        view(out, name, row).count(u64::from(hops));
+    }
+}
+
+fn target_info(name: &'static str, row: &TargetRow, out: &mut Vec<u8>) {
+    let Target { host, port, service, group, labels, .. } = &row.target;
+    let mut digits = [0u8; 5];
+    let port = if service.has_port() { port_text(*port, &mut digits) } else { "" };
+    let series = target(out, name, row).label("host", host).label("port", port);
+    let mut series = series.label("service", service.as_str());
+    series = series.label("group", group.as_deref().unwrap_or_default());
+    for (index, (key, value)) in labels.iter().enumerate() {
+        // Two spellings of one name would make the series invalid: the first one stays.
+        if !labels.keys().take(index).any(|earlier| same_plan_label(earlier, key)) {
+            series = series.plan_label(key, value);
+        }
+    }
+    series.count(1);
+}
+
+/// A port as text, written into the buffer.
+fn port_text(port: u16, digits: &mut [u8; 5]) -> &str {
+    let mut rest = port;
+    let mut start = digits.len();
+    for (index, slot) in digits.iter_mut().enumerate().rev() {
+        *slot = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        start = index;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    digits.get(start..).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+}
+
+fn lost(name: &'static str, row: &ProbeRow, out: &mut Vec<u8>) {
+    for (reason, count) in &row.counters.lost {
+        probe(out, name, row).label("reason", reason.as_str()).count(*count);
+    }
+}
+
+fn invalid(name: &'static str, row: &ProbeRow, out: &mut Vec<u8>) {
+    for (reason, count) in &row.counters.invalid {
+        probe(out, name, row).label("reason", reason.as_str()).count(*count);
+    }
+}
+
+fn rtt(name: &'static str, row: &ProbeRow, out: &mut Vec<u8>) {
+    let mut cumulative = 0;
+    for (bound, count) in BUCKET_BOUNDS.iter().zip(row.rtt.buckets) {
+        cumulative += count;
+        let series = probe_labels(Series::suffixed(out, name, "_bucket"), row);
+        series.bound(*bound).count(cumulative);
+    }
+    let series = probe_labels(Series::suffixed(out, name, "_bucket"), row);
+    series.bound(f64::INFINITY).count(row.rtt.count);
+    probe_labels(Series::suffixed(out, name, "_sum"), row).value(row.rtt.sum);
+    probe_labels(Series::suffixed(out, name, "_count"), row).count(row.rtt.count);
+}
+
+fn vantage_info(name: &'static str, row: &VantageRow, out: &mut Vec<u8>) {
+    let mode = row.mode.map_or("none", Mode::as_str);
+    let series = Series::new(out, name).label("vantage", &row.name);
+    series.label("role", row.role.as_str()).label("mode", mode).count(1);
+}
+
+/// Without a ring there are no such counters; a ring that is gone for the moment keeps its own.
+fn capture(name: &'static str, row: &VantageRow, count: u64, out: &mut Vec<u8>) {
+    if row.mode == Some(Mode::Raw) || row.capture_packets > 0 {
+        Series::new(out, name).label("vantage", &row.name).count(count);
+    }
+}
+
+fn incidents(name: &'static str, all: &Snapshot, out: &mut Vec<u8>) {
+    for ((class, state), count) in &all.incidents {
+        let series = Series::new(out, name).label("class", class.as_str());
+        series.label("state", state.as_str()).count(*count);
+    }
+}
+
+fn bugs(name: &'static str, all: &Snapshot, out: &mut Vec<u8>) {
+    for (id, count) in &all.bugs {
+        Series::new(out, name).label("id", id).count(*count);
+    }
+}

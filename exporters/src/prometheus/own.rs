@@ -1,0 +1,247 @@
+//! The daemon's own numbers, in a registry of the `prometheus` crate.
+
+use std::time::{Duration, SystemTime};
+
+use prometheus::core::Collector;
+use prometheus::proto::{Metric, MetricFamily, MetricType};
+use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+use super::line::Series;
+use super::{Format, Kind, header, process};
+
+/// What became of a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotificationOutcome {
+    /// The receiver took it.
+    Delivered,
+    /// An attempt failed; it is tried again.
+    Retried,
+    /// Given up: the receiver was not told.
+    Dead,
+}
+
+impl NotificationOutcome {
+    const ALL: [Self; 3] = [Self::Delivered, Self::Retried, Self::Dead];
+
+    /// The `outcome` label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Retried => "retried",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// What became of a request for the metrics page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScrapeOutcome {
+    /// The page was begun.
+    Served,
+    /// There was no snapshot in time.
+    Failed,
+}
+
+impl ScrapeOutcome {
+    const ALL: [Self; 2] = [Self::Served, Self::Failed];
+
+    /// The `outcome` label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The numbers about the daemon itself. Shared; everything counts without a lock of ours.
+pub struct SelfMetrics {
+    registry: Registry,
+    reload_successful: IntGaugeVec,
+    reload_time: GaugeVec,
+    target_files: IntGaugeVec,
+    notifications: IntCounterVec,
+    queue_length: IntGaugeVec,
+    events_dropped: IntCounter,
+    scrapes: IntCounterVec,
+}
+
+impl SelfMetrics {
+    /// Registers everything; `version` is the daemon's.
+    pub fn new(version: &str) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let none: &[&str] = &[];
+        let build =
+            IntGaugeVec::new(Opts::new("reachd_build_info", "The running version."), &["version"])?;
+        add(&registry, build)?.with_label_values(&[version]).set(1);
+        // Gauges without labels are vectors all the same: they are absent until first set.
+        let metrics = Self {
+            reload_successful: add(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "reachd_config_last_reload_successful",
+                        "Whether the last attempt to load the configuration succeeded.",
+                    ),
+                    none,
+                )?,
+            )?,
+            reload_time: add(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "reachd_config_last_reload_success_timestamp_seconds",
+                        "When the configuration was last loaded, since the Unix epoch.",
+                    ),
+                    none,
+                )?,
+            )?,
+            target_files: add(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "reachd_config_target_file_successful",
+                        "Whether the file's present content is in use; 0 while its old targets are.",
+                    ),
+                    &["file"],
+                )?,
+            )?,
+            notifications: add(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "reachd_notifications_total",
+                        "Attempts to notify a receiver, by what became of them.",
+                    ),
+                    &["receiver", "outcome"],
+                )?,
+            )?,
+            queue_length: add(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "reachd_notification_queue_length",
+                        "Notifications waiting for a receiver.",
+                    ),
+                    &["receiver"],
+                )?,
+            )?,
+            events_dropped: add(
+                &registry,
+                IntCounter::new(
+                    "reachd_events_dropped_total",
+                    "Events of the monitor that found a full queue.",
+                )?,
+            )?,
+            scrapes: add(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("reachd_scrapes_total", "Requests for the metrics page."),
+                    &["outcome"],
+                )?,
+            )?,
+            registry,
+        };
+        for outcome in ScrapeOutcome::ALL {
+            metrics.scrapes.with_label_values(&[outcome.as_str()]);
+        }
+        Ok(metrics)
+    }
+
+    /// The configuration was loaded at this date.
+    pub fn reload_succeeded(&self, at: SystemTime) {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let none: &[&str] = &[];
+        self.reload_successful.with_label_values(none).set(1);
+        self.reload_time.with_label_values(none).set(since.as_secs_f64());
+    }
+
+    /// The configuration was refused; the old plan runs on.
+    pub fn reload_failed(&self) {
+        let none: &[&str] = &[];
+        self.reload_successful.with_label_values(none).set(0);
+    }
+
+    /// Whether a file of targets could be used.
+    pub fn target_file(&self, file: &str, successful: bool) {
+        self.target_files.with_label_values(&[file]).set(i64::from(successful));
+    }
+
+    /// A file of targets is no longer in the plan.
+    pub fn forget_target_file(&self, file: &str) {
+        // An error only says that there was no such series.
+        let _ = self.target_files.remove_label_values(&[file]);
+    }
+
+    /// Begins a receiver's counters at zero.
+    pub fn add_receiver(&self, receiver: &str) {
+        for outcome in NotificationOutcome::ALL {
+            self.notifications.with_label_values(&[receiver, outcome.as_str()]);
+        }
+        self.queue_length.with_label_values(&[receiver]);
+    }
+
+    /// A receiver left the configuration.
+    pub fn forget_receiver(&self, receiver: &str) {
+        for outcome in NotificationOutcome::ALL {
+            // An error only says that there was no such series.
+            let _ = self.notifications.remove_label_values(&[receiver, outcome.as_str()]);
+        }
+        let _ = self.queue_length.remove_label_values(&[receiver]);
+    }
+
+    /// Counts a notification.
+    pub fn notified(&self, receiver: &str, outcome: NotificationOutcome) {
+        self.notifications.with_label_values(&[receiver, outcome.as_str()]).inc();
+    }
+
+    /// How many notifications wait for a receiver.
+    pub fn queue_length(&self, receiver: &str, length: usize) {
+        let length = i64::try_from(length).unwrap_or(i64::MAX);
+        self.queue_length.with_label_values(&[receiver]).set(length);
+    }
+
+    /// Counts an event of the monitor that found a full queue.
+    pub fn event_dropped(&self) {
+        self.events_dropped.inc();
+    }
+
+    /// Counts a request for the metrics page.
+    pub fn scraped(&self, outcome: ScrapeOutcome) {
+        self.scrapes.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    /// Writes all of them, and the process's, in order of name.
+    pub(super) fn write(&self, format: Format, out: &mut Vec<u8>) {
+        process::write(format, out);
+        for family in self.registry.gather() {
+            write_family(&family, format, out);
+        }
+    }
+}
+
+/// Registers a collector and gives it back.
+fn add<T: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: T,
+) -> Result<T, prometheus::Error> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+fn write_family(family: &MetricFamily, format: Format, out: &mut Vec<u8>) {
+    let (kind, value): (Kind, fn(&Metric) -> f64) = match family.get_field_type() {
+        MetricType::COUNTER => (Kind::Counter, |metric| metric.get_counter().get_value()),
+        MetricType::GAUGE => (Kind::Gauge, |metric| metric.get_gauge().get_value()),
+        // None of ours has another type.
+        MetricType::SUMMARY | MetricType::UNTYPED | MetricType::HISTOGRAM => return,
+    };
+    header(out, format, family.name(), kind, family.help());
+    for metric in family.get_metric() {
+        let mut series = Series::new(out, family.name());
+        for pair in metric.get_label() {
+            series = series.label(pair.name(), pair.value());
+        }
+        series.value(value(metric));
+    }
+}

@@ -1,0 +1,258 @@
+//! The body of a notification: JSON in the shape of Alertmanager's webhook, version 4.
+
+use std::collections::BTreeMap;
+
+use reachd_core::incident::{IncidentState, IncidentUpdate, Subject};
+use reachd_core::report::TargetReport;
+use serde::Serialize;
+
+use super::settings::Language;
+use crate::clock::{WallClock, ZERO_TIME};
+
+/// The names of our own labels; a target's label of the same name gets the prefix `label_`.
+const TAKEN: [&str; 5] = ["alertname", "target", "vantage", "severity", "class"];
+
+/// How many causes and pieces of evidence are named; the whole lies behind `evidence_url`.
+const TOP_CAUSES: usize = 3;
+const TOP_EVIDENCE: usize = 8;
+
+/// What a body depends on besides the update.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The receiver's name.
+    pub receiver: &'a str,
+    /// Its language.
+    pub language: Language,
+    /// Where people reach the daemon's own pages, without a trailing slash; may be empty.
+    pub external_url: &'a str,
+    /// The wall clock.
+    pub clock: WallClock,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Notification<'a> {
+    version: &'static str,
+    group_key: String,
+    truncated_alerts: u64,
+    status: &'static str,
+    receiver: &'a str,
+    group_labels: BTreeMap<&'a str, &'a str>,
+    common_labels: &'a BTreeMap<String, String>,
+    common_annotations: &'a BTreeMap<&'static str, String>,
+    #[serde(rename = "externalURL")]
+    external_url: &'a str,
+    alerts: [Alert<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Alert<'a> {
+    status: &'static str,
+    labels: &'a BTreeMap<String, String>,
+    annotations: &'a BTreeMap<&'static str, String>,
+    starts_at: String,
+    ends_at: String,
+    #[serde(rename = "generatorURL")]
+    generator_url: String,
+    fingerprint: &'a str,
+}
+
+/// Writes the body. The same update in the same context gives the same bytes.
+pub fn render(update: &IncidentUpdate, context: &Context<'_>) -> Vec<u8> {
+    let (labels, annotations) = (labels(update), annotations(update, context));
+    let status = match update.state {
+        IncidentState::Resolved => "resolved",
+        IncidentState::Pending | IncidentState::Firing => "firing",
+    };
+    let grouping = ["alertname", subject_label(&update.subject)];
+    let group_labels: BTreeMap<&str, &str> =
+        grouping.into_iter().filter_map(|name| Some((name, labels.get(name)?.as_str()))).collect();
+    let keys: Vec<String> =
+        group_labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    let ends_at = update.ended.map(|(at, _)| context.clock.rfc3339(at));
+    let alert = Alert {
+        status,
+        labels: &labels,
+        annotations: &annotations,
+        starts_at: context.clock.rfc3339(update.started),
+        ends_at: ends_at.unwrap_or_else(|| ZERO_TIME.to_owned()),
+        generator_url: own_url(context, "/"),
+        fingerprint: &update.fingerprint,
+    };
+    let notification = Notification {
+        version: "4",
+        group_key: format!("{{}}:{{{}}}", keys.join(", ")),
+        truncated_alerts: 0,
+        status,
+        receiver: context.receiver,
+        group_labels,
+        common_labels: &labels,
+        common_annotations: &annotations,
+        external_url: context.external_url,
+        alerts: [alert],
+    };
+    // Maps with text keys and plain values cannot fail to serialise.
+    serde_json::to_vec(&notification).unwrap_or_default()
+}
+
+/// The alert's labels: its identity. They stay the same while the incident lives.
+pub fn labels(update: &IncidentUpdate) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    let mut add = |name: &str, value: &str| labels.insert(name.to_owned(), value.to_owned());
+    match &update.subject {
+        Subject::Target(target) => {
+            for (name, value) in &target.labels {
+                if TAKEN.contains(&name.as_str()) {
+                    add(&format!("label_{name}"), value);
+                } else {
+                    add(name, value);
+                }
+            }
+            add("target", target.name.as_str());
+        }
+        Subject::Vantage(vantage) => {
+            add("vantage", vantage);
+        }
+    }
+    add("alertname", update.kind.alertname());
+    add("severity", update.severity.as_str());
+    add("class", update.class.as_str());
+    labels
+}
+
+const fn subject_label(subject: &Subject) -> &'static str {
+    match subject {
+        Subject::Target(_) => "target",
+        Subject::Vantage(_) => "vantage",
+    }
+}
+
+/// What may change while the incident lives. Every key is always there; unknown is empty.
+fn annotations(update: &IncidentUpdate, context: &Context<'_>) -> BTreeMap<&'static str, String> {
+    let choose = |texts: &(String, String)| match context.language {
+        Language::En => texts.0.clone(),
+        Language::Zh => texts.1.clone(),
+    };
+    let report = update.report.as_deref();
+    let confidence = report.map(|report| format!("{:.2}", report.verdict.confidence));
+    let path = format!("/api/v1/incidents/{}/evidence.pcapng", update.fingerprint);
+    let evidence_url = report.map(|_| own_url(context, &path));
+    BTreeMap::from([
+        ("class_now", update.class_now.as_str().to_owned()),
+        ("summary", choose(&update.summary)),
+        ("cause", report.map(causes).unwrap_or_default()),
+        ("confidence", confidence.unwrap_or_default()),
+        ("evidence", report.map(evidence).unwrap_or_default()),
+        ("next_step", choose(&update.next_step)),
+        ("evidence_url", evidence_url.unwrap_or_default()),
+        ("version", update.version.to_string()),
+    ])
+}
+
+/// The likeliest causes with their odds: one alone would claim more than is known.
+fn causes(report: &TargetReport) -> String {
+    let causes = report.verdict.causes.iter().take(TOP_CAUSES);
+    let told = causes.map(|cause| format!("{} {:.0} %", cause.cause, cause.probability * 100.0));
+    told.collect::<Vec<_>>().join(", ")
+}
+
+fn evidence(report: &TargetReport) -> String {
+    let pieces = report.verdict.evidence.iter().take(TOP_EVIDENCE).map(|piece| {
+        let mut text = format!("{}={}", piece.signal, piece.value);
+        for (open, part, close) in [(" (", &piece.detail, ")"), (" @", &piece.vantage, "")] {
+            if let Some(part) = part {
+                text = text + open + part + close;
+            }
+        }
+        text
+    });
+    pieces.collect::<Vec<_>>().join("; ")
+}
+
+fn own_url(context: &Context<'_>, path: &str) -> String {
+    if context.external_url.is_empty() {
+        return String::new();
+    }
+    format!("{}{path}", context.external_url.trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use reachd_core::incident::AlertKind;
+    use reachd_core::judge::Class;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fixture;
+
+    fn rendered(update: &IncidentUpdate, language: Language) -> Value {
+        let clock = WallClock::anchored(fixture::at(0), SystemTime::UNIX_EPOCH);
+        let external_url = "https://reachd.example/";
+        let context = Context { receiver: "ops", language, external_url, clock };
+        serde_json::from_slice(&render(update, &context)).unwrap()
+    }
+
+    #[test]
+    fn a_firing_alert_has_alertmanagers_shape() {
+        let labels = json!({
+            "alertname": "ReachdTargetUnreachable", "target": "192.0.2.10:3389",
+            "severity": "critical", "class": "blackhole",
+            "team": "a\"b\\c\nd", "port": "x", "a-b": "1", "a_b": "2",
+        });
+        let annotations = json!({
+            "class_now": "host_silent", "summary": "It is silent.",
+            "cause": "ddos_blackhole 50 %, transit_blackhole 20 %, partial_blackhole 12 %",
+            "confidence": "0.93", "evidence": "syn=silent (0 of 4) @default",
+            "next_step": "Look at the console.",
+            "evidence_url":
+                "https://reachd.example/api/v1/incidents/0123456789abcdef/evidence.pcapng",
+            "version": "3",
+        });
+        let expected = json!({
+            "version": "4",
+            "groupKey":
+                "{}:{alertname=\"ReachdTargetUnreachable\", target=\"192.0.2.10:3389\"}",
+            "truncatedAlerts": 0, "status": "firing", "receiver": "ops",
+            "groupLabels":
+                { "alertname": "ReachdTargetUnreachable", "target": "192.0.2.10:3389" },
+            "commonLabels": labels, "commonAnnotations": annotations,
+            "externalURL": "https://reachd.example/",
+            "alerts": [{
+                "status": "firing", "labels": labels, "annotations": annotations,
+                "startsAt": "1970-01-01T00:01:00.000Z", "endsAt": "0001-01-01T00:00:00Z",
+                "generatorURL": "https://reachd.example/", "fingerprint": "0123456789abcdef",
+            }],
+        });
+        let update = fixture::update(3, IncidentState::Firing);
+        assert_eq!(rendered(&update, Language::En), expected);
+    }
+
+    #[test]
+    fn a_resolved_alert_keeps_its_class_and_ends() {
+        let told = rendered(&fixture::update(4, IncidentState::Resolved), Language::Zh);
+        let alert = &told["alerts"][0];
+        assert_eq!(alert["status"], "resolved");
+        assert_eq!(alert["endsAt"], "1970-01-01T00:02:00.000Z");
+        assert_eq!(alert["labels"]["class"], "blackhole");
+        assert_eq!(alert["annotations"]["class_now"], "reachable");
+        assert_eq!(alert["annotations"]["summary"], "无响应。");
+    }
+
+    #[test]
+    fn a_vantage_alert_names_the_vantage_and_no_target() {
+        let mut update = fixture::update(1, IncidentState::Firing);
+        update.subject = Subject::Vantage("cn-1".to_owned());
+        (update.kind, update.class, update.report) =
+            (AlertKind::VantageFault, Class::VantageFault, None);
+        let told = rendered(&update, Language::En);
+        let expected = json!({
+            "alertname": "ReachdVantageFault", "vantage": "cn-1",
+            "severity": "critical", "class": "vantage_fault",
+        });
+        assert_eq!(told["alerts"][0]["labels"], expected);
+        assert_eq!(told["alerts"][0]["annotations"]["evidence_url"], "");
+    }
+}

@@ -1,0 +1,164 @@
+//! What a receiver wants to hear, and in which language.
+
+use std::fmt;
+
+use reachd_core::incident::{IncidentState, IncidentUpdate};
+use reachd_core::target::Severity;
+
+use super::payload;
+use super::signature::Secret;
+
+/// A language of the product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Language {
+    /// English.
+    #[default]
+    En,
+    /// Simplified Chinese.
+    Zh,
+}
+
+/// Which steps of an incident's life are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SendMode {
+    /// Opening, resolving, and changes worth a message.
+    #[default]
+    Transitions,
+    /// Every update.
+    Updates,
+}
+
+/// A condition on one label of an alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Matcher {
+    /// The label; one that is missing counts as empty.
+    pub label: String,
+    /// The value to compare with.
+    pub value: String,
+    /// Whether the value must be equal; otherwise it must differ.
+    pub equal: bool,
+}
+
+/// One receiver.
+#[derive(Clone)]
+pub struct Settings {
+    /// Unique name and metric label.
+    pub name: String,
+    /// Where to post; it may hold a token and is never logged.
+    pub url: String,
+    /// The key that signs; unsigned without one.
+    pub secret: Option<Secret>,
+    /// Language of summary and next step.
+    pub language: Language,
+    /// Less severe incidents are not sent.
+    pub min_severity: Severity,
+    /// All of them must hold; none means everything.
+    pub matchers: Vec<Matcher>,
+    /// Which steps are sent.
+    pub send: SendMode,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Settings");
+        shown.field("name", &self.name).field("url", &"(secret)").field("secret", &self.secret);
+        shown.field("language", &self.language).field("min_severity", &self.min_severity);
+        shown.field("matchers", &self.matchers).field("send", &self.send).finish()
+    }
+}
+
+impl Settings {
+    /// Settings that send every transition of everything to a URL.
+    pub fn new(name: &str, url: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            url: url.to_owned(),
+            secret: None,
+            language: Language::En,
+            min_severity: Severity::Info,
+            matchers: Vec::new(),
+            send: SendMode::Transitions,
+        }
+    }
+
+    /// Whether this receiver is to hear of an update. Resolved always counts as worth a message.
+    pub fn wants(&self, update: &IncidentUpdate) -> bool {
+        let told = match (self.send, update.state) {
+            (_, IncidentState::Pending) => false,
+            (SendMode::Updates, IncidentState::Firing) | (_, IncidentState::Resolved) => true,
+            (SendMode::Transitions, IncidentState::Firing) => update.notify,
+        };
+        if !told || update.severity < self.min_severity {
+            return false;
+        }
+        let labels = payload::labels(update);
+        self.matchers.iter().all(|matcher| {
+            let value = labels.get(&matcher.label).map_or("", String::as_str);
+            (value == matcher.value) == matcher.equal
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    fn check(change: impl FnOnce(&mut Settings, &mut IncidentUpdate), expected: bool) {
+        let mut settings = Settings::new("ops", "http://192.0.2.1/token");
+        let mut update = fixture::update(1, IncidentState::Firing);
+        change(&mut settings, &mut update);
+        assert_eq!(settings.wants(&update), expected);
+    }
+
+    fn matcher(label: &str, value: &str, equal: bool) -> Matcher {
+        Matcher { label: label.to_owned(), value: value.to_owned(), equal }
+    }
+
+    #[test]
+    fn routing_follows_severity_labels_and_mode() {
+        check(|_, _| {}, true);
+        check(|settings, _| settings.min_severity = Severity::Critical, true);
+        check(|_, update| update.state = IncidentState::Pending, false);
+        check(
+            |settings, update| {
+                settings.min_severity = Severity::Critical;
+                update.severity = Severity::Warning;
+            },
+            false,
+        );
+        check(|_, update| update.notify = false, false);
+        check(
+            |settings, update| {
+                settings.send = SendMode::Updates;
+                update.notify = false;
+            },
+            true,
+        );
+        check(
+            |_, update| {
+                update.notify = false;
+                update.state = IncidentState::Resolved;
+            },
+            true,
+        );
+        check(|settings, _| settings.matchers = vec![matcher("a_b", "2", true)], true);
+        check(|settings, _| settings.matchers = vec![matcher("class", "blackhole", false)], false);
+        check(|settings, _| settings.matchers = vec![matcher("missing", "", true)], true);
+        check(
+            |settings, _| {
+                settings.matchers = vec![matcher("a_b", "2", true), matcher("missing", "x", true)];
+            },
+            false,
+        );
+    }
+
+    #[test]
+    fn settings_are_shown_without_url_and_secret() {
+        let mut settings = Settings::new("ops", "http://192.0.2.1/token");
+        let text = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        settings.secret = Some(Secret::parse(text).unwrap());
+        let shown = format!("{settings:?}");
+        assert!(!shown.contains("token") && !shown.contains("MfKQ"), "{shown}");
+    }
+}

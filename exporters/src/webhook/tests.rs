@@ -1,0 +1,123 @@
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+use super::signature::Secret;
+use super::*;
+use crate::fixture;
+use crate::prometheus::{Detail, Exposition, Format};
+
+/// Takes one request and answers it with this status line; gives its text.
+async fn answer_one(listener: &TcpListener, status: &str) -> String {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut request = Vec::new();
+    loop {
+        let mut piece = [0u8; 4096];
+        let read = stream.read(&mut piece).await.unwrap();
+        request.extend_from_slice(&piece[..read]);
+        let text = String::from_utf8_lossy(&request);
+        let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let body = text.split_once("\r\n\r\n").map_or(0, |(_, body)| body.len());
+        if length.is_some_and(|length| body >= length.parse().unwrap()) {
+            break;
+        }
+    }
+    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    String::from_utf8(request).unwrap()
+}
+
+fn receiver(address: SocketAddr) -> (Arc<Webhook>, WebhookTask, Arc<SelfMetrics>) {
+    let mut settings = Settings::new("ops", &format!("http://{address}/hook?token=t"));
+    settings.secret = Some(Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap());
+    let metrics = fixture::metrics();
+    let surroundings = Surroundings {
+        external_url: "http://reachd.example".to_owned(),
+        clock: WallClock::anchored(Instant::ZERO, SystemTime::UNIX_EPOCH),
+        metrics: Arc::clone(&metrics),
+    };
+    let (webhook, task) = webhook(settings, surroundings, 1).unwrap();
+    (webhook, task, metrics)
+}
+
+fn page(metrics: &Arc<SelfMetrics>) -> String {
+    let (own, empty) = (Arc::clone(metrics), Arc::default());
+    String::from_utf8(Exposition::new(empty, own, Format::Text, Detail::Full).into_bytes()).unwrap()
+}
+
+#[tokio::test]
+async fn a_refused_and_a_delivered_message_are_counted_and_signed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (webhook, task, metrics) = receiver(listener.local_addr().unwrap());
+    assert!(page(&metrics).contains("{outcome=\"dead\",receiver=\"ops\"} 0\n"));
+    webhook.offer(&fixture::update(1, IncidentState::Firing));
+    webhook.offer(&fixture::update(2, IncidentState::Resolved));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let wait = async {
+        let _ = stopped.await;
+    };
+    let running = tokio::spawn(task.run(wait, Duration::from_secs(30)));
+    let first = answer_one(&listener, "400 Bad Request").await;
+    let second = answer_one(&listener, "200 OK").await;
+    stop.send(()).unwrap();
+    assert_eq!(running.await.unwrap(), 0);
+    assert!(first.starts_with("POST /hook?token=t HTTP/1.1\r\n"));
+    assert!(first.contains("webhook-id: 0123456789abcdef:1\r\n"));
+    assert!(second.contains("\"status\":\"resolved\""));
+    let header = |name: &str| second.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    let timestamp = header("webhook-timestamp: ").parse().unwrap();
+    let (_, body) = second.split_once("\r\n\r\n").unwrap();
+    let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let expected = secret.sign("0123456789abcdef:2", timestamp, body.as_bytes());
+    assert_eq!(header("webhook-signature: "), expected);
+    let page = page(&metrics);
+    for outcome in ["dead", "delivered"] {
+        assert!(page.contains(&format!("{{outcome=\"{outcome}\",receiver=\"ops\"}} 1\n")));
+    }
+    assert!(page.contains("reachd_notification_queue_length{receiver=\"ops\"} 0\n"));
+}
+
+#[tokio::test]
+async fn a_failed_attempt_is_repeated_with_the_same_id_and_body() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (webhook, task, metrics) = receiver(listener.local_addr().unwrap());
+    webhook.offer(&fixture::update(1, IncidentState::Firing));
+    let (told, mut requests) = mpsc::channel(2);
+    tokio::spawn(async move {
+        for status in ["503 Busy", "200 OK"] {
+            told.send(answer_one(&listener, status).await).await.unwrap();
+        }
+    });
+    // Stopped from the beginning: what is delivered is delivered by draining.
+    assert_eq!(task.run(async {}, Duration::from_secs(30)).await, 0);
+    let first = requests.recv().await.unwrap();
+    let second = requests.recv().await.unwrap();
+    let body = |text: &str| text.split_once("\r\n\r\n").unwrap().1.to_owned();
+    assert_eq!(body(&first), body(&second));
+    assert!(second.contains("webhook-id: 0123456789abcdef:1\r\n"));
+    assert!(page(&metrics).contains("{outcome=\"retried\",receiver=\"ops\"} 1\n"));
+}
+
+#[tokio::test]
+async fn draining_ends_at_its_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (webhook, task, _) = receiver(listener.local_addr().unwrap());
+    // The listener accepts in the kernel and never answers.
+    webhook.offer(&fixture::update(1, IncidentState::Firing));
+    assert_eq!(task.run(async {}, Duration::from_millis(50)).await, 1);
+}
+
+#[tokio::test]
+async fn the_end_is_told_to_whoever_was_told_the_beginning() {
+    let (webhook, _task, _) = receiver("127.0.0.1:9".parse().unwrap());
+    webhook.offer(&fixture::update(1, IncidentState::Pending));
+    assert_eq!(webhook.queued(), 0);
+    webhook.offer(&fixture::update(2, IncidentState::Firing));
+    let mut end = fixture::update(3, IncidentState::Resolved);
+    end.severity = reachd_core::target::Severity::Info;
+    webhook.offer(&end);
+    assert_eq!(webhook.queued(), 2);
+}

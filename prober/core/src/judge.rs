@@ -1,0 +1,15 @@
+//! The judge: signals in, a distribution over causes out. Pure inference, no probing.
+
+pub mod cause;
+pub mod class;
+pub mod document;
+pub mod note;
+pub mod posterior;
+pub mod sign;
+pub mod text;
+pub mod verdict;
+
+pub use cause::{Cause, Risk, Text};
+pub use class::Class;
+pub use note::Note;
+pub use sign::{Family, Sign};

@@ -1,0 +1,31 @@
+//! Server and client agree on no security layer.
+
+use crate::judge::cause::{Cause, Risk, Text};
+use crate::judge::class::Class;
+use crate::judge::sign::Sign;
+
+pub(super) const CAUSE: Cause = Cause {
+    name: "security_layer_mismatch",
+    class: Class::RdpRefused,
+    prior: 0.1,
+    meaning: Text {
+        en: "The RDP server refuses what the client offers: its security layer or NLA setting \
+             does not match.",
+        zh: "RDP 服务器拒绝了客户端提供的协议：安全层或 NLA 设置不匹配。",
+    },
+    remedy: Text {
+        en: "Read the refusal code in the evidence and compare SecurityLayer and \
+             UserAuthentication with what clients use; update the client rather than the server. \
+             Do not switch NLA off.",
+        zh: "查看证据中的拒绝代码，核对 SecurityLayer 与 UserAuthentication 同客户端能力是否一\
+             致，优先升级客户端。不要关闭 NLA。",
+    },
+    risk: Risk::Change,
+    expect: &[
+        (Sign::EchoAnswered, 0.76),
+        (Sign::EchoSilent, 0.2),
+        (Sign::SynAccepted, 0.97),
+        (Sign::PathReachesTarget, 0.95),
+        (Sign::ServiceRefused, 0.95),
+    ],
+};

@@ -1,0 +1,153 @@
+//! Notes: findings that are no failure. A closed list.
+
+use super::cause::Text;
+
+/// A finding that is no failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Note {
+    /// Echo is filtered; TCP answers.
+    IcmpFiltered,
+    /// Echo is limited; TCP loses nothing.
+    IcmpRateLimited,
+    /// A hop on the way limits its own ICMP; nothing behind it suffers.
+    IcmpLimitedHop,
+    /// The path is not the one of before.
+    PathChanged,
+    /// Network Level Authentication is demanded.
+    NlaRequired,
+    /// Network Level Authentication is off.
+    NlaOff,
+    /// The server offers RDP's own encryption only.
+    PlainRdpSecurity,
+    /// TLS older than 1.2 or a weak suite.
+    WeakTls,
+    /// The server's clock is off.
+    ClockSkew,
+    /// No capture ring: what it alone can tell is unknown.
+    NoCapture,
+    /// No healthy state was ever learnt.
+    NoBaseline,
+    /// One address family fails, the other works.
+    OneAddressFamilyFailed,
+    /// Vantages get different addresses for the name.
+    ResolvesDifferently,
+    /// A port that should be filtered answers.
+    Exposed,
+    /// A failure shorter than the confirmation.
+    MicroOutage,
+}
+
+impl Note {
+    /// Every note.
+    pub const ALL: [Self; 15] = [
+        Self::IcmpFiltered,
+        Self::IcmpRateLimited,
+        Self::IcmpLimitedHop,
+        Self::PathChanged,
+        Self::NlaRequired,
+        Self::NlaOff,
+        Self::PlainRdpSecurity,
+        Self::WeakTls,
+        Self::ClockSkew,
+        Self::NoCapture,
+        Self::NoBaseline,
+        Self::OneAddressFamilyFailed,
+        Self::ResolvesDifferently,
+        Self::Exposed,
+        Self::MicroOutage,
+    ];
+
+    /// The name used in JSON and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::IcmpFiltered => "icmp_filtered",
+            Self::IcmpRateLimited => "icmp_rate_limited",
+            Self::IcmpLimitedHop => "icmp_limited_hop",
+            Self::PathChanged => "path_changed",
+            Self::NlaRequired => "nla_required",
+            Self::NlaOff => "nla_off",
+            Self::PlainRdpSecurity => "plain_rdp_security",
+            Self::WeakTls => "weak_tls",
+            Self::ClockSkew => "clock_skew",
+            Self::NoCapture => "no_capture",
+            Self::NoBaseline => "no_baseline",
+            Self::OneAddressFamilyFailed => "one_address_family_failed",
+            Self::ResolvesDifferently => "resolves_differently",
+            Self::Exposed => "exposed",
+            Self::MicroOutage => "micro_outage",
+        }
+    }
+
+    /// The note of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|note| note.as_str() == name)
+    }
+
+    /// What it means and whether anything should be done.
+    pub const fn meaning(self) -> Text {
+        match self {
+            Self::IcmpFiltered => Text {
+                en: "Echo is filtered on the way or at the host; the service answers, so this is \
+                     no fault.",
+                zh: "ICMP 回显被过滤，但服务有应答，不属于故障。",
+            },
+            Self::IcmpRateLimited => Text {
+                en: "Some echoes are lost while TCP loses nothing: somebody limits ICMP.",
+                zh: "部分 ICMP 丢失而 TCP 无丢失：ICMP 被限速。",
+            },
+            Self::IcmpLimitedHop => Text {
+                en: "A router on the way answers only some TTL-limited probes. That is its own \
+                     limit, not loss.",
+                zh: "中间路由器只应答部分 TTL 探测，这是其自身限速，并非丢包。",
+            },
+            Self::PathChanged => Text {
+                en: "The path differs from the one of before.",
+                zh: "路径与之前不同。",
+            },
+            Self::NlaRequired => Text {
+                en: "The server demands Network Level Authentication, as it should.",
+                zh: "服务器要求网络级身份验证（NLA），属正常。",
+            },
+            Self::NlaOff => Text {
+                en: "Network Level Authentication is not demanded: anybody can reach the logon \
+                     screen.",
+                zh: "未要求网络级身份验证（NLA）：任何人都能到达登录界面。",
+            },
+            Self::PlainRdpSecurity => Text {
+                en: "The server offers only RDP's own encryption, which does not prove who it is.",
+                zh: "服务器仅提供 RDP 自带加密，无法证明身份。",
+            },
+            Self::WeakTls => {
+                Text { en: "The server uses outdated TLS.", zh: "服务器使用过时的 TLS。" }
+            }
+            Self::ClockSkew => {
+                Text { en: "The server's clock is off.", zh: "服务器时钟存在偏差。" }
+            }
+            Self::NoCapture => Text {
+                en: "Without CAP_NET_RAW no packets are captured: a reset from the path cannot be \
+                     told from the host's own.",
+                zh: "没有 CAP_NET_RAW，无法抓包：无法区分路径设备与主机自身的 RST。",
+            },
+            Self::NoBaseline => Text {
+                en: "The target was never seen healthy, so nothing can be compared with before.",
+                zh: "从未见过目标健康时的状态，无法与之前比较。",
+            },
+            Self::OneAddressFamilyFailed => Text {
+                en: "One address family fails while the other works.",
+                zh: "IPv4 与 IPv6 之一失败，另一个正常。",
+            },
+            Self::ResolvesDifferently => Text {
+                en: "Vantages get different addresses for the same name.",
+                zh: "不同观测点解析到不同的地址。",
+            },
+            Self::Exposed => Text {
+                en: "A port that the plan expects to be filtered answers from here.",
+                zh: "计划中应被过滤的端口从此处可达。",
+            },
+            Self::MicroOutage => Text {
+                en: "A failure came and went within the confirmation time; no alert.",
+                zh: "短暂中断，在确认期内自行恢复，不告警。",
+            },
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! From signs to a distribution over causes and classes.
+//!
+//! Priors hold once something looks wrong: health alone stays below one half, so that a judge who
+//! has seen nothing says `unknown`.
+
+use super::cause::{CAUSES, Cause};
+use super::class::Class;
+use super::sign::{Family, Sign};
+
+/// No sign is less probable than this under any cause.
+const FLOOR: f64 = 0.02;
+/// No sign is more probable than this under any cause.
+const CEILING: f64 = 0.98;
+/// Below this mass no class is named.
+const NAMED: f64 = 0.5;
+
+/// What is seen when a cause does not touch the matter and so does not mention it: a fault of the
+/// target shows from everywhere, keeps the service out of reach, and draws neither ICMP errors nor
+/// double answers; the vantage and the name are in order.
+const ORDINARY: &[(Sign, f64)] = &[
+    (Sign::NoError, 0.95),
+    (Sign::SingleAnswer, 0.98),
+    (Sign::ServiceUnreached, 0.9),
+    (Sign::OthersFail, 0.93),
+    (Sign::LocalFine, 0.98),
+    (Sign::VantageFine, 0.96),
+    (Sign::NameResolves, 0.98),
+];
+
+/// Signs that tell partly the same fact, and how much they correlate: `n` of them present together
+/// have an exponent of `1 / (1 + (n - 1) * correlation)` each (the design effect), a lone one 1.
+const ECHOING: &[(&[Sign], f64)] = &[
+    (&[Sign::EchoSilent, Sign::SynSilent, Sign::PathStops, Sign::ServiceUnreached], 0.25),
+    (&[Sign::EchoError, Sign::SynError], 0.4),
+];
+
+/// Signs that are read off an answer or agreed on by many targets, not inferred from one silence:
+/// the floor, made for measurements, understates them. The exponent sharpens it; what our own
+/// kernel and resolver say is the surest.
+const READ: &[(&[Sign], f64)] = &[
+    (
+        &[
+            Sign::SynAccepted,
+            Sign::SynReset,
+            Sign::ResetElsewhere,
+            Sign::TwoAnswers,
+            Sign::TimeExceeded,
+            Sign::PathLoops,
+            Sign::ServiceConfirmed,
+            Sign::ServiceSilent,
+            Sign::ServiceForeign,
+            Sign::ServiceClosed,
+            Sign::ServiceRefused,
+            Sign::VantageSuspect,
+            Sign::VantagePortSuspect,
+        ],
+        2.5,
+    ),
+    (
+        &[
+            Sign::LocalNoRoute,
+            Sign::LocalBlocked,
+            Sign::LocalGatewaySilent,
+            Sign::LocalExhausted,
+            Sign::LocalNoPrivilege,
+            Sign::NameUnknown,
+            Sign::NameServerFails,
+            Sign::NameTimesOut,
+            Sign::ResolverDead,
+        ],
+        4.0,
+    ),
+];
+
+/// How probable each cause is, given what was seen.
+#[derive(Debug, Clone)]
+pub struct Posterior {
+    /// Every cause, health included, the most probable first; sums to 1.
+    pub causes: Vec<(&'static Cause, f64)>,
+    /// The class of the largest mass; `unknown` below one half.
+    pub class: Class,
+    /// The class of the largest mass, however small.
+    pub leading: Class,
+    /// The mass of the leading class.
+    pub confidence: f64,
+}
+
+impl Posterior {
+    /// From logarithms of weights in any scale.
+    fn from_logs(mut causes: Vec<(&'static Cause, f64)>) -> Self {
+        let peak = causes.iter().map(|(_, log)| *log).fold(f64::NEG_INFINITY, f64::max);
+        let total: f64 = causes.iter().map(|(_, log)| (log - peak).exp()).sum();
+        for (_, log) in &mut causes {
+            *log = (*log - peak).exp() / total;
+        }
+        causes.sort_by(|(_, left), (_, right)| right.total_cmp(left));
+        let (leading, confidence) = Class::ALL
+            .into_iter()
+            .map(|class| (class, mass(&causes, class)))
+            .fold((Class::Unknown, 0.0), |best, next| if next.1 > best.1 { next } else { best });
+        let class = if confidence < NAMED { Class::Unknown } else { leading };
+        Self { causes, class, leading, confidence }
+    }
+
+    /// The mass of this class.
+    pub fn of_class(&self, class: Class) -> f64 {
+        mass(&self.causes, class)
+    }
+
+    /// How undecided it is, in bits.
+    pub fn entropy(&self) -> f64 {
+        let surprise = |p: f64| if p > 0.0 { -p * p.log2() } else { 0.0 };
+        self.causes.iter().map(|(_, p)| surprise(*p)).sum()
+    }
+
+    /// How probable it is that the target fails and not we.
+    pub fn belief_in_failure(&self) -> f64 {
+        let innocent = self.of_class(Class::Reachable) + self.of_class(Class::VantageFault);
+        (1.0 - innocent).max(0.0)
+    }
+}
+
+fn mass(causes: &[(&'static Cause, f64)], class: Class) -> f64 {
+    causes.iter().filter(|(cause, _)| cause.class == class).map(|(_, p)| p).sum()
+}
+
+/// How probable this sign is when this is the cause.
+pub fn likelihood(cause: &Cause, sign: Sign) -> f64 {
+    among(sign.family().signs(), cause, sign)
+}
+
+/// The same, with the signs of its family at hand.
+fn among(signs: &[Sign], cause: &Cause, sign: Sign) -> f64 {
+    share(cause.expect, signs, sign)
+        .or_else(|| share(ORDINARY, signs, sign))
+        .unwrap_or_else(|| 1.0 / count(signs.len()))
+        .clamp(FLOOR, CEILING)
+}
+
+/// The probability a row gives to one of `signs`; those it does not list share what is left. None
+/// if it lists none of them.
+fn share(row: &[(Sign, f64)], signs: &[Sign], sign: Sign) -> Option<f64> {
+    let listed = || row.iter().filter(|(listed, _)| signs.contains(listed));
+    if let Some((_, probability)) = listed().find(|(listed, _)| *listed == sign) {
+        return Some(*probability);
+    }
+    let rest = signs.len().saturating_sub(listed().count());
+    let left = 1.0 - listed().map(|(_, probability)| probability).sum::<f64>();
+    (rest > 0 && rest < signs.len()).then(|| left / count(rest))
+}
+
+/// How much a sign counts beside the others of its view.
+fn exponent(sign: Sign, view: &[Sign]) -> f64 {
+    let of = |table: &[(&'static [Sign], f64)]| {
+        table.iter().copied().find(|(signs, _)| signs.contains(&sign))
+    };
+    if let Some((_, sharpening)) = of(READ) {
+        return sharpening;
+    }
+    let Some((signs, correlation)) = of(ECHOING) else { return 1.0 };
+    let others = view.iter().filter(|other| **other != sign && signs.contains(other)).count();
+    1.0 / (1.0 + count(others) * correlation)
+}
+
+/// What is believed after what the failing vantages saw, or the only one when all reach. Several
+/// views are averaged in logarithms: they are not as many independent proofs.
+pub fn posterior(views: &[&[Sign]]) -> Posterior {
+    let seen: Vec<Seen> = views.iter().flat_map(|view| seen(view)).collect();
+    let weight = 1.0 / count(views.len().max(1));
+    let weigh = |cause: &&'static Cause| {
+        let evidence: f64 = seen.iter().map(|seen| seen.log_likelihood(cause)).sum();
+        (*cause, cause.prior.ln() + weight * evidence)
+    };
+    Posterior::from_logs(CAUSES.iter().map(weigh).collect())
+}
+
+/// A sign of a view, ready to be weighed against every cause.
+struct Seen {
+    sign: Sign,
+    family: &'static [Sign],
+    exponent: f64,
+}
+
+impl Seen {
+    fn log_likelihood(&self, cause: &Cause) -> f64 {
+        self.exponent * among(self.family, cause, self.sign).ln()
+    }
+}
+
+/// Each sign of a view once, in fixed order.
+fn seen(view: &[Sign]) -> Vec<Seen> {
+    let mut signs = view.to_vec();
+    signs.sort_unstable();
+    signs.dedup();
+    let weigh = |sign: &Sign| Seen {
+        sign: *sign,
+        family: sign.family().signs(),
+        exponent: exponent(*sign, &signs),
+    };
+    signs.iter().map(weigh).collect()
+}
+
+/// How many bits of doubt are expected to go if the views that do not know this signal learnt it.
+pub fn expected_entropy_drop(views: &[&[Sign]], family: Family) -> f64 {
+    let knows = |view: &[Sign]| view.iter().any(|sign| sign.family() == family);
+    if !views.is_empty() && views.iter().all(|view| knows(view)) {
+        return 0.0;
+    }
+    let views = if views.is_empty() { &[&[] as &[Sign]] } else { views };
+    let now = posterior(views);
+    let foretold = |sign: Sign| -> f64 {
+        let sharpening = exponent(sign, &[]);
+        now.causes.iter().map(|(cause, p)| p * likelihood(cause, sign).powf(sharpening)).sum()
+    };
+    let told = |sign: Sign| {
+        let learn = |view: &&[Sign]| match knows(view) {
+            true => view.to_vec(),
+            false => view.iter().copied().chain([sign]).collect(),
+        };
+        let learnt: Vec<Vec<Sign>> = views.iter().map(learn).collect();
+        posterior(&learnt.iter().map(Vec::as_slice).collect::<Vec<_>>()).entropy()
+    };
+    let (total, after) = family.signs().iter().fold((0.0, 0.0), |(total, after), sign| {
+        let p = foretold(*sign);
+        (total + p, after + p * told(*sign))
+    });
+    (now.entropy() - after / total).max(0.0)
+}
+
+fn count(n: usize) -> f64 {
+    f64::from(u32::try_from(n).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! Signs: the closed set of values that evidence is reduced to before it is weighed.
+
+/// A signal: one question with a closed set of answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// What came back for echoes.
+    Echo,
+    /// What came back for SYNs to the probed port.
+    Syn,
+    /// What kind of ICMP error came, if any did.
+    Unreachable,
+    /// Where that error came from.
+    UnreachableFrom,
+    /// How fast a host-unreachable came: a route answers at once, a dead neighbour after seconds.
+    UnreachableDelay,
+    /// How far the resetting machine is, compared with the host's other answers.
+    ResetDistance,
+    /// Whether one SYN drew two different answers.
+    DoubleAnswer,
+    /// Where the path ends.
+    LastHop,
+    /// How far the path toward neighbouring addresses goes, compared with the target's.
+    SiblingPath,
+    /// What the service said after the handshake.
+    Service,
+    /// What other vantages see at the same time.
+    OtherVantages,
+    /// What our own kernel and network say.
+    Local,
+    /// What the canaries and the other targets say of this vantage.
+    Vantage,
+    /// What the resolver said.
+    Dns,
+    /// What echo did while the target was healthy.
+    EchoHistory,
+}
+
+/// One value of a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the names are the meaning; `describe` gives each a sentence")]
+pub enum Sign {
+    EchoAnswered,
+    EchoPartial,
+    EchoSilent,
+    EchoError,
+    SynAccepted,
+    SynPartial,
+    SynReset,
+    SynSilent,
+    SynError,
+    NoError,
+    NetUnreachable,
+    HostUnreachable,
+    Prohibited,
+    PortUnreachable,
+    TimeExceeded,
+    FromTarget,
+    FromLastRouter,
+    FromPath,
+    ErrorAtOnce,
+    ErrorDelayed,
+    ResetSame,
+    ResetElsewhere,
+    SingleAnswer,
+    TwoAnswers,
+    PathReachesTarget,
+    TcpStopsAlone,
+    PathStops,
+    PathLoops,
+    SiblingFurther,
+    SiblingSame,
+    SiblingFailsToo,
+    ServiceConfirmed,
+    ServiceSilent,
+    ServiceForeign,
+    ServiceClosed,
+    ServiceRefused,
+    ServiceUnreached,
+    OthersFail,
+    OthersReach,
+    InsideReaches,
+    LocalFine,
+    LocalNoRoute,
+    LocalBlocked,
+    LocalGatewaySilent,
+    LocalExhausted,
+    LocalNoPrivilege,
+    VantageFine,
+    VantageSuspect,
+    VantagePortSuspect,
+    NameResolves,
+    NameUnknown,
+    NameServerFails,
+    NameTimesOut,
+    ResolverDead,
+    EchoUsedToAnswer,
+    EchoNeverAnswered,
+}
+
+impl Family {
+    /// Every signal.
+    pub const ALL: [Self; 15] = [
+        Self::Echo,
+        Self::Syn,
+        Self::Unreachable,
+        Self::UnreachableFrom,
+        Self::UnreachableDelay,
+        Self::ResetDistance,
+        Self::DoubleAnswer,
+        Self::LastHop,
+        Self::SiblingPath,
+        Self::Service,
+        Self::OtherVantages,
+        Self::Local,
+        Self::Vantage,
+        Self::Dns,
+        Self::EchoHistory,
+    ];
+
+    /// The name used in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Syn => "syn",
+            Self::Unreachable => "unreachable",
+            Self::UnreachableFrom => "unreachable_from",
+            Self::UnreachableDelay => "unreachable_delay",
+            Self::ResetDistance => "reset_distance",
+            Self::DoubleAnswer => "double_answer",
+            Self::LastHop => "last_hop",
+            Self::SiblingPath => "sibling_path",
+            Self::Service => "service",
+            Self::OtherVantages => "other_vantages",
+            Self::Local => "local",
+            Self::Vantage => "vantage",
+            Self::Dns => "dns",
+            Self::EchoHistory => "echo_history",
+        }
+    }
+
+    /// The values this signal can take.
+    pub const fn signs(self) -> &'static [Sign] {
+        use Sign as S;
+        match self {
+            Self::Echo => &[S::EchoAnswered, S::EchoPartial, S::EchoSilent, S::EchoError],
+            Self::Syn => &[S::SynAccepted, S::SynPartial, S::SynReset, S::SynSilent, S::SynError],
+            Self::Unreachable => &[
+                S::NoError,
+                S::NetUnreachable,
+                S::HostUnreachable,
+                S::Prohibited,
+                S::PortUnreachable,
+                S::TimeExceeded,
+            ],
+            Self::UnreachableFrom => &[S::FromTarget, S::FromLastRouter, S::FromPath],
+            Self::UnreachableDelay => &[S::ErrorAtOnce, S::ErrorDelayed],
+            Self::ResetDistance => &[S::ResetSame, S::ResetElsewhere],
+            Self::DoubleAnswer => &[S::SingleAnswer, S::TwoAnswers],
+            Self::LastHop => &[S::PathReachesTarget, S::TcpStopsAlone, S::PathStops, S::PathLoops],
+            Self::SiblingPath => &[S::SiblingFurther, S::SiblingSame, S::SiblingFailsToo],
+            Self::Service => &[
+                S::ServiceConfirmed,
+                S::ServiceSilent,
+                S::ServiceForeign,
+                S::ServiceClosed,
+                S::ServiceRefused,
+                S::ServiceUnreached,
+            ],
+            Self::OtherVantages => &[S::OthersFail, S::OthersReach, S::InsideReaches],
+            Self::Local => &[
+                S::LocalFine,
+                S::LocalNoRoute,
+                S::LocalBlocked,
+                S::LocalGatewaySilent,
+                S::LocalExhausted,
+                S::LocalNoPrivilege,
+            ],
+            Self::Vantage => &[S::VantageFine, S::VantageSuspect, S::VantagePortSuspect],
+            Self::Dns => &[
+                S::NameResolves,
+                S::NameUnknown,
+                S::NameServerFails,
+                S::NameTimesOut,
+                S::ResolverDead,
+            ],
+            Self::EchoHistory => &[S::EchoUsedToAnswer, S::EchoNeverAnswered],
+        }
+    }
+}
+
+impl Sign {
+    /// The signal this is a value of.
+    pub fn family(self) -> Family {
+        let holds = |family: &Family| family.signs().contains(&self);
+        Family::ALL.into_iter().find(holds).unwrap_or(Family::Echo)
+    }
+
+    /// The name used in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EchoAnswered | Self::SynAccepted => "answered",
+            Self::EchoPartial | Self::SynPartial => "partial",
+            Self::EchoSilent | Self::SynSilent | Self::ServiceSilent => "silent",
+            Self::EchoError | Self::SynError => "icmp_error",
+            Self::SynReset => "reset",
+            Self::NoError => "none",
+            Self::NetUnreachable => "net_unreachable",
+            Self::HostUnreachable => "host_unreachable",
+            Self::Prohibited => "prohibited",
+            Self::PortUnreachable => "port_unreachable",
+            Self::TimeExceeded => "time_exceeded",
+            Self::FromTarget => "target",
+            Self::FromLastRouter => "last_router",
+            Self::FromPath => "path",
+            Self::ErrorAtOnce => "at_once",
+            Self::ErrorDelayed => "delayed",
+            Self::ResetSame => "same",
+            Self::ResetElsewhere => "different",
+            Self::SingleAnswer => "single",
+            Self::TwoAnswers => "two_answers",
+            Self::PathReachesTarget => "reaches_target",
+            Self::TcpStopsAlone => "tcp_stops_alone",
+            Self::PathStops => "stops",
+            Self::PathLoops => "loops",
+            Self::SiblingFurther => "further",
+            Self::SiblingSame => "same",
+            Self::SiblingFailsToo => "fails_too",
+            Self::ServiceConfirmed => "confirmed",
+            Self::ServiceForeign => "foreign",
+            Self::ServiceClosed => "closed",
+            Self::ServiceRefused => "refused",
+            Self::ServiceUnreached => "unreached",
+            Self::OthersFail => "fail",
+            Self::OthersReach => "reach",
+            Self::InsideReaches => "inside_reaches",
+            Self::LocalFine | Self::VantageFine => "fine",
+            Self::LocalNoRoute => "no_route",
+            Self::LocalBlocked => "blocked",
+            Self::LocalGatewaySilent => "gateway_silent",
+            Self::LocalExhausted => "exhausted",
+            Self::LocalNoPrivilege => "no_privilege",
+            Self::VantageSuspect => "suspect",
+            Self::VantagePortSuspect => "port_suspect",
+            Self::NameResolves => "resolves",
+            Self::NameUnknown => "nxdomain",
+            Self::NameServerFails => "servfail",
+            Self::NameTimesOut => "timeout",
+            Self::ResolverDead => "resolver_dead",
+            Self::EchoUsedToAnswer => "used_to_answer",
+            Self::EchoNeverAnswered => "never_answered",
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The one-sentence summary and the next step of a verdict, in English and Chinese: fact, odds,
+//! action, warning, in this order.
+
+use super::class::Class;
+use super::verdict::Verdict;
+use crate::statistics::{real, wilson};
+use crate::survey::findings::Findings;
+use crate::target::Target;
+
+/// The same sentence in both languages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sentence {
+    /// English.
+    pub en: String,
+    /// Simplified Chinese.
+    pub zh: String,
+}
+
+impl Sentence {
+    const fn new(en: String, zh: String) -> Self {
+        Self { en, zh }
+    }
+
+    fn fixed(en: &str, zh: &str) -> Self {
+        Self::new(en.to_owned(), zh.to_owned())
+    }
+}
+
+/// What the numbers in a summary come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The target.
+    pub target: &'a Target,
+    /// Its verdict.
+    pub verdict: &'a Verdict,
+    /// The findings of the vantage that sees most of it.
+    pub findings: Option<&'a Findings>,
+    /// The probing source address, if known.
+    pub source: Option<&'a str>,
+}
+
+impl Facts<'_> {
+    /// The last hop that answered, as text.
+    fn last_hop(&self) -> String {
+        let Some(findings) = self.findings else { return "?".to_owned() };
+        let last = findings.last_router();
+        let paths = [&findings.tcp_path, &findings.icmp_path];
+        let address = paths.into_iter().flatten().find_map(|path| path.at(last));
+        address.map_or_else(|| "?".to_owned(), |address| format!("{address} (hop {last})"))
+    }
+
+    fn failing_of_all(&self) -> (usize, usize) {
+        let failing = self.verdict.failing.len();
+        (failing, failing + self.verdict.reaching.len())
+    }
+
+    /// Lost and valid probes over echo and SYN together.
+    fn loss(&self) -> (u64, u64) {
+        let Some(findings) = self.findings else { return (0, 0) };
+        let syn = findings.syn.as_ref();
+        let valid = findings.echo.valid() + syn.map_or(0, |tally| tally.valid());
+        let received = findings.echo.received() + syn.map_or(0, |tally| tally.received());
+        (valid.saturating_sub(received), valid)
+    }
+
+    /// Whatever said no, as text.
+    fn refuser(&self) -> String {
+        let tallies = self
+            .findings
+            .into_iter()
+            .flat_map(|findings| findings.syn.iter().chain([&findings.echo]));
+        let error = tallies.filter_map(|tally| tally.main_error()).next();
+        error.map_or_else(|| "?".to_owned(), |(kind, from)| format!("{from} ({})", kind.as_str()))
+    }
+
+    fn service_words(&self) -> String {
+        let answer = self
+            .findings
+            .and_then(|findings| findings.connect.as_ref())
+            .and_then(|report| report.service.as_ref())
+            .and_then(crate::survey::signs::service_detail);
+        answer.unwrap_or_else(|| "?".to_owned())
+    }
+}
+
+/// The summary: what is seen, how sure, from where.
+pub fn summary(facts: &Facts<'_>) -> Sentence {
+    let port = facts.target.port;
+    let (failing, all) = facts.failing_of_all();
+    let hop = facts.last_hop();
+    let title = facts.verdict.class.title();
+    let meaning = facts.verdict.class.meaning();
+    match facts.verdict.class {
+        Class::Reachable if facts.target.service.has_port() => Sentence::new(
+            format!("Reachable: TCP {port} answers from {all} of {all} vantages."),
+            format!("可达：{all}/{all} 个观测点 TCP {port} 均有应答。"),
+        ),
+        Class::PacketLoss => packet_loss(facts),
+        Class::Blackhole => Sentence::new(
+            format!(
+                "Suspected blackhole: from {failing} of {all} vantages ICMP and TCP {port} are \
+                 all silent, last answering hop {hop}, the path toward neighbours goes further. \
+                 Not confirmed by the cloud."
+            ),
+            format!(
+                "疑似黑洞：{failing}/{all} 个观测点 ICMP 与 TCP {port} 全部无响应，末个应答跳 \
+                 {hop}，同段邻居路径更远。未经云侧证实。"
+            ),
+        ),
+        Class::HostSilent => Sentence::new(
+            format!(
+                "Host silent: from {failing} of {all} vantages nothing answers; the path is \
+                 intact up to {hop}."
+            ),
+            format!("主机无响应：{failing}/{all} 个观测点无任何应答，路径到 {hop} 为止完好。"),
+        ),
+        Class::SecurityGroup => Sentence::new(
+            format!(
+                "Host online, TCP {port} silently filtered: security group, network ACL, host \
+                 firewall or a stopped service (stealth mode) cannot be told apart from outside."
+            ),
+            format!(
+                "主机在线，TCP {port} 被静默过滤：安全组、网络 ACL、主机防火墙或服务停止\
+                 （隐身模式）外部无法区分。"
+            ),
+        ),
+        Class::PortClosed => Sentence::new(
+            format!("The host answers RST: nothing listens on {port}."),
+            format!("主机回复 RST：{port} 无服务监听。"),
+        ),
+        Class::Rejected | Class::NoRoute => Sentence::new(
+            format!("{}: {} says so.", capital(title.en), facts.refuser()),
+            format!("{}：由 {} 回复。", title.zh, facts.refuser()),
+        ),
+        Class::WrongService => Sentence::new(
+            format!("Another service answers on TCP {port}: {}.", facts.service_words()),
+            format!("TCP {port} 上是其他服务：{}。", facts.service_words()),
+        ),
+        _ => Sentence::new(
+            format!("{}: {}", capital(title.en), meaning.en),
+            format!("{}：{}", title.zh, meaning.zh),
+        ),
+    }
+}
+
+fn packet_loss(facts: &Facts<'_>) -> Sentence {
+    let (lost, sent) = facts.loss();
+    let (low, high) = wilson(lost, sent);
+    let percent = |ratio: f64| format!("{:.0}", ratio * 100.0);
+    let ratio = if sent == 0 { 0.0 } else { real(lost) / real(sent) };
+    let (ratio, low, high) = (percent(ratio), percent(low), percent(high));
+    Sentence::new(
+        format!(
+            "End-to-end packet loss {ratio}% ({lost}/{sent}, 95% interval {low}–{high}%). Loss at \
+             middle hops is not used as evidence."
+        ),
+        format!(
+            "端到端丢包 {ratio}%（{lost}/{sent}，95% 区间 {low}–{high}%）。中间跳丢包不作为依据。"
+        ),
+    )
+}
+
+/// What to do next, and what not to do.
+pub fn next_step(facts: &Facts<'_>) -> Sentence {
+    let source = facts.source.unwrap_or("the probing address");
+    match facts.verdict.class {
+        Class::Reachable => Sentence::fixed("Nothing to do.", "无需处理。"),
+        Class::Blackhole => Sentence::fixed(
+            "Next: check the DDoS blackhole state and when it ends. Do not restart the instance \
+             first.",
+            "下一步：查 DDoS 黑洞状态与解封时间。勿先重启实例。",
+        ),
+        Class::SecurityGroup => Sentence::new(
+            format!("Next: check that an inbound rule admits {source}. Do not open 0.0.0.0/0."),
+            format!("下一步：核对入方向规则是否放行 {source}。勿放开 0.0.0.0/0。"),
+        ),
+        Class::PortClosed => Sentence::fixed(
+            "Next: check Remote Desktop Services, fDenyTSConnections and PortNumber.",
+            "下一步：查 Remote Desktop Services、fDenyTSConnections、PortNumber。",
+        ),
+        Class::HostSilent => Sentence::fixed(
+            "Next: check the instance state and its screen in the console before any restart.",
+            "下一步：先在控制台查看实例状态与屏幕，再考虑重启。",
+        ),
+        Class::VantageFault => Sentence::fixed(
+            "Next: run `reachd doctor` on the probing host. Leave the target alone.",
+            "下一步：在探测主机上运行 `reachd doctor`。勿动目标主机。",
+        ),
+        _ => {
+            let top = facts
+                .verdict
+                .posterior
+                .causes
+                .iter()
+                .find(|(cause, _)| cause.class == facts.verdict.class);
+            top.map_or_else(
+                || Sentence::fixed("Next: gather more evidence.", "下一步：收集更多证据。"),
+                |(cause, _)| Sentence::fixed(cause.remedy.en, cause.remedy.zh),
+            )
+        }
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

@@ -1,0 +1,424 @@
+//! From what the vantages saw to one verdict over a target.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::class::Class;
+use super::note::Note;
+use super::posterior::{Posterior, posterior};
+use super::sign::{Family, Sign};
+use crate::evidence::{AnswerKind, ServiceAnswer};
+use crate::survey::findings::Findings;
+use crate::survey::signs::Seen;
+use crate::target::{AddressPolicy, Expect, Target};
+use crate::vantage::{Mode, Role};
+
+/// What one vantage contributes to the verdict over one address.
+#[derive(Debug, Clone)]
+pub struct ViewEvidence<'a> {
+    /// The vantage's name.
+    pub vantage: &'a str,
+    /// Which side of the provider's edge it stands on.
+    pub role: Role,
+    /// How much it can see.
+    pub mode: Option<Mode>,
+    /// The address asked; `None` when the name did not resolve.
+    pub address: Option<IpAddr>,
+    /// The facts; `None` when there was nothing to ask.
+    pub findings: Option<&'a Findings>,
+    /// The signs read off them.
+    pub seen: Vec<Seen>,
+    /// What this vantage should see.
+    pub expect: Expect,
+    /// Whether a healthy state is known to compare with.
+    pub baseline: bool,
+}
+
+/// Who sees a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// One of several vantages.
+    One,
+    /// Several, not all.
+    Some,
+    /// Every vantage that watches.
+    All,
+    /// The fault is our own.
+    Ourselves,
+}
+
+impl Scope {
+    /// The word used in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::One => "one",
+            Self::Some => "some",
+            Self::All => "all",
+            Self::Ourselves => "ourselves",
+        }
+    }
+}
+
+/// The verdict over a target, before it is put into words.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// What is seen.
+    pub class: Class,
+    /// The class's probability.
+    pub confidence: f64,
+    /// The distribution behind it.
+    pub posterior: Posterior,
+    /// Who sees the failure.
+    pub scope: Scope,
+    /// Vantages that reach the target, or see what they should.
+    pub reaching: Vec<String>,
+    /// Vantages that do not.
+    pub failing: Vec<String>,
+    /// The class of each address by itself.
+    pub addresses: Vec<(IpAddr, Class)>,
+    /// Findings that are no failure.
+    pub notes: BTreeMap<Note, Option<String>>,
+    /// Vantages from which a port answers that should not.
+    pub exposed: Vec<String>,
+    /// The signs that were weighed, by vantage.
+    pub weighed: Vec<(Option<String>, Seen)>,
+}
+
+impl Verdict {
+    /// Belief that the target fails and that it is not our own fault.
+    pub fn belief_in_failure(&self) -> f64 {
+        if self.class == Class::Reachable { 0.0 } else { self.posterior.belief_in_failure() }
+    }
+}
+
+/// What one view says by itself.
+struct Opinion<'a> {
+    view: &'a ViewEvidence<'a>,
+    signs: Vec<Sign>,
+    class: Class,
+    exposed: bool,
+}
+
+/// Judges a target by everything its vantages saw.
+pub fn judge(target: &Target, views: &[ViewEvidence<'_>]) -> Verdict {
+    let addresses: BTreeSet<Option<IpAddr>> = views.iter().map(|view| view.address).collect();
+    let mut judged: Vec<Verdict> = addresses
+        .iter()
+        .map(|address| {
+            let of_address: Vec<_> = views.iter().filter(|view| view.address == *address).collect();
+            judge_address(*address, &of_address)
+        })
+        .collect();
+    if judged.is_empty() {
+        judged.push(judge_address(None, &[]));
+    }
+    let classes: Vec<_> = judged.iter().flat_map(|verdict| verdict.addresses.clone()).collect();
+    let mut chosen = choose(target, judged);
+    chosen.addresses = classes;
+    note_families(&mut chosen);
+    chosen
+}
+
+/// The address that speaks for the target: the worst that is not merely our own fault, or with
+/// `addresses = "any"` the best.
+fn choose(target: &Target, judged: Vec<Verdict>) -> Verdict {
+    let any = target.addresses == AddressPolicy::Any;
+    let some_judged = judged.iter().any(|verdict| verdict.class != Class::VantageFault);
+    let rank = |verdict: &Verdict| match verdict.class {
+        Class::VantageFault if some_judged => 3,
+        Class::Reachable => {
+            if any {
+                0
+            } else {
+                2
+            }
+        }
+        Class::Unknown => 1,
+        _ => {
+            if any {
+                2
+            } else {
+                0
+            }
+        }
+    };
+    let best = judged.into_iter().min_by_key(rank);
+    best.unwrap_or_else(|| judge_address(None, &[]))
+}
+
+fn note_families(verdict: &mut Verdict) {
+    let failed = |v4: bool| {
+        let mut of_family =
+            verdict.addresses.iter().filter(|(address, _)| address.is_ipv4() == v4).peekable();
+        of_family.peek().is_some().then(|| of_family.all(|(_, class)| !class.is_up()))
+    };
+    if let (Some(v4), Some(v6)) = (failed(true), failed(false))
+        && v4 != v6
+    {
+        let family = if v4 { "IPv4 fails, IPv6 works" } else { "IPv6 fails, IPv4 works" };
+        verdict.notes.insert(Note::OneAddressFamilyFailed, Some(family.to_owned()));
+    }
+}
+
+fn judge_address(address: Option<IpAddr>, views: &[&ViewEvidence<'_>]) -> Verdict {
+    let opinions: Vec<_> = views.iter().map(|view| opinion(view)).collect();
+    let ours = |opinion: &&Opinion<'_>| opinion.class == Class::VantageFault;
+    let credible = opinions.iter().filter(|opinion| !ours(opinion));
+    let (reaching, failing): (Vec<&Opinion<'_>>, Vec<&Opinion<'_>>) =
+        credible.partition(|opinion| opinion.class == Class::Reachable);
+    let inside = reaching.iter().any(|opinion| opinion.view.role == Role::Inside);
+    let others = match (failing.len(), reaching.len()) {
+        (0, _) | (1, 0) => None,
+        (_, 0) => Some(Sign::OthersFail),
+        (_, _) if inside => Some(Sign::InsideReaches),
+        (_, _) => Some(Sign::OthersReach),
+    };
+    let mut weighing: Vec<&Opinion<'_>> =
+        if failing.is_empty() { reaching.clone() } else { failing.clone() };
+    if weighing.is_empty() {
+        weighing = opinions.iter().collect();
+    }
+    let signs: Vec<Vec<Sign>> = weighing
+        .iter()
+        .map(|opinion| opinion.signs.iter().copied().chain(others).collect())
+        .collect();
+    let slices: Vec<&[Sign]> = signs.iter().map(Vec::as_slice).collect();
+    let posterior = posterior(&slices);
+    let expected = failing.is_empty() && !reaching.is_empty();
+    let class = if expected { Class::Reachable } else { class_of(&posterior) };
+    let names = |opinions: &[&Opinion<'_>]| {
+        opinions.iter().map(|opinion| opinion.view.vantage.to_owned()).collect::<Vec<_>>()
+    };
+    let blamed: Vec<_> = opinions.iter().filter(ours).collect();
+    let scope = match (failing.len(), reaching.len()) {
+        (0, 0) if !blamed.is_empty() => Scope::Ourselves,
+        (_, 0) => Scope::All,
+        (1, _) => Scope::One,
+        (_, _) => Scope::Some,
+    };
+    let exposed = opinions.iter().filter(|opinion| opinion.exposed);
+    Verdict {
+        class,
+        confidence: if expected {
+            posterior.of_class(Class::Reachable).max(posterior.confidence)
+        } else {
+            posterior.of_class(class).max(if class == Class::Unknown {
+                posterior.confidence
+            } else {
+                0.0
+            })
+        },
+        scope,
+        reaching: names(&reaching),
+        failing: names(&failing),
+        addresses: address.map(|address| (address, class)).into_iter().collect(),
+        notes: notes(views, class),
+        exposed: exposed.map(|opinion| opinion.view.vantage.to_owned()).collect(),
+        weighed: weighed(&weighing, others),
+        posterior,
+    }
+}
+
+/// Classes that cannot be told apart when everything is silent: together they may be certain while
+/// each of them is not. The verdict then is the larger, with its own honest confidence.
+const ALL_SILENT: [Class; 2] = [Class::Blackhole, Class::HostSilent];
+
+fn class_of(posterior: &Posterior) -> Class {
+    let together: f64 = ALL_SILENT.iter().map(|class| posterior.of_class(*class)).sum();
+    let inseparable = posterior.class == Class::Unknown
+        && ALL_SILENT.contains(&posterior.leading)
+        && together >= 0.5;
+    if inseparable { posterior.leading } else { posterior.class }
+}
+
+fn opinion<'a>(view: &'a ViewEvidence<'a>) -> Opinion<'a> {
+    let signs: Vec<_> = view.seen.iter().map(|seen| seen.sign).collect();
+    let class = posterior(&[&signs]).class;
+    let answers = signs.contains(&Sign::SynAccepted) || signs.contains(&Sign::SynPartial);
+    let exposed = view.expect != Expect::Reachable && answers;
+    let as_expected = match view.expect {
+        Expect::Reachable => false,
+        Expect::Filtered => !answers && class != Class::VantageFault && class != Class::Unknown,
+        Expect::Closed => signs.contains(&Sign::SynReset),
+    };
+    let class = if exposed || as_expected { Class::Reachable } else { class };
+    Opinion { view, signs, class, exposed }
+}
+
+fn weighed(opinions: &[&Opinion<'_>], others: Option<Sign>) -> Vec<(Option<String>, Seen)> {
+    let each = opinions.iter().flat_map(|opinion| {
+        let vantage = opinion.view.vantage.to_owned();
+        opinion.view.seen.iter().map(move |seen| (Some(vantage.clone()), seen.clone()))
+    });
+    each.chain(others.map(|sign| (None, Seen::new(sign, None)))).collect()
+}
+
+fn notes(views: &[&ViewEvidence<'_>], class: Class) -> BTreeMap<Note, Option<String>> {
+    let mut notes = BTreeMap::new();
+    for view in views {
+        if view.mode == Some(Mode::Sockets) {
+            notes.insert(Note::NoCapture, Some(format!("vantage {}", view.vantage)));
+        }
+        if !view.baseline && !class.is_up() && view.findings.is_some() {
+            notes.insert(Note::NoBaseline, None);
+        }
+        let has = |sign: Sign| view.seen.iter().any(|seen| seen.sign == sign);
+        let tcp_fine = has(Sign::SynAccepted);
+        if tcp_fine && has(Sign::EchoSilent) {
+            notes.insert(Note::IcmpFiltered, None);
+        }
+        if tcp_fine && has(Sign::EchoPartial) {
+            notes.insert(Note::IcmpRateLimited, None);
+        }
+        if let Some(findings) = view.findings {
+            notes.extend(path_notes(findings).map(|(note, detail)| (note, Some(detail))));
+            notes.extend(security_note(findings).map(|note| (note, None)));
+        }
+    }
+    notes
+}
+
+/// A silent hop with answering hops behind it limits its own ICMP; it loses nothing.
+fn path_notes(findings: &Findings) -> Option<(Note, String)> {
+    let path = findings.icmp_path.as_ref()?;
+    let last = path.last_router();
+    let silent = path.hops.iter().find(|hop| hop.ttl < last && hop.address.is_none())?;
+    Some((Note::IcmpLimitedHop, format!("hop {}", silent.ttl)))
+}
+
+fn security_note(findings: &Findings) -> Option<Note> {
+    match findings.connect.as_ref()?.service.as_ref()? {
+        ServiceAnswer::Confirmed { selected: Some(2 | 8), .. }
+        | ServiceAnswer::Refused { code: 5 } => Some(Note::NlaRequired),
+        ServiceAnswer::Confirmed { selected: Some(1), .. } | ServiceAnswer::Refused { code: 1 } => {
+            Some(Note::NlaOff)
+        }
+        ServiceAnswer::Confirmed { selected: Some(0), .. } | ServiceAnswer::Refused { code: 2 } => {
+            Some(Note::PlainRdpSecurity)
+        }
+        ServiceAnswer::Confirmed { .. }
+        | ServiceAnswer::Refused { .. }
+        | ServiceAnswer::Foreign { .. }
+        | ServiceAnswer::Silent
+        | ServiceAnswer::Closed { .. }
+        | ServiceAnswer::NotAsked => None,
+    }
+}
+
+/// One thing that would settle what is left, and the causes it tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NextEvidence {
+    /// What to find out.
+    pub ask: &'static str,
+    /// Where or how.
+    pub how: &'static str,
+    /// Causes it speaks about.
+    pub about: &'static [&'static str],
+}
+
+/// What only the provider, the guest or another vantage can tell.
+pub static NEXT_EVIDENCE: &[NextEvidence] = &[
+    NextEvidence {
+        ask: "instance state",
+        how: "the provider's console: is it running, stopped or restarting?",
+        about: &["instance_stopped", "rebooting", "hypervisor_failure", "instance_hung"],
+    },
+    NextEvidence {
+        ask: "DDoS blackhole state",
+        how: "the provider's security console: is the address in a blackhole, and until when?",
+        about: &["ddos_blackhole", "partial_blackhole"],
+    },
+    NextEvidence {
+        ask: "public address binding and bandwidth",
+        how: "the provider's console: is the address bound, paid for and above 0 Mbit/s?",
+        about: &["eip_unbound", "bandwidth_zero"],
+    },
+    NextEvidence {
+        ask: "security group and network ACL rules",
+        how: "does an inbound rule admit this port from the probing source address?",
+        about: &[
+            "security_group_port",
+            "network_acl",
+            "security_group_all",
+            "source_block",
+            "carrier_port_block",
+        ],
+    },
+    NextEvidence {
+        ask: "service and firewall inside the guest",
+        how: "by the provider's console session: is TermService running and listening, and is the \
+              inbound rule on?",
+        about: &[
+            "service_stopped_stealth",
+            "host_firewall_port",
+            "host_firewall_all",
+            "service_stopped",
+            "rdp_disabled",
+            "rdp_port_moved",
+            "ipsec_policy",
+            "third_party_guard",
+            "nic_down",
+            "service_hung",
+        ],
+    },
+    NextEvidence {
+        ask: "a probe from inside the provider's network",
+        how: "configure a vantage with role = \"inside\" in the same VPC",
+        about: &[
+            "ddos_blackhole",
+            "security_group_port",
+            "bandwidth_zero",
+            "middlebox_reset",
+            "return_path_broken",
+        ],
+    },
+    NextEvidence {
+        ask: "a probe from another network",
+        how: "configure a second vantage, or run `reachd check` elsewhere",
+        about: &["source_block", "return_path_broken", "transit_blackhole", "carrier_port_block"],
+    },
+];
+
+/// What would settle the rest: everything that tells at least one probable cause from another.
+pub fn next_evidence(verdict: &Verdict) -> Vec<(&'static NextEvidence, Vec<String>)> {
+    if verdict.class == Class::Reachable {
+        return Vec::new();
+    }
+    let probable: Vec<&str> = verdict
+        .posterior
+        .causes
+        .iter()
+        .filter(|(cause, probability)| *probability >= 0.02 && cause.class != Class::Reachable)
+        .map(|(cause, _)| cause.name)
+        .collect();
+    let splits = |next: &NextEvidence| -> Vec<String> {
+        let named = next.about.iter().filter(|name| probable.contains(name));
+        named.map(|name| (*name).to_owned()).collect()
+    };
+    let all = NEXT_EVIDENCE.iter().map(|next| (next, splits(next)));
+    all.filter(|(_, splits)| !splits.is_empty() && splits.len() < probable.len().max(2)).collect()
+}
+
+/// The word for an answer kind in JSON.
+pub const fn answer_name(kind: AnswerKind) -> &'static str {
+    match kind {
+        AnswerKind::EchoReply => "echo_reply",
+        AnswerKind::SynAck => "syn_ack",
+        AnswerKind::Reset => "reset",
+        AnswerKind::BareReset => "bare_reset",
+        AnswerKind::ChallengeAck => "challenge_ack",
+        AnswerKind::Icmp(kind) => kind.as_str(),
+        AnswerKind::Silence => "silence",
+        AnswerKind::Invalid => "invalid",
+    }
+}
+
+/// Whether this signal was weighed with this value.
+pub fn has_sign(verdict: &Verdict, sign: Sign) -> bool {
+    verdict.weighed.iter().any(|(_, seen)| seen.sign == sign)
+}
+
+/// Whether this signal was weighed at all.
+pub fn has_family(verdict: &Verdict, family: Family) -> bool {
+    verdict.weighed.iter().any(|(_, seen)| seen.sign.family() == family)
+}

@@ -1,0 +1,518 @@
+//! The whole prober as one state machine: what happens goes in with its time, what is to be done
+//! and told comes out.
+//!
+//! The driver calls [`Monitor::handle`] for every input and then [`Monitor::poll`] until it says
+//! [`Output::Wait`]. One owner, no locks, no clock.
+
+mod alarm;
+mod budget;
+mod flights;
+mod naming;
+mod numbers;
+mod standing;
+mod telling;
+mod view;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::evidence::{Answer, ConnectReport, LocalError};
+use crate::incident::{AlertKind, IncidentUpdate};
+use crate::judge::Class;
+use crate::plan::{Budget, Plan};
+use crate::report::TargetReport;
+use crate::secret::Secret;
+use crate::target::{FamilyChoice, Service, TargetName};
+use crate::time::{Instant, Stamp};
+use crate::vantage::{Mode, Vantage, VantageId};
+
+use self::budget::Budgets;
+pub use self::flights::FIRST_PORT;
+use self::flights::{Flights, ViewKey};
+use self::standing::VantageWatch;
+use self::watch::TargetWatch;
+
+/// One probe in flight; the token hidden in its packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Flight(pub u32);
+
+/// One capture ring; vantages in the same network namespace share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TapId(pub u16);
+
+/// One question to a resolver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueryId(pub u32);
+
+/// Everything that can happen to the monitor.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A new plan is in force: the difference to the old one is applied.
+    Plan(Box<Plan>),
+    /// A vantage was opened, or could not be.
+    Vantage(VantageId, VantageState),
+    /// A capture ring saw a packet.
+    Captured(Captured<'a>),
+    /// A socket (not a ring) learnt a probe's fate.
+    Answered {
+        /// The probe.
+        flight: Flight,
+        /// When it was sent, if known.
+        sent: Option<Stamp>,
+        /// What came.
+        answer: Answer,
+        /// When it came.
+        at: Stamp,
+    },
+    /// The kernel refused to send a probe.
+    SendFailed {
+        /// The probe.
+        flight: Flight,
+        /// Why.
+        error: LocalError,
+    },
+    /// A full connection ended.
+    Connected {
+        /// The probe.
+        flight: Flight,
+        /// How.
+        report: Box<ConnectReport>,
+    },
+    /// A name was resolved, or could not be.
+    Resolved {
+        /// The question.
+        query: QueryId,
+        /// The answer.
+        result: Resolution,
+    },
+    /// A ring's counters since it was opened.
+    CaptureCounts {
+        /// The ring.
+        tap: TapId,
+        /// Packets delivered.
+        packets: u64,
+        /// Packets dropped.
+        drops: u64,
+    },
+    /// The driver woke this much later than it asked for.
+    Lag(Duration),
+    /// The wall clock was stepped by about this much.
+    ClockStep(Duration),
+    /// What was learnt of a healthy target in an earlier run.
+    Baseline {
+        /// Whose.
+        target: TargetName,
+        /// Seen from where.
+        vantage: String,
+        /// What was learnt.
+        baseline: Baseline,
+    },
+    /// An incident that was firing when an earlier run ended.
+    Firing {
+        /// Whose.
+        target: TargetName,
+        /// Its kind.
+        kind: AlertKind,
+        /// The class at opening.
+        class: Class,
+        /// The last version told.
+        version: u64,
+    },
+    /// Surveys end now with what they have; only a one-shot check asks for it.
+    Conclude,
+    /// Time passed.
+    Tick,
+}
+
+/// Whether and how a vantage can probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VantageState {
+    /// It is open.
+    Up {
+        /// How much it can see.
+        mode: Mode,
+        /// Its ring, in raw mode.
+        tap: Option<TapId>,
+    },
+    /// It cannot be opened, or was closed.
+    Down {
+        /// Why, as evidence.
+        error: LocalError,
+        /// Why, for people.
+        detail: String,
+    },
+}
+
+/// A packet as a ring saw it.
+#[derive(Debug, Clone, Copy)]
+pub struct Captured<'a> {
+    /// Which ring.
+    pub tap: TapId,
+    /// On which interface; copies of one packet on lower devices differ in it.
+    pub interface: u32,
+    /// Whether it left or came.
+    pub direction: Direction,
+    /// When, by the kernel.
+    pub at: Stamp,
+    /// Whether the kernel says that checksums are final, so that they may be judged.
+    pub checksums_final: bool,
+    /// The bytes from the network header on.
+    pub bytes: &'a [u8],
+}
+
+/// Which way a captured packet went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Direction {
+    /// From us (`PACKET_OUTGOING`).
+    Sent,
+    /// To us (`PACKET_HOST`).
+    Received,
+}
+
+/// What a resolver said about a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolution {
+    /// All addresses of the name, and how long they may be believed.
+    Addresses {
+        /// In the resolver's order.
+        addresses: Vec<IpAddr>,
+        /// The smallest time to live.
+        ttl: Duration,
+    },
+    /// The resolver lives and says there is no such name, or it has no address.
+    NoSuchName,
+    /// The resolver lives and says it failed.
+    ServerFailure,
+    /// Nothing came for this name, while the resolver answered for something else.
+    Timeout,
+    /// The resolver answers for nothing: our side.
+    ResolverDead,
+}
+
+/// Everything the monitor can ask for.
+#[derive(Debug, PartialEq)]
+pub enum Output {
+    /// Open these vantages and report their state; sent at the start and when a plan changes them.
+    OpenVantage(VantageId, Box<Vantage>),
+    /// Close this vantage.
+    CloseVantage(VantageId),
+    /// Send one packet.
+    Send(SendOrder),
+    /// Make one full connection.
+    Connect(Box<ConnectOrder>),
+    /// Resolve a name.
+    Resolve(ResolveOrder),
+    /// Tell the world.
+    Event(Box<Event>),
+    /// Nothing more until an input, or until this moment.
+    Wait(Option<Instant>),
+}
+
+/// One packet to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendOrder {
+    /// The probe, to name in [`Input::SendFailed`] and [`Input::Answered`].
+    pub flight: Flight,
+    /// From where.
+    pub vantage: VantageId,
+    /// To whom.
+    pub to: IpAddr,
+    /// Hop limit.
+    pub ttl: u8,
+    /// IPv4 identification.
+    pub ip_id: u16,
+    /// What.
+    pub what: ProbePacket,
+}
+
+/// The inside of a probe packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbePacket {
+    /// An ICMP echo request.
+    Echo {
+        /// Identifier (replaced by the kernel on ping sockets).
+        id: u16,
+        /// Sequence number.
+        seq: u16,
+        /// Payload; it proves the reply.
+        payload: [u8; 24],
+    },
+    /// A TCP SYN.
+    Syn {
+        /// Source port, outside the kernel's ephemeral range.
+        source_port: u16,
+        /// Destination port.
+        dest_port: u16,
+        /// Initial sequence number; it proves the answer.
+        seq: u32,
+        /// Timestamp option (RFC 7323), echoed by most stacks.
+        timestamp: Option<u32>,
+    },
+}
+
+/// One full connection to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectOrder {
+    /// The probe, to name in [`Input::Connected`].
+    pub flight: Flight,
+    /// From where.
+    pub vantage: VantageId,
+    /// To whom.
+    pub to: SocketAddr,
+    /// What to say and to expect once connected.
+    pub service: Service,
+    /// For `Service::Tcp`: bytes it must greet with.
+    pub expect_banner: Option<String>,
+    /// For `Service::Tcp`: bytes to send.
+    pub send: Option<String>,
+    /// Limit of the handshake.
+    pub connect_timeout: Duration,
+    /// Limit of the service's answer after that.
+    pub service_timeout: Duration,
+}
+
+/// One name to resolve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolveOrder {
+    /// The question, to name in [`Input::Resolved`].
+    pub query: QueryId,
+    /// From where, so that each vantage gets its own answer.
+    pub vantage: VantageId,
+    /// The name.
+    pub host: String,
+    /// Which record types to ask for.
+    pub family: FamilyChoice,
+}
+
+/// Everything the monitor can tell.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A target was judged; told when the class changes and at the end of every survey.
+    Judged {
+        /// Who.
+        target: TargetName,
+        /// The class before.
+        before: Class,
+        /// The verdict with its evidence.
+        report: Box<TargetReport>,
+    },
+    /// An incident changed.
+    Incident(Box<IncidentUpdate>),
+    /// A vantage's standing changed.
+    VantageHealth {
+        /// Who.
+        vantage: String,
+        /// Whether its evidence is believed.
+        healthy: bool,
+        /// Why not.
+        reason: Option<String>,
+    },
+    /// A healthy state worth keeping over restarts.
+    Baseline {
+        /// Whose.
+        target: TargetName,
+        /// Seen from where.
+        vantage: String,
+        /// What was learnt.
+        baseline: Baseline,
+    },
+    /// An invariant of ours broke; the part concerned was dropped and we go on.
+    Bug {
+        /// Which one.
+        id: &'static str,
+    },
+}
+
+/// What a target looks like while it is healthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Baseline {
+    /// Whether it answers echo.
+    pub echo_answered: bool,
+    /// Routers passed by its answers, guessed from their hop limit.
+    pub distance: Option<u8>,
+    /// Smallest hop limit that reaches it.
+    pub path_length: Option<u8>,
+}
+
+/// Whether the monitor watches for ever or looks once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The daemon: sweep, surveys on suspicion, incidents.
+    Watch,
+    /// `reachd check`: one survey per target, vantage and address, then a verdict.
+    Once,
+}
+
+/// Something that is due at a moment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    View(ViewKey),
+    Names(TargetName, VantageId),
+    Target(TargetName),
+    Vantage(VantageId),
+}
+
+/// One moment per timer, found by moment.
+#[derive(Debug, Default)]
+struct Timers {
+    by_moment: BTreeSet<(Instant, Timer)>,
+    by_timer: BTreeMap<Timer, Instant>,
+}
+
+impl Timers {
+    fn set(&mut self, timer: Timer, at: Option<Instant>) {
+        if let Some(old) = self.by_timer.remove(&timer) {
+            self.by_moment.remove(&(old, timer.clone()));
+        }
+        if let Some(at) = at {
+            self.by_timer.insert(timer.clone(), at);
+            self.by_moment.insert((at, timer));
+        }
+    }
+
+    fn pop(&mut self, now: Instant) -> Option<Timer> {
+        if self.by_moment.first()?.0 > now {
+            return None;
+        }
+        let (_, timer) = self.by_moment.pop_first()?;
+        self.by_timer.remove(&timer);
+        Some(timer)
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.by_moment.first().map(|(at, _)| *at)
+    }
+}
+
+/// Outputs waiting for the driver at most; beyond this, events are dropped and counted.
+const OUTPUTS: usize = 1 << 16;
+
+/// The whole prober.
+#[derive(Debug)]
+pub struct Monitor {
+    purpose: Purpose,
+    secret: Secret,
+    plan: Plan,
+    flights: Flights,
+    budgets: Budgets,
+    vantages: BTreeMap<VantageId, VantageWatch>,
+    targets: BTreeMap<TargetName, TargetWatch>,
+    timers: Timers,
+    outputs: VecDeque<Output>,
+    queries: BTreeMap<QueryId, (TargetName, VantageId)>,
+    next_query: u32,
+    next_survey: u64,
+    next_vantage: u16,
+    worst_lag: Duration,
+    disturbed: Disturbances,
+    bugs: BTreeMap<&'static str, u64>,
+}
+
+/// When our own side was last disturbed; samples that overlap are invalid.
+#[derive(Debug, Default)]
+struct Disturbances {
+    lag: Option<Instant>,
+    clock: Option<Instant>,
+    drops: BTreeMap<TapId, Instant>,
+}
+
+impl Monitor {
+    /// A monitor without a plan; `seed` must be random, for answers are proven by it.
+    pub fn new(purpose: Purpose, seed: [u64; 2]) -> Self {
+        let secret = Secret::new(seed);
+        Self {
+            purpose,
+            secret,
+            plan: Plan::default(),
+            flights: Flights::new(secret),
+            budgets: Budgets::new(Budget::default(), Instant::ZERO),
+            vantages: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+            queries: BTreeMap::new(),
+            next_query: 0,
+            next_survey: 0,
+            next_vantage: 0,
+            worst_lag: Duration::ZERO,
+            disturbed: Disturbances::default(),
+            bugs: BTreeMap::new(),
+        }
+    }
+
+    /// Takes one input. What is due by `now` is done as well.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        match input {
+            Input::Plan(plan) => self.handle_plan(now, *plan),
+            Input::Vantage(vantage, state) => self.handle_vantage(now, vantage, state),
+            Input::Captured(captured) => {
+                if let Some(report) = self.flights.handle_captured(&captured) {
+                    self.deliver(now, report);
+                }
+            }
+            Input::Answered { flight, sent, answer, at } => {
+                self.handle_answered(now, flight, (sent, answer, Some(at)));
+            }
+            Input::SendFailed { flight, error } => self.handle_send_failed(now, flight, error),
+            Input::Connected { flight, report } => self.handle_connected(now, flight, report),
+            Input::Resolved { query, result } => self.handle_resolved(now, query, result),
+            Input::CaptureCounts { tap, packets, drops } => {
+                self.handle_capture_counts(now, tap, (packets, drops));
+            }
+            Input::Lag(lag) => self.handle_lag(now, lag),
+            Input::ClockStep(_) => self.disturbed.clock = Some(now),
+            Input::Baseline { target, vantage, baseline } => {
+                self.handle_baseline(&target, &vantage, baseline);
+            }
+            Input::Firing { target, kind, class, version } => {
+                self.handle_firing(now, &target, kind, (class, version));
+            }
+            Input::Conclude => self.conclude(now),
+            Input::Tick => {}
+        }
+        self.run_due(now);
+    }
+
+    /// Gives the next thing to do or to tell.
+    pub fn poll(&mut self) -> Output {
+        if let Some(output) = self.outputs.pop_front() {
+            return output;
+        }
+        let next = [self.timers.next(), self.flights.next_deadline()];
+        Output::Wait(next.into_iter().flatten().min())
+    }
+
+    fn tell(&mut self, event: Event) {
+        if self.outputs.len() < OUTPUTS {
+            self.outputs.push_back(Output::Event(Box::new(event)));
+        } else {
+            *self.bugs.entry("outputs_full").or_default() += 1;
+        }
+    }
+
+    fn handle_lag(&mut self, now: Instant, lag: Duration) {
+        self.worst_lag = lag;
+        // The ring keeps what came meanwhile; only a stall beyond the verdict timer spoils samples.
+        if lag >= crate::plan::VERDICT_TIMER {
+            self.disturbed.lag = Some(now);
+        }
+    }
+
+    /// Does everything that is due by `now`.
+    fn run_due(&mut self, now: Instant) {
+        self.expire_flights(now);
+        // Every timer handler sets its next moment after `now`; the bound only guards against a bug.
+        for _ in 0..100_000 {
+            let Some(timer) = self.timers.pop(now) else { return };
+            match timer {
+                Timer::View(key) => self.run_view(now, &key),
+                Timer::Names(target, vantage) => self.run_names(now, &target, vantage),
+                Timer::Target(target) => self.run_target(now, &target),
+                Timer::Vantage(vantage) => self.run_vantage(now, vantage),
+            }
+        }
+        *self.bugs.entry("timer_storm").or_default() += 1;
+    }
+}

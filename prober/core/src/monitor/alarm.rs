@@ -1,0 +1,251 @@
+//! The life of one incident: damping between a verdict and a message to people.
+
+use std::time::Duration;
+
+use crate::incident::IncidentState;
+use crate::judge::Class;
+use crate::time::Instant;
+
+/// A failure that comes back within this time continues the incident it was part of.
+const REOPEN_WITHIN: Duration = Duration::from_secs(600);
+/// Successes that close an incident, besides the time they must span.
+const SUCCESSES: u32 = 3;
+
+/// What changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// People are told for the first time, or again after a relapse.
+    Opened,
+    /// Still firing, with another class.
+    Changed,
+    /// Over.
+    Resolved,
+    /// It went away before it was told to anybody.
+    Withdrawn,
+}
+
+/// One incident, or the readiness for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Alarm {
+    open_after: Duration,
+    close_after: Duration,
+    phase: Phase,
+    /// Grows with every step told.
+    pub(super) version: u64,
+    /// Relapses within ten minutes.
+    pub(super) flaps: u32,
+    /// Class at opening.
+    pub(super) class: Class,
+    /// Class now.
+    pub(super) class_now: Class,
+    /// When belief in the failure began.
+    pub(super) started: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Quiet,
+    Pending { since: Instant },
+    Firing { healthy: Option<(Instant, u32)> },
+    Closed { at: Instant },
+}
+
+impl Alarm {
+    /// Nothing has happened yet.
+    pub(super) const fn new(open_after: Duration, close_after: Duration) -> Self {
+        Self {
+            open_after,
+            close_after,
+            phase: Phase::Quiet,
+            version: 0,
+            flaps: 0,
+            class: Class::Unknown,
+            class_now: Class::Unknown,
+            started: Instant::ZERO,
+        }
+    }
+
+    /// An incident that was firing when the process ended, taken up again.
+    pub(super) const fn resume(mut self, class: Class, version: u64, now: Instant) -> Self {
+        self.phase = Phase::Firing { healthy: None };
+        self.class = class;
+        self.class_now = class;
+        self.version = version;
+        self.started = now;
+        self
+    }
+
+    /// Where it stands; `None` while nothing is wrong.
+    pub(super) const fn state(&self) -> Option<IncidentState> {
+        match self.phase {
+            Phase::Quiet | Phase::Closed { .. } => None,
+            Phase::Pending { .. } => Some(IncidentState::Pending),
+            Phase::Firing { .. } => Some(IncidentState::Firing),
+        }
+    }
+
+    /// Takes a verdict: `failing` is the class believed in, `None` a success, and `fresh` whether
+    /// it rests on new probes.
+    pub(super) fn handle_verdict(
+        &mut self,
+        now: Instant,
+        failing: Option<Class>,
+        fresh: bool,
+    ) -> Option<Step> {
+        match (self.phase, failing) {
+            (Phase::Quiet, None) | (Phase::Closed { .. }, None) => None,
+            (Phase::Quiet, Some(class)) => {
+                self.version = 0;
+                self.begin(now, class, 0);
+                self.handle_time(now)
+            }
+            (Phase::Closed { at }, Some(class)) => {
+                let relapse = now.since(at) <= REOPEN_WITHIN;
+                let flaps = if relapse { self.flaps + 1 } else { 0 };
+                self.begin(now, class, flaps);
+                self.handle_time(now)
+            }
+            (Phase::Pending { .. }, None) => {
+                self.phase = Phase::Quiet;
+                Some(Step::Withdrawn)
+            }
+            (Phase::Pending { .. }, Some(class)) => {
+                self.class_now = class;
+                self.handle_time(now)
+            }
+            (Phase::Firing { .. }, Some(class)) => {
+                self.phase = Phase::Firing { healthy: None };
+                let changed = self.class_now != class;
+                self.class_now = class;
+                self.version += u64::from(changed);
+                changed.then_some(Step::Changed)
+            }
+            (Phase::Firing { healthy }, None) => {
+                let (since, count) = healthy.unwrap_or((now, 0));
+                let count = count + u32::from(fresh);
+                self.phase = Phase::Firing { healthy: Some((since, count)) };
+                if count < SUCCESSES || now.since(since) < self.close_after {
+                    return None;
+                }
+                self.close(now);
+                Some(Step::Resolved)
+            }
+        }
+    }
+
+    /// Time passed: a pending incident may have waited long enough.
+    pub(super) fn handle_time(&mut self, now: Instant) -> Option<Step> {
+        let Phase::Pending { since } = self.phase else { return None };
+        if now.since(since) < self.open_after {
+            return None;
+        }
+        self.class = self.class_now;
+        self.phase = Phase::Firing { healthy: None };
+        self.version += 1;
+        Some(Step::Opened)
+    }
+
+    /// Ends it whatever was seen, because its subject is gone; `true` if people had been told.
+    pub(super) fn remove(&mut self, now: Instant) -> bool {
+        let firing = matches!(self.phase, Phase::Firing { .. });
+        self.close(now);
+        firing
+    }
+
+    /// When [`Self::handle_time`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Pending { since } => Some(since + self.open_after),
+            Phase::Quiet | Phase::Firing { .. } | Phase::Closed { .. } => None,
+        }
+    }
+
+    fn begin(&mut self, now: Instant, class: Class, flaps: u32) {
+        self.phase = Phase::Pending { since: now };
+        self.class_now = class;
+        self.flaps = flaps;
+        if flaps == 0 {
+            self.started = now;
+        }
+    }
+
+    fn close(&mut self, now: Instant) {
+        self.phase = Phase::Closed { at: now };
+        self.version += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPEN: Duration = Duration::from_secs(10);
+    const CLOSE: Duration = Duration::from_secs(30);
+    const DOWN: Option<Class> = Some(Class::HostSilent);
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_start(Duration::from_secs(seconds))
+    }
+
+    fn firing() -> Alarm {
+        let mut alarm = Alarm::new(OPEN, CLOSE);
+        assert_eq!(alarm.handle_verdict(at(0), DOWN, true), None);
+        assert_eq!(alarm.handle_time(at(9)), None);
+        assert_eq!(alarm.handle_time(at(10)), Some(Step::Opened));
+        alarm
+    }
+
+    #[test]
+    fn a_short_failure_is_told_to_nobody() {
+        let mut alarm = Alarm::new(OPEN, CLOSE);
+        alarm.handle_verdict(at(0), DOWN, true);
+        assert_eq!(alarm.handle_verdict(at(5), None, true), Some(Step::Withdrawn));
+        assert_eq!(alarm.handle_time(at(60)), None);
+        assert_eq!(alarm.state(), None);
+    }
+
+    #[test]
+    fn closing_needs_three_successes_over_thirty_seconds() {
+        let mut alarm = firing();
+        for seconds in [20, 30, 40] {
+            assert_eq!(alarm.handle_verdict(at(seconds), None, true), None);
+        }
+        assert_eq!(alarm.handle_verdict(at(50), None, true), Some(Step::Resolved));
+        let mut alarm = firing();
+        assert_eq!(alarm.handle_verdict(at(20), None, true), None);
+        assert_eq!(alarm.handle_verdict(at(99), None, false), None, "two successes only");
+    }
+
+    #[test]
+    fn a_relapse_while_closing_starts_over() {
+        let mut alarm = firing();
+        alarm.handle_verdict(at(20), None, true);
+        alarm.handle_verdict(at(30), None, true);
+        alarm.handle_verdict(at(40), DOWN, true);
+        assert_eq!(alarm.handle_verdict(at(50), None, true), None);
+        assert_eq!(alarm.state(), Some(IncidentState::Firing));
+    }
+
+    #[test]
+    fn another_class_is_the_same_incident() {
+        let mut alarm = firing();
+        let changed = alarm.handle_verdict(at(12), Some(Class::PortClosed), true);
+        assert_eq!(changed, Some(Step::Changed));
+        assert_eq!((alarm.class, alarm.class_now), (Class::HostSilent, Class::PortClosed));
+        assert_eq!(alarm.version, 2);
+    }
+
+    #[test]
+    fn a_failure_soon_after_continues_the_incident() {
+        let mut alarm = firing();
+        for seconds in [20, 35, 50] {
+            alarm.handle_verdict(at(seconds), None, true);
+        }
+        assert_eq!(alarm.state(), None);
+        let version = alarm.version;
+        alarm.handle_verdict(at(100), DOWN, true);
+        assert_eq!(alarm.handle_time(at(110)), Some(Step::Opened));
+        assert_eq!((alarm.flaps, alarm.started), (1, at(0)));
+        assert!(alarm.version > version, "versions grow over a relapse");
+    }
+}

@@ -1,0 +1,622 @@
+//! Probes in flight: what was asked, what proves an answer, and when to give up.
+//!
+//! Every probe hides a keyed secret: the sequence number of a SYN is a keyed permutation of its
+//! token, the identifier of an echo is keyed per address and its payload per probe, and a keyed
+//! IPv4 identification must come back in every quote. An answer that does not prove that it saw
+//! the probe is counted as unmatched and believed nowhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Captured, Direction, Flight, ProbePacket, SendOrder, TapId};
+use crate::evidence::{Answer, AnswerKind, IcmpAnswer, IcmpKind, Observation, Probe, TcpAnswer};
+use crate::plan::{LISTEN_TIMER, VERDICT_TIMER};
+use crate::probe::{Ask, FULL_TTL, Question};
+use crate::secret::{Secret, low16};
+use crate::survey::Part;
+use crate::target::TargetName;
+use crate::time::{Instant, Stamp};
+use crate::vantage::VantageId;
+use crate::wire::icmp::{Icmp, IcmpError};
+use crate::wire::packet::{Body, Checksums, Packet};
+use crate::wire::quote::QuotedTransport;
+use crate::wire::{Family, tcp};
+
+/// The first source port of raw SYNs: above the kernel's ephemeral range (32768 to 60999), so that
+/// no socket of ours can own it.
+pub const FIRST_PORT: u16 = 61_000;
+/// Probes in flight at most; more wait for a free slot.
+const CAPACITY: usize = 1 << 16;
+/// An identical answer on another interface within this time is a copy of one packet: capture
+/// rings see it once per device it passes.
+const COPY_WINDOW: Duration = Duration::from_millis(5);
+
+/// Whose probe it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ViewKey {
+    /// The target, or a canary's name.
+    pub(super) target: TargetName,
+    /// The vantage.
+    pub(super) vantage: VantageId,
+    /// The address.
+    pub(super) address: IpAddr,
+}
+
+/// What a probe is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The standing watch.
+    Sweep(Probe),
+    /// One ask of a survey.
+    Survey {
+        /// Which survey.
+        number: u64,
+        /// Which part of it.
+        part: Part,
+        /// Which ask of that part.
+        ask: u16,
+    },
+    /// The full connection of this survey.
+    SurveyConnect(u64),
+}
+
+/// What a settled or revisited probe says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Report {
+    /// Whose it is.
+    pub(super) key: ViewKey,
+    /// What it was for.
+    pub(super) purpose: Purpose,
+    /// The hop limit it was sent with.
+    pub(super) ttl: u8,
+    /// The news.
+    pub(super) news: News,
+}
+
+/// The news about one probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// Its fate.
+    Settled(Observation),
+    /// Another, different fact after that.
+    Afterthought {
+        /// The fact.
+        observation: Observation,
+        /// Whether the probe had been given up as silent.
+        late: bool,
+    },
+    /// The same answer once more.
+    Duplicate,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    key: ViewKey,
+    purpose: Purpose,
+    to: IpAddr,
+    ttl: u8,
+    ip_id: u16,
+    wire: Wire,
+    ordered: Instant,
+    sent: Option<Stamp>,
+    tap: Option<TapId>,
+    settled: Option<Settled>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Settled {
+    kind: AnswerKind,
+    at: Instant,
+    interface: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Wire {
+    Echo { id: u16, seq: u16, proof: [u8; 8] },
+    Syn { source_port: u16, dest_port: u16, isn: u32, timestamp: Option<u32> },
+    Connect,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Verdict,
+    Listen,
+}
+
+/// A flow that a trace's pass shares.
+#[derive(Debug, Clone, Copy)]
+struct Flow {
+    source_port: u16,
+    isn: u32,
+}
+
+/// All probes in flight.
+#[derive(Debug)]
+pub(super) struct Flights {
+    secret: Secret,
+    flying: BTreeMap<Flight, InFlight>,
+    by_echo: BTreeMap<(IpAddr, u16, u16), Flight>,
+    by_flow: BTreeMap<(IpAddr, u16, u16), Vec<Flight>>,
+    deadlines: BTreeSet<(Instant, Flight, Stage)>,
+    passes: BTreeMap<(ViewKey, u8, u64), Flow>,
+    next_token: u32,
+    next_port: u16,
+    next_seq: u16,
+    unmatched: u64,
+    sources: BTreeMap<(VantageId, bool), IpAddr>,
+}
+
+impl Flights {
+    /// No probes yet.
+    pub(super) fn new(secret: Secret) -> Self {
+        Self {
+            next_port: low16(secret.hash(&[1])) % (u16::MAX - FIRST_PORT),
+            next_seq: low16(secret.hash(&[2])),
+            secret,
+            flying: BTreeMap::new(),
+            by_echo: BTreeMap::new(),
+            by_flow: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            passes: BTreeMap::new(),
+            next_token: 1,
+            unmatched: 0,
+            sources: BTreeMap::new(),
+        }
+    }
+
+    /// Answers that proved nothing.
+    pub(super) const fn unmatched(&self) -> u64 {
+        self.unmatched
+    }
+
+    /// The source address a vantage's packets were last seen leaving with, toward this family.
+    pub(super) fn source(&self, vantage: VantageId, v4: bool) -> Option<IpAddr> {
+        self.sources.get(&(vantage, v4)).copied()
+    }
+
+    /// Whether another probe may be ordered.
+    pub(super) fn has_room(&self) -> bool {
+        self.flying.len() < CAPACITY
+    }
+
+    /// The next moment a probe's fate is due.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _, _)| *at)
+    }
+
+    /// Writes one probe; `survey` tells the passes of different surveys apart.
+    pub(super) fn order(
+        &mut self,
+        now: Instant,
+        route: (ViewKey, Purpose, IpAddr),
+        ask: &Ask,
+        (tap, survey): (Option<TapId>, u64),
+    ) -> SendOrder {
+        let (key, purpose, to) = route;
+        let flight = self.token();
+        let vantage = key.vantage;
+        let ip_id = self.ip_id(to, flight);
+        let (wire, what) = match ask.what {
+            Question::Echo => self.echo(to, flight, vantage),
+            Question::Syn { port } => {
+                let flow = self.fresh_flow(to, port, flight);
+                self.syn(flow, port, None)
+            }
+            Question::FlowSyn { port, pass } => {
+                let flow = self.pass_flow((key.clone(), pass, survey), to, port, flight);
+                let words = u64::from(flight.0);
+                let timestamp = low32(self.secret.hash_address(to, words, u64::from(ask.ttl)));
+                self.syn(flow, port, Some(timestamp.max(1)))
+            }
+        };
+        self.index(to, &wire, flight);
+        self.deadlines.insert((now + VERDICT_TIMER, flight, Stage::Verdict));
+        let ttl = ask.ttl;
+        let probe = InFlight {
+            key,
+            purpose,
+            to,
+            ttl,
+            ip_id,
+            wire,
+            ordered: now,
+            sent: None,
+            tap,
+            settled: None,
+        };
+        self.flying.insert(flight, probe);
+        SendOrder { flight, vantage, to, ttl, ip_id, what }
+    }
+
+    /// Notes a full connection, whose fate the socket tells.
+    pub(super) fn order_connect(
+        &mut self,
+        now: Instant,
+        key: ViewKey,
+        purpose: Purpose,
+        limit: Duration,
+    ) -> Flight {
+        let flight = self.token();
+        let probe = InFlight {
+            to: key.address,
+            key,
+            purpose,
+            ttl: FULL_TTL,
+            ip_id: 0,
+            wire: Wire::Connect,
+            ordered: now,
+            sent: None,
+            tap: None,
+            settled: None,
+        };
+        self.flying.insert(flight, probe);
+        self.deadlines.insert((now + limit, flight, Stage::Listen));
+        flight
+    }
+
+    /// Ends a full connection; gives whose it was.
+    pub(super) fn end_connect(&mut self, flight: Flight) -> Option<(ViewKey, Purpose)> {
+        let probe = self.flying.get(&flight)?;
+        if !matches!(probe.wire, Wire::Connect) {
+            return None;
+        }
+        self.forget(flight).map(|probe| (probe.key, probe.purpose))
+    }
+
+    /// Drops everything about a view that is gone.
+    pub(super) fn forget_view(&mut self, gone: impl Fn(&ViewKey) -> bool) {
+        let flights: Vec<_> = self
+            .flying
+            .iter()
+            .filter(|(_, probe)| gone(&probe.key))
+            .map(|(flight, _)| *flight)
+            .collect();
+        for flight in flights {
+            self.forget(flight);
+        }
+        self.passes.retain(|(key, _, _), _| !gone(key));
+    }
+
+    /// Takes a probe's fate as a socket or a failed send tells it.
+    pub(super) fn settle(&mut self, flight: Flight, seen: Observation) -> Option<Report> {
+        let probe = self.flying.get_mut(&flight)?;
+        let at = seen.arrived.map_or(probe.ordered, |stamp| stamp.at);
+        if seen.sent.is_some() {
+            probe.sent = seen.sent;
+        }
+        self.take(flight, seen.answer, (at, seen.arrived, 0))
+    }
+
+    /// Takes a captured packet; gives news if it proves to be about one of our probes.
+    pub(super) fn handle_captured(&mut self, captured: &Captured<'_>) -> Option<Report> {
+        let checksums = if captured.checksums_final { Checksums::Verify } else { Checksums::Skip };
+        let packet = Packet::parse(captured.bytes, checksums).ok()?;
+        match captured.direction {
+            Direction::Sent => {
+                self.note_sent(captured, &packet);
+                None
+            }
+            Direction::Received => {
+                let (flight, answer) = self.recognise(&packet)?;
+                if self.flying.get(&flight)?.tap != Some(captured.tap) {
+                    return None;
+                }
+                let at = captured.at;
+                self.take(flight, answer, (at.at, Some(at), captured.interface))
+            }
+        }
+    }
+
+    /// Gives up probes whose time is over. `excuse` says why a silence is our own fault, given
+    /// when the probe was ordered, and whether it was seen leaving.
+    pub(super) fn expire(
+        &mut self,
+        now: Instant,
+        excuse: impl Fn(&ViewKey, Instant, bool) -> Option<Answer>,
+    ) -> Option<Report> {
+        loop {
+            let (at, flight, stage) = *self.deadlines.first()?;
+            if at > now {
+                return None;
+            }
+            self.deadlines.pop_first();
+            match stage {
+                Stage::Listen => {
+                    self.forget(flight);
+                }
+                Stage::Verdict => {
+                    let Some(probe) = self.flying.get(&flight) else { continue };
+                    self.deadlines.insert((probe.ordered + LISTEN_TIMER, flight, Stage::Listen));
+                    if probe.settled.is_some() {
+                        continue;
+                    }
+                    let seen_leaving = probe.sent.is_some() || probe.tap.is_none();
+                    let answer = excuse(&probe.key, probe.ordered, seen_leaving);
+                    let answer = answer.unwrap_or(Answer::Silence);
+                    if let Some(report) = self.take(flight, answer, (now, None, 0)) {
+                        return Some(report);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        flight: Flight,
+        answer: Answer,
+        (at, arrived, interface): (Instant, Option<Stamp>, u32),
+    ) -> Option<Report> {
+        let probe = self.flying.get_mut(&flight)?;
+        let observation = Observation { answer, sent: probe.sent, arrived };
+        let kind = answer.kind();
+        let news = match probe.settled {
+            None => {
+                probe.settled = Some(Settled { kind, at, interface });
+                News::Settled(observation)
+            }
+            Some(first) if first.kind == kind => {
+                let copy = first.interface != interface && at.since(first.at) < COPY_WINDOW;
+                if copy {
+                    return None;
+                }
+                News::Duplicate
+            }
+            Some(first) => {
+                let late = matches!(first.kind, AnswerKind::Silence | AnswerKind::Invalid);
+                News::Afterthought { observation, late }
+            }
+        };
+        Some(Report { key: probe.key.clone(), purpose: probe.purpose, ttl: probe.ttl, news })
+    }
+
+    fn note_sent(&mut self, captured: &Captured<'_>, packet: &Packet<'_>) {
+        let flight = match packet.body {
+            Body::Icmp(Icmp::EchoRequest { id, seq, .. }) => {
+                self.by_echo.get(&(packet.dest, id, seq)).copied()
+            }
+            Body::Tcp(segment) if segment.flags.syn() && !segment.flags.ack() => {
+                let flow = (packet.dest, segment.dest_port, segment.source_port);
+                let flights = self.by_flow.get(&flow);
+                let same = |flight: &&Flight| {
+                    self.flying.get(flight).is_some_and(|probe| {
+                        probe.ttl == packet.ttl
+                            && matches!(probe.wire, Wire::Syn { isn, .. } if isn == segment.seq)
+                    })
+                };
+                flights.and_then(|flights| flights.iter().find(same)).copied()
+            }
+            Body::Tcp(_) | Body::Icmp(_) | Body::Udp(_) | Body::Fragment | Body::Other { .. } => {
+                None
+            }
+        };
+        let probe = flight.and_then(|flight| self.flying.get_mut(&flight));
+        if let Some(probe) = probe
+            && probe.tap == Some(captured.tap)
+            && probe.sent.is_none()
+        {
+            probe.sent = Some(captured.at);
+            self.sources.insert((probe.key.vantage, packet.source.is_ipv4()), packet.source);
+        }
+    }
+
+    /// Finds the probe a received packet proves to have seen, and what it says of it.
+    fn recognise(&mut self, packet: &Packet<'_>) -> Option<(Flight, Answer)> {
+        let found = match packet.body {
+            Body::Icmp(Icmp::EchoReply { id, seq, payload }) => {
+                let flight = *self.by_echo.get(&(packet.source, id, seq))?;
+                let proven = self.flying.get(&flight).is_some_and(|probe| {
+                    matches!(&probe.wire, Wire::Echo { proof, .. } if payload.starts_with(proof))
+                });
+                proven.then_some((flight, Answer::EchoReply { ttl: Some(packet.ttl) }))
+            }
+            Body::Icmp(Icmp::Error(error)) => self.recognise_quote(packet, &error),
+            Body::Tcp(segment) => {
+                let flow = (packet.source, segment.source_port, segment.dest_port);
+                if !self.by_flow.contains_key(&flow) {
+                    return None;
+                }
+                self.recognise_segment(packet, &segment)
+            }
+            Body::Icmp(_) | Body::Udp(_) | Body::Fragment | Body::Other { .. } => return None,
+        };
+        self.unmatched += u64::from(found.is_none());
+        found
+    }
+
+    fn recognise_segment(
+        &self,
+        packet: &Packet<'_>,
+        segment: &tcp::Segment<'_>,
+    ) -> Option<(Flight, Answer)> {
+        let flow = (packet.source, segment.source_port, segment.dest_port);
+        let flights = self.by_flow.get(&flow)?;
+        let facts =
+            TcpAnswer { ttl: Some(packet.ttl), window: Some(segment.window), ip_id: packet.ip_id };
+        let proven = |flight: &&Flight| {
+            self.flying.get(flight).is_some_and(|probe| {
+                matches!(probe.wire, Wire::Syn { isn, .. } if segment.ack == isn.wrapping_add(1))
+            })
+        };
+        let flags = segment.flags;
+        let answer = match (flags.syn(), flags.rst(), flags.ack()) {
+            (true, false, true) => Answer::SynAck(facts),
+            (false, true, true) => Answer::Reset(facts),
+            (false, true, false) => Answer::BareReset(facts),
+            (false, false, true) => Answer::ChallengeAck(facts),
+            _ => return None,
+        };
+        let acknowledged: Vec<_> = match answer {
+            Answer::SynAck(_) | Answer::Reset(_) => {
+                flights.iter().filter(proven).copied().collect()
+            }
+            // Neither proves that it saw the SYN; both are believed for the flow alone.
+            _ => flights.clone(),
+        };
+        let echoed = segment.options.timestamps.map(|(_, echoed)| echoed);
+        self.pick(&acknowledged, echoed).map(|flight| (flight, answer))
+    }
+
+    /// Of several probes of one flow the one whose time stamp was echoed, else the nearest that
+    /// can have reached the target.
+    fn pick(&self, flights: &[Flight], echoed: Option<u32>) -> Option<Flight> {
+        let stamped = |flight: &&Flight| {
+            self.flying.get(flight).is_some_and(|probe| {
+                matches!(probe.wire, Wire::Syn { timestamp, .. } if timestamp.is_some() && timestamp == echoed)
+            })
+        };
+        if let Some(flight) = flights.iter().find(stamped) {
+            return Some(*flight);
+        }
+        let known = |flight: &Flight| self.flying.get(flight).map(|probe| (probe, *flight));
+        let expired = |probe: &InFlight| {
+            probe.settled.is_some_and(|first| matches!(first.kind, AnswerKind::Icmp(_)))
+        };
+        let passed = flights.iter().filter_map(known).filter(|(probe, _)| expired(probe));
+        let beyond = passed.map(|(probe, _)| probe.ttl).max().unwrap_or(0);
+        let candidates: Vec<_> =
+            flights.iter().filter_map(known).filter(|(probe, _)| probe.ttl > beyond).collect();
+        let open = candidates.iter().find(|(probe, _)| probe.settled.is_none());
+        open.or(candidates.last()).map(|(_, flight)| *flight)
+    }
+
+    fn recognise_quote(
+        &self,
+        packet: &Packet<'_>,
+        error: &IcmpError<'_>,
+    ) -> Option<(Flight, Answer)> {
+        let kind = match error.family {
+            Family::V4 => IcmpKind::from_v4(error.ty, error.code),
+            Family::V6 => IcmpKind::from_v6(error.ty, error.code),
+        }?;
+        let quoted = error.quoted_packet().ok()?;
+        let flight = match quoted.transport {
+            QuotedTransport::Echo { id, seq } => {
+                let flight = *self.by_echo.get(&(quoted.dest, id, seq))?;
+                self.quote_proves(flight, quoted.ip_id).then_some(flight)
+            }
+            QuotedTransport::Tcp { source_port, dest_port, seq, timestamp } => {
+                let flights = self.by_flow.get(&(quoted.dest, dest_port, source_port))?;
+                let proven = |flight: &&Flight| {
+                    let Some(probe) = self.flying.get(flight) else { return false };
+                    let Wire::Syn { isn, timestamp: own, .. } = probe.wire else { return false };
+                    let by_stamp = quoted.ip_id.is_some() || own.is_none() || own == timestamp;
+                    seq.is_none_or(|seq| seq == isn)
+                        && (seq.is_some() || quoted.ip_id.is_some())
+                        && by_stamp
+                        && self.quote_proves(**flight, quoted.ip_id)
+                };
+                flights.iter().find(proven).copied()
+            }
+            QuotedTransport::Udp { .. } | QuotedTransport::Other { .. } | QuotedTransport::None => {
+                None
+            }
+        }?;
+        let (from, ttl) = (packet.source, Some(packet.ttl));
+        Some((flight, Answer::Icmp(IcmpAnswer { from, kind, ty: error.ty, code: error.code, ttl })))
+    }
+
+    /// IPv4 quotes must carry the keyed identification; IPv6 has none.
+    fn quote_proves(&self, flight: Flight, ip_id: Option<u16>) -> bool {
+        let known = self.flying.get(&flight).map(|probe| probe.ip_id);
+        ip_id.is_none_or(|quoted| Some(quoted) == known)
+    }
+
+    fn token(&mut self) -> Flight {
+        let flight = Flight(self.next_token);
+        self.next_token = self.next_token.wrapping_add(1);
+        flight
+    }
+
+    fn ip_id(&self, to: IpAddr, flight: Flight) -> u16 {
+        low16(self.secret.hash_address(to, u64::from(flight.0), 4)).max(1)
+    }
+
+    fn echo(&mut self, to: IpAddr, flight: Flight, vantage: VantageId) -> (Wire, ProbePacket) {
+        let id = low16(self.secret.hash_address(to, u64::from(vantage.0), 5));
+        self.next_seq = self.next_seq.wrapping_add(1);
+        let seq = self.next_seq;
+        let proof = self.secret.hash_address(to, u64::from(flight.0), 6).to_be_bytes();
+        let mut payload = [0; 24];
+        for (byte, value) in payload.iter_mut().zip(proof) {
+            *byte = value;
+        }
+        (Wire::Echo { id, seq, proof }, ProbePacket::Echo { id, seq, payload })
+    }
+
+    fn syn(&self, flow: Flow, dest_port: u16, timestamp: Option<u32>) -> (Wire, ProbePacket) {
+        let Flow { source_port, isn } = flow;
+        (
+            Wire::Syn { source_port, dest_port, isn, timestamp },
+            ProbePacket::Syn { source_port, dest_port, seq: isn, timestamp },
+        )
+    }
+
+    fn fresh_flow(&mut self, to: IpAddr, port: u16, flight: Flight) -> Flow {
+        let range = u16::MAX - FIRST_PORT;
+        for _ in 0..range {
+            self.next_port = (self.next_port + 1) % range;
+            if !self.by_flow.contains_key(&(to, port, FIRST_PORT + self.next_port)) {
+                break;
+            }
+        }
+        let tweak = self.secret.hash_address(to, u64::from(port), 7);
+        Flow { source_port: FIRST_PORT + self.next_port, isn: self.secret.permute(flight.0, tweak) }
+    }
+
+    fn pass_flow(
+        &mut self,
+        pass: (ViewKey, u8, u64),
+        to: IpAddr,
+        port: u16,
+        flight: Flight,
+    ) -> Flow {
+        if let Some(flow) = self.passes.get(&pass) {
+            return *flow;
+        }
+        let flow = self.fresh_flow(to, port, flight);
+        self.passes.retain(|(key, _, survey), _| *key != pass.0 || *survey == pass.2);
+        self.passes.insert(pass, flow);
+        flow
+    }
+
+    fn index(&mut self, to: IpAddr, wire: &Wire, flight: Flight) {
+        match *wire {
+            Wire::Echo { id, seq, .. } => {
+                self.by_echo.insert((to, id, seq), flight);
+            }
+            Wire::Syn { source_port, dest_port, .. } => {
+                self.by_flow.entry((to, dest_port, source_port)).or_default().push(flight);
+            }
+            Wire::Connect => {}
+        }
+    }
+
+    fn forget(&mut self, flight: Flight) -> Option<InFlight> {
+        let probe = self.flying.remove(&flight)?;
+        match probe.wire {
+            Wire::Echo { id, seq, .. } => {
+                let key = (probe.to, id, seq);
+                if self.by_echo.get(&key) == Some(&flight) {
+                    self.by_echo.remove(&key);
+                }
+            }
+            Wire::Syn { source_port, dest_port, .. } => {
+                let key = (probe.to, dest_port, source_port);
+                if let Some(flights) = self.by_flow.get_mut(&key) {
+                    flights.retain(|other| *other != flight);
+                    if flights.is_empty() {
+                        self.by_flow.remove(&key);
+                    }
+                }
+            }
+            Wire::Connect => {}
+        }
+        Some(probe)
+    }
+}
+
+fn low32(word: u64) -> u32 {
+    u32::try_from(word & u64::from(u32::MAX)).unwrap_or_default()
+}

@@ -1,0 +1,349 @@
+//! The standing of a vantage: whether its evidence is believed.
+//!
+//! A vantage withdraws when at least two canaries and most targets fail together, or on a local
+//! fact; per port, when the canaries on that port and most targets on it fail while echo works.
+//! Canaries that fail alone are a warning and nothing more.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::alarm::Alarm;
+use super::view::View;
+use super::{Event, Monitor, Output, Purpose, TapId, Timer, VantageState};
+use crate::evidence::Probe;
+use crate::judge::{Class, Sign};
+use crate::plan::Plan;
+use crate::survey::signs::signs;
+use crate::target::TargetName;
+use crate::time::Instant;
+use crate::vantage::{Mode, Vantage, VantageId};
+
+/// A standing is looked at this often even when nothing happens.
+const REVIEW: Duration = Duration::from_secs(2);
+/// How long a fault must last before people are told, and how long a recovery before they are.
+const OPEN_AFTER: Duration = Duration::from_secs(10);
+const CLOSE_AFTER: Duration = Duration::from_secs(15);
+
+/// One vantage with all that is known of it.
+#[derive(Debug)]
+pub(super) struct VantageWatch {
+    pub(super) vantage: Vantage,
+    pub(super) state: Option<VantageState>,
+    /// Why its evidence is not believed, and the class of the fault's sign.
+    pub(super) fault: Option<Fault>,
+    /// Ports that fail from here for everybody.
+    pub(super) bad_ports: BTreeSet<u16>,
+    pub(super) capture_packets: u64,
+    pub(super) capture_drops: u64,
+    pub(super) alarm: Alarm,
+    dead_resolver: BTreeSet<TargetName>,
+}
+
+/// What is wrong with a vantage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) sign: Sign,
+    pub(super) reason: String,
+}
+
+impl VantageWatch {
+    fn new(vantage: Vantage) -> Self {
+        Self {
+            vantage,
+            state: None,
+            fault: None,
+            bad_ports: BTreeSet::new(),
+            capture_packets: 0,
+            capture_drops: 0,
+            alarm: Alarm::new(OPEN_AFTER, CLOSE_AFTER),
+            dead_resolver: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.state, Some(VantageState::Up { .. }))
+    }
+
+    pub(super) fn is_believed(&self) -> bool {
+        self.is_up() && self.fault.is_none()
+    }
+
+    pub(super) fn tap(&self) -> Option<TapId> {
+        match self.state {
+            Some(VantageState::Up { tap, .. }) => tap,
+            Some(VantageState::Down { .. }) | None => None,
+        }
+    }
+
+    pub(super) fn mode(&self) -> Option<Mode> {
+        match self.state {
+            Some(VantageState::Up { mode, .. }) => Some(mode),
+            Some(VantageState::Down { .. }) | None => None,
+        }
+    }
+
+    pub(super) fn handle_state(&mut self, _now: Instant, state: VantageState) {
+        self.state = Some(state);
+        self.bad_ports.clear();
+    }
+
+    pub(super) fn note_resolver(&mut self, name: &TargetName, dead: bool) {
+        if dead {
+            self.dead_resolver.insert(name.clone());
+        } else {
+            self.dead_resolver.remove(name);
+        }
+    }
+
+    /// A fault known without looking at any target.
+    fn local_fault(&self) -> Option<Fault> {
+        if let Some(VantageState::Down { error, detail }) = &self.state {
+            let sign = match error {
+                crate::evidence::LocalError::NoPrivilege => Sign::LocalNoPrivilege,
+                crate::evidence::LocalError::Blocked => Sign::LocalBlocked,
+                crate::evidence::LocalError::Exhausted => Sign::LocalExhausted,
+                crate::evidence::LocalError::GatewaySilent => Sign::LocalGatewaySilent,
+                crate::evidence::LocalError::NoRoute
+                | crate::evidence::LocalError::VantageGone
+                | crate::evidence::LocalError::Other(_) => Sign::LocalNoRoute,
+            };
+            return Some(Fault { sign, reason: detail.clone() });
+        }
+        None
+    }
+}
+
+/// How many of something fail.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    failing: usize,
+    of: usize,
+}
+
+impl Share {
+    fn count(items: impl Iterator<Item = bool>) -> Self {
+        items.fold(Self::default(), |share, failing| Self {
+            failing: share.failing + usize::from(failing),
+            of: share.of + 1,
+        })
+    }
+
+    const fn at_least_half(self) -> bool {
+        self.of > 0 && self.failing * 2 >= self.of
+    }
+}
+
+impl Monitor {
+    /// Opens the vantages a plan adds or changes, and closes those it drops.
+    pub(super) fn change_vantages(&mut self, plan: &Plan) {
+        let kept = |vantage: &Vantage| plan.vantages.contains(vantage);
+        let gone: Vec<_> = self
+            .vantages
+            .iter()
+            .filter(|(_, watch)| !kept(&watch.vantage))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            self.close_vantage(id);
+        }
+        for vantage in &plan.vantages {
+            if self.vantages.values().any(|watch| watch.vantage == *vantage) {
+                continue;
+            }
+            let id = VantageId(self.next_vantage);
+            self.next_vantage = self.next_vantage.wrapping_add(1);
+            self.vantages.insert(id, VantageWatch::new(vantage.clone()));
+            self.outputs.push_back(Output::OpenVantage(id, Box::new(vantage.clone())));
+        }
+    }
+
+    fn close_vantage(&mut self, id: VantageId) {
+        self.resolve_vantage(id);
+        self.vantages.remove(&id);
+        self.flights.forget_view(|key| key.vantage == id);
+        self.queries.retain(|_, (_, vantage)| *vantage != id);
+        for watch in self.targets.values_mut() {
+            watch.views.retain(|(vantage, _), _| *vantage != id);
+            watch.names.remove(&id);
+        }
+        self.timers.set(Timer::Vantage(id), None);
+        self.outputs.push_back(Output::CloseVantage(id));
+    }
+
+    /// Asks the canaries at once: is it me?
+    pub(super) fn hurry_canaries(&mut self, now: Instant, vantage: VantageId) {
+        let mut hurried = Vec::new();
+        for (name, watch) in self.targets.iter_mut().filter(|(_, watch)| watch.canary) {
+            for ((at, address), view) in &mut watch.views {
+                if *at != vantage {
+                    continue;
+                }
+                for row in view.rows.iter_mut().filter(|row| row.due > now + Duration::from_secs(1))
+                {
+                    row.due = now;
+                }
+                hurried.push(super::ViewKey { target: name.clone(), vantage, address: *address });
+            }
+        }
+        for key in hurried {
+            self.timers.set(Timer::View(key), Some(now));
+        }
+    }
+
+    /// Looks at a vantage's standing, and tells when it changes.
+    pub(super) fn run_vantage(&mut self, now: Instant, id: VantageId) {
+        if self.purpose == Purpose::Once {
+            return;
+        }
+        self.timers.set(Timer::Vantage(id), Some(now + REVIEW));
+        let (fault, ports) = self.assess(id);
+        let Some(watch) = self.vantages.get_mut(&id) else { return };
+        let before = (watch.fault.is_some(), watch.bad_ports.clone());
+        watch.fault.clone_from(&fault);
+        watch.bad_ports.clone_from(&ports);
+        let healthy = fault.is_none();
+        let changed = before != (!healthy, ports.clone());
+        if changed {
+            let name = watch.vantage.name.clone();
+            let blocked = (!ports.is_empty()).then(|| port_list(&ports));
+            let reason = fault.as_ref().map(|fault| fault.reason.clone()).or(blocked);
+            self.tell(Event::VantageHealth { vantage: name, healthy, reason });
+            let names: Vec<_> = self.targets.keys().cloned().collect();
+            for name in names {
+                if healthy && before.0 {
+                    self.resurvey(now, &name, Some(id));
+                }
+                self.rejudge(now, &name);
+            }
+        }
+        self.alarm_vantage(now, id, fault.is_some() || !ports.is_empty());
+    }
+
+    fn assess(&self, id: VantageId) -> (Option<Fault>, BTreeSet<u16>) {
+        let Some(watch) = self.vantages.get(&id) else { return (None, BTreeSet::new()) };
+        if let Some(fault) = watch.local_fault() {
+            return (Some(fault), BTreeSet::new());
+        }
+        if !watch.is_up() {
+            return (None, BTreeSet::new());
+        }
+        let fault = self.local_majority(id).or_else(|| self.uplink_fault(id));
+        let dead = &watch.dead_resolver;
+        let resolver = (!dead.is_empty()).then(|| Fault {
+            sign: Sign::ResolverDead,
+            reason: format!("no resolver answers ({} names concerned)", dead.len()),
+        });
+        let ports = if fault.is_none() { self.blocked_ports(id) } else { BTreeSet::new() };
+        (fault.or(resolver), ports)
+    }
+
+    fn views_from(
+        &self,
+        id: VantageId,
+        canary: bool,
+    ) -> impl Iterator<Item = (&super::TargetWatch, &View)> {
+        let watches = self.targets.values().filter(move |watch| watch.canary == canary);
+        watches.flat_map(move |watch| {
+            let views = watch.views.iter().filter(move |((vantage, _), _)| *vantage == id);
+            views.map(move |(_, view)| (watch, view))
+        })
+    }
+
+    /// Most targets are refused by our own kernel.
+    fn local_majority(&self, id: VantageId) -> Option<Fault> {
+        let mut first = None;
+        let mut refused = |(watch, view): (&super::TargetWatch, &View)| {
+            let Some(findings) = &view.findings else { return false };
+            let seen = signs(findings, &watch.target, None);
+            let local = seen.into_iter().find(|seen| {
+                seen.sign.family() == crate::judge::Family::Local && seen.sign != Sign::LocalFine
+            });
+            let found = local.is_some();
+            first = first.take().or(local);
+            found
+        };
+        let share = Share::count(self.views_from(id, false).map(&mut refused));
+        let seen = first.filter(|_| share.at_least_half())?;
+        let detail = seen.detail.unwrap_or_else(|| seen.sign.as_str().to_owned());
+        Some(Fault { sign: seen.sign, reason: format!("own side: {detail}") })
+    }
+
+    /// Canaries and most targets fall silent together; without canaries several targets do, and
+    /// their paths end right behind us.
+    fn uplink_fault(&self, id: VantageId) -> Option<Fault> {
+        let canaries = Share::count(self.views_from(id, true).map(|(_, view)| view.is_mute(2)));
+        let mute = |(_, view): (&super::TargetWatch, &View)| view.is_mute(1);
+        let targets = Share::count(self.views_from(id, false).map(mute));
+        let with_canaries =
+            canaries.failing >= 2 && canaries.at_least_half() && targets.at_least_half();
+        let at_our_door = || {
+            let near = |(_, view): &(&super::TargetWatch, &View)| {
+                view.findings.as_ref().is_none_or(|findings| {
+                    findings.icmp_path.is_none() || findings.last_router() <= 1
+                })
+            };
+            self.views_from(id, false).filter(|(_, view)| view.is_mute(1)).all(|view| near(&view))
+        };
+        let without = canaries.of == 0
+            && targets.failing >= 3
+            && targets.failing * 5 >= targets.of * 4
+            && at_our_door();
+        (with_canaries || without).then(|| Fault {
+            sign: Sign::VantageSuspect,
+            reason: format!(
+                "{} of {} canaries and {} of {} targets fail together",
+                canaries.failing, canaries.of, targets.failing, targets.of
+            ),
+        })
+    }
+
+    /// Ports that fail for canaries and most targets alike, while echo works.
+    fn blocked_ports(&self, id: VantageId) -> BTreeSet<u16> {
+        let ports: BTreeSet<u16> =
+            self.views_from(id, false).map(|(watch, _)| watch.target.port).collect();
+        let lost =
+            |view: &View, at_least| view.lost_touch(Probe::Syn, at_least) && !view.is_mute(1);
+        let blocked = |port: &u16| {
+            let of_port = |(watch, _): &(&super::TargetWatch, &View)| {
+                watch.target.port == *port && watch.target.service.has_port()
+            };
+            let canaries = self.views_from(id, true).filter(of_port);
+            let canaries = Share::count(canaries.map(|(_, view)| lost(view, 2)));
+            let targets = self.views_from(id, false).filter(of_port);
+            let targets = Share::count(targets.map(|(_, view)| lost(view, 1)));
+            let with_canaries = canaries.failing >= 2 && canaries.at_least_half();
+            let near = || {
+                let affected = self.views_from(id, false).filter(of_port);
+                affected.filter(|(_, view)| lost(view, 1)).all(|(_, view)| {
+                    let path =
+                        view.findings.as_ref().and_then(|findings| findings.tcp_path.as_ref());
+                    path.is_none_or(|path| path.last_router() <= 1)
+                })
+            };
+            let without = canaries.of == 0
+                && targets.failing >= 3
+                && targets.failing * 5 >= targets.of * 4
+                && near();
+            targets.at_least_half() && (with_canaries || without)
+        };
+        ports.into_iter().filter(blocked).collect()
+    }
+
+    /// Whether a target can be judged from this vantage at all.
+    pub(super) fn can_judge(&self, id: VantageId, port: Option<u16>) -> bool {
+        self.vantages.get(&id).is_some_and(|watch| {
+            let resolver_only =
+                watch.fault.as_ref().is_some_and(|fault| fault.sign == Sign::ResolverDead);
+            let open = watch.is_up() && (watch.fault.is_none() || resolver_only);
+            open && port.is_none_or(|port| !watch.bad_ports.contains(&port))
+        })
+    }
+}
+
+/// The class a vantage fault is told as.
+pub(super) const FAULT_CLASS: Class = Class::VantageFault;
+
+pub(super) fn port_list(ports: &BTreeSet<u16>) -> String {
+    let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
+    format!("outbound TCP {} fails for everybody", ports.join(", "))
+}

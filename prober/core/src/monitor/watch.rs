@@ -1,0 +1,658 @@
+//! Watching: plans into views, standing probes, surveys, and where their answers go.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::alarm::Alarm;
+use super::flights::{News, Purpose as Errand, Report, ViewKey};
+use super::naming::Names;
+use super::standing::VantageWatch;
+use super::view::View;
+use super::{Baseline, ConnectOrder, Flight, Monitor, Output, Purpose, TapId, Timer, VantageState};
+use crate::accounting::Fate;
+use crate::evidence::{
+    Answer, ConnectReport, ConnectResult, InvalidReason, LocalError, LossReason, Observation,
+    Probe, ServiceAnswer,
+};
+use crate::incident::AlertKind;
+use crate::judge::Class;
+use crate::judge::verdict::Verdict;
+use crate::monitor::budget::prefix;
+use crate::plan::{Canary, Plan};
+use crate::probe::{Ask, FULL_TTL, Question};
+use crate::report::TargetReport;
+use crate::survey::{Depth, Part, Scope, Survey, Want};
+use crate::target::{Service, Siblings, Target, TargetName};
+use crate::time::{Instant, Stamp};
+use crate::vantage::VantageId;
+
+/// How long the handshake of a full connection may take, and the service's answer after it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+const SERVICE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Canaries are asked this often, so that a vantage's fault is known before a target's survey ends.
+const CANARY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A target, or a canary, with all that is known of it.
+#[derive(Debug)]
+pub(super) struct TargetWatch {
+    pub(super) target: Target,
+    pub(super) canary: bool,
+    pub(super) names: BTreeMap<VantageId, Names>,
+    pub(super) views: BTreeMap<(VantageId, IpAddr), View>,
+    pub(super) baselines: BTreeMap<String, Baseline>,
+    pub(super) verdict: Option<Verdict>,
+    pub(super) report: Option<TargetReport>,
+    pub(super) class: Class,
+    pub(super) classes_seen: Vec<Class>,
+    pub(super) alarms: BTreeMap<AlertKind, Alarm>,
+    pub(super) failing_kind: AlertKind,
+    pub(super) since: Instant,
+}
+
+impl TargetWatch {
+    fn new(target: Target, canary: bool, now: Instant) -> Self {
+        Self {
+            target,
+            canary,
+            names: BTreeMap::new(),
+            views: BTreeMap::new(),
+            baselines: BTreeMap::new(),
+            verdict: None,
+            report: None,
+            class: Class::Unknown,
+            classes_seen: Vec::new(),
+            alarms: BTreeMap::new(),
+            failing_kind: AlertKind::Unreachable,
+            since: now,
+        }
+    }
+
+    /// Whether this vantage watches it.
+    pub(super) fn is_watched_from(&self, vantage: &str) -> bool {
+        self.target.vantages.is_empty() || self.target.vantages.iter().any(|name| name == vantage)
+    }
+}
+
+fn canary_target(canary: &Canary) -> Target {
+    let mut target = Target::new(&canary.host, canary.port, Service::Tcp);
+    target.name = TargetName::new(&format!("canary {}:{}", canary.host, canary.port));
+    target.echo_interval = CANARY_INTERVAL;
+    target.syn_interval = CANARY_INTERVAL;
+    target.siblings = Siblings::Off;
+    target
+}
+
+impl Monitor {
+    pub(super) fn handle_plan(&mut self, now: Instant, plan: Plan) {
+        self.budgets = super::Budgets::new(plan.budget, now);
+        self.change_vantages(&plan);
+        let mut wanted: BTreeMap<TargetName, (Target, bool)> = BTreeMap::new();
+        for target in &plan.targets {
+            wanted.insert(target.name.clone(), (target.clone(), false));
+        }
+        for canary in plan.canaries.iter().filter(|_| self.purpose == Purpose::Watch) {
+            let target = canary_target(canary);
+            wanted.insert(target.name.clone(), (target, true));
+        }
+        let gone: Vec<_> =
+            self.targets.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
+        for name in gone {
+            self.remove_target(now, &name);
+        }
+        self.plan = plan;
+        for (name, (target, canary)) in wanted {
+            self.upsert_target(now, name, target, canary);
+        }
+    }
+
+    fn upsert_target(&mut self, now: Instant, name: TargetName, target: Target, canary: bool) {
+        if let Some(watch) = self.targets.get_mut(&name) {
+            if watch.target == target {
+                self.refresh_views(now, &name);
+                return;
+            }
+            let asks_the_same = watch.target.host == target.host
+                && watch.target.port == target.port
+                && watch.target.service == target.service
+                && watch.target.family == target.family;
+            watch.target = target;
+            if !asks_the_same {
+                watch.views.clear();
+                watch.names.clear();
+                let changed = name.clone();
+                self.flights.forget_view(|key| key.target == changed);
+            }
+            for view in
+                self.targets.get_mut(&name).into_iter().flat_map(|watch| watch.views.values_mut())
+            {
+                view.plan_recheck(now, true);
+            }
+        } else {
+            self.targets.insert(name.clone(), TargetWatch::new(target, canary, now));
+        }
+        self.refresh_views(now, &name);
+    }
+
+    fn remove_target(&mut self, now: Instant, name: &TargetName) {
+        self.resolve_removed(now, name);
+        self.targets.remove(name);
+        self.flights.forget_view(|key| key.target == *name);
+        self.queries.retain(|_, (target, _)| target != name);
+        let timers: Vec<_> = self.timers.by_timer.keys().cloned().collect();
+        for timer in timers {
+            let of_target = match &timer {
+                Timer::View(key) => key.target == *name,
+                Timer::Names(target, _) | Timer::Target(target) => target == name,
+                Timer::Vantage(_) => false,
+            };
+            if of_target {
+                self.timers.set(timer, None);
+            }
+        }
+    }
+
+    pub(super) fn handle_vantage(&mut self, now: Instant, id: VantageId, state: VantageState) {
+        let Some(watch) = self.vantages.get_mut(&id) else { return };
+        let up = matches!(state, VantageState::Up { .. });
+        watch.handle_state(now, state);
+        if !up {
+            self.flights.forget_view(|key| key.vantage == id);
+            for target in self.targets.values_mut() {
+                for ((vantage, _), view) in &mut target.views {
+                    if *vantage == id {
+                        view.survey = None;
+                    }
+                }
+            }
+        }
+        let names: Vec<_> = self.targets.keys().cloned().collect();
+        for name in names {
+            if up {
+                self.refresh_views(now, &name);
+                self.resurvey(now, &name, Some(id));
+            } else {
+                self.rejudge(now, &name);
+            }
+        }
+        self.timers.set(Timer::Vantage(id), Some(now));
+    }
+
+    /// Makes the views of a target fit its addresses and the open vantages.
+    pub(super) fn refresh_views(&mut self, now: Instant, name: &TargetName) {
+        let Some(watch) = self.targets.get_mut(name) else { return };
+        let mut fresh = Vec::new();
+        let mut unresolved = Vec::new();
+        for (id, vantage) in self.vantages.iter().filter(|(_, vantage)| vantage.is_up()) {
+            if !watch.is_watched_from(&vantage.vantage.name) {
+                continue;
+            }
+            match watch.names.get(id) {
+                None => unresolved.push(*id),
+                Some(names) => {
+                    for address in &names.addresses {
+                        let phase = phase(&self.secret, name, *id, *address);
+                        watch.views.entry((*id, *address)).or_insert_with(|| {
+                            fresh.push(ViewKey {
+                                target: name.clone(),
+                                vantage: *id,
+                                address: *address,
+                            });
+                            View::new(&watch.target, &self.plan.budget, now, phase)
+                        });
+                    }
+                }
+            }
+        }
+        watch.views.retain(|(vantage, address), _| {
+            watch.names.get(vantage).is_some_and(|names| names.addresses.contains(address))
+        });
+        for id in unresolved {
+            self.timers.set(Timer::Names(name.clone(), id), Some(now));
+        }
+        for key in fresh {
+            if self.targets.get(name).is_some_and(|watch| !watch.canary) {
+                self.begin_survey(now, &key, Depth::Full);
+            }
+            self.timers.set(Timer::View(key), Some(now));
+        }
+    }
+
+    /// Looks again at every view of a target, so that all evidence is of one time.
+    pub(super) fn resurvey(&mut self, now: Instant, name: &TargetName, only: Option<VantageId>) {
+        let Some(watch) = self.targets.get(name) else { return };
+        if watch.canary {
+            return;
+        }
+        let keys: Vec<_> = watch
+            .views
+            .iter()
+            .filter(|((vantage, _), view)| {
+                only.is_none_or(|only| only == *vantage) && view.may_survey(now)
+            })
+            .map(|((vantage, address), _)| ViewKey {
+                target: name.clone(),
+                vantage: *vantage,
+                address: *address,
+            })
+            .collect();
+        for key in keys {
+            self.begin_survey(now, &key, Depth::Suspicion);
+            self.timers.set(Timer::View(key), Some(now));
+        }
+    }
+
+    fn begin_survey(&mut self, now: Instant, key: &ViewKey, depth: Depth) {
+        let siblings = self.siblings(key);
+        let Some(watch) = self.targets.get_mut(&key.target) else { return };
+        let Some(view) = watch.views.get_mut(&(key.vantage, key.address)) else { return };
+        if view.survey.is_some() {
+            return;
+        }
+        let has_port = watch.target.service.has_port();
+        let scope = Scope {
+            address: key.address,
+            port: has_port.then_some(watch.target.port),
+            depth,
+            siblings,
+            connect: has_port && view.may_connect(now),
+            known: view.known(),
+        };
+        self.next_survey += 1;
+        view.begin(now, self.next_survey, Survey::new(scope, now));
+    }
+
+    /// Neighbours whose path may be traced: of the plan in the same /24 or /64, else configured
+    /// ones, else the subnet's first addresses.
+    fn siblings(&self, key: &ViewKey) -> Vec<IpAddr> {
+        let Some(watch) = self.targets.get(&key.target) else { return Vec::new() };
+        if watch.target.siblings == Siblings::Off {
+            return Vec::new();
+        }
+        let subnet = prefix(key.address);
+        let planned = self.targets.values().filter(|other| !other.canary).flat_map(|other| {
+            other.views.keys().filter(|(vantage, _)| *vantage == key.vantage).map(|(_, at)| *at)
+        });
+        let first = [1_u8, 2].map(|host| match subnet {
+            IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() | u32::from(host)).into()),
+            IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() | u128::from(host)).into()),
+        });
+        let configured = watch.target.neighbours.iter().copied();
+        let mut siblings = Vec::new();
+        for address in planned.filter(|at| prefix(*at) == subnet).chain(configured).chain(first) {
+            if address != key.address && !siblings.contains(&address) && siblings.len() < 2 {
+                siblings.push(address);
+            }
+        }
+        siblings
+    }
+
+    /// Does what is due in one view.
+    pub(super) fn run_view(&mut self, now: Instant, key: &ViewKey) {
+        let open = self.vantages.get(&key.vantage).is_some_and(VantageWatch::is_up);
+        let known = self
+            .targets
+            .get(&key.target)
+            .is_some_and(|watch| watch.views.contains_key(&(key.vantage, key.address)));
+        if !open || !known {
+            return;
+        }
+        let held_back = self.run_survey(now, key);
+        let sweeping = self.purpose == Purpose::Watch;
+        if sweeping {
+            self.run_rows(now, key);
+            self.run_recheck(now, key);
+        }
+        let next = self.view(key).and_then(|view| view.next_due(now, sweeping));
+        let soonest = now + Duration::from_millis(1);
+        let next = match held_back {
+            Some(wait) => Some(now + wait),
+            None => next.map(|at| at.max(soonest)),
+        };
+        self.timers.set(Timer::View(key.clone()), next);
+    }
+
+    fn view(&mut self, key: &ViewKey) -> Option<&mut View> {
+        self.targets.get_mut(&key.target)?.views.get_mut(&(key.vantage, key.address))
+    }
+
+    /// Sends what the survey wants; gives how long the budget holds it back, if it does.
+    fn run_survey(&mut self, now: Instant, key: &ViewKey) -> Option<Duration> {
+        loop {
+            if let Err(wait) = self.budgets.take(now, key.address) {
+                return Some(wait);
+            }
+            let (number, want) = {
+                let (number, survey) = self.view(key)?.survey.as_mut()?;
+                (*number, survey.poll_want(now))
+            };
+            match want {
+                Some(Want::Ask(part, to, ask)) => {
+                    self.send(now, key, Errand::Survey { number, part, ask: ask.id }, (to, ask));
+                }
+                Some(Want::Connect) => self.connect(now, key, Errand::SurveyConnect(number)),
+                None => break,
+            }
+        }
+        let findings = {
+            let (_, survey) = self.view(key)?.survey.as_mut()?;
+            survey.poll_findings(now)
+        };
+        if let Some(findings) = findings {
+            self.view(key)?.conclude(findings);
+            self.survey_ended(now, key);
+        }
+        None
+    }
+
+    fn run_rows(&mut self, now: Instant, key: &ViewKey) {
+        let canary = self.targets.get(&key.target).is_some_and(|watch| watch.canary);
+        let port = self.targets.get(&key.target).map_or(0, |watch| watch.target.port);
+        let stretch = 0.95 + 0.1 * fraction(self.secret.hash(&[now.as_nanos(), 8]));
+        let Some(view) = self.view(key) else { return };
+        let mut due = Vec::new();
+        for row in view.rows.iter_mut().filter(|row| row.due <= now) {
+            row.due = now + row.interval.mul_f64(stretch);
+            due.push(row.probe);
+        }
+        for probe in due {
+            let what = match probe {
+                Probe::Echo => Question::Echo,
+                Probe::Syn => Question::Syn { port },
+                Probe::Connect | Probe::X224 if canary => continue,
+                Probe::Connect | Probe::X224 => {
+                    self.begin_survey(now, key, Depth::Suspicion);
+                    continue;
+                }
+            };
+            if self.budgets.take(now, key.address).is_ok() && self.flights.has_room() {
+                let ask = Ask { id: 0, what, ttl: FULL_TTL };
+                self.send(now, key, Errand::Sweep(probe), (key.address, ask));
+            }
+        }
+    }
+
+    fn run_recheck(&mut self, now: Instant, key: &ViewKey) {
+        let lossy =
+            self.targets.get(&key.target).is_some_and(|watch| watch.class == Class::PacketLoss);
+        let Some(view) = self.view(key) else { return };
+        if view.recheck_due().is_some_and(|due| due <= now) {
+            view.plan_recheck(now, false);
+            let depth = if lossy { Depth::Suspicion } else { Depth::Recheck };
+            self.begin_survey(now, key, depth);
+        }
+    }
+
+    fn send(&mut self, now: Instant, key: &ViewKey, errand: Errand, (to, ask): (IpAddr, Ask)) {
+        let tap = self.vantages.get(&key.vantage).and_then(|vantage| vantage.tap());
+        let survey = match errand {
+            Errand::Survey { number, .. } | Errand::SurveyConnect(number) => number,
+            Errand::Sweep(_) => 0,
+        };
+        let order = self.flights.order(now, (key.clone(), errand, to), &ask, (tap, survey));
+        self.outputs.push_back(Output::Send(order));
+    }
+
+    fn connect(&mut self, now: Instant, key: &ViewKey, errand: Errand) {
+        let Some(watch) = self.targets.get(&key.target) else { return };
+        let limit = CONNECT_TIMEOUT + SERVICE_TIMEOUT + Duration::from_secs(30);
+        let order = ConnectOrder {
+            flight: self.flights.order_connect(now, key.clone(), errand, limit),
+            vantage: key.vantage,
+            to: SocketAddr::new(key.address, watch.target.port),
+            service: watch.target.service,
+            expect_banner: watch.target.expect_banner.clone(),
+            send: watch.target.send.clone(),
+            connect_timeout: CONNECT_TIMEOUT,
+            service_timeout: SERVICE_TIMEOUT,
+        };
+        self.outputs.push_back(Output::Connect(Box::new(order)));
+    }
+
+    pub(super) fn handle_answered(
+        &mut self,
+        now: Instant,
+        flight: Flight,
+        (sent, answer, arrived): (Option<Stamp>, Answer, Option<Stamp>),
+    ) {
+        if let Some(report) = self.flights.settle(flight, Observation { answer, sent, arrived }) {
+            self.deliver(now, report);
+        }
+    }
+
+    pub(super) fn handle_send_failed(&mut self, now: Instant, flight: Flight, error: LocalError) {
+        let reason = match error {
+            LocalError::NoPrivilege => InvalidReason::NoPrivilege,
+            LocalError::NoRoute
+            | LocalError::GatewaySilent
+            | LocalError::Blocked
+            | LocalError::Exhausted
+            | LocalError::VantageGone
+            | LocalError::Other(_) => InvalidReason::SendError,
+        };
+        let observation =
+            Observation { answer: Answer::Invalid(reason), sent: None, arrived: None };
+        let Some(report) = self.flights.settle(flight, observation) else { return };
+        if let Some(view) = self.view(&report.key)
+            && let Some((_, survey)) = view.survey.as_mut()
+        {
+            survey.handle_local_error(error);
+        }
+        self.deliver(now, report);
+    }
+
+    pub(super) fn handle_connected(
+        &mut self,
+        now: Instant,
+        flight: Flight,
+        report: Box<ConnectReport>,
+    ) {
+        let Some((key, errand)) = self.flights.end_connect(flight) else { return };
+        let Some(view) = self.view(&key) else { return };
+        let (counters, histogram) = view.counters.entry(Probe::Connect).or_default();
+        counters.book(connect_fate(&report.result));
+        if let Some(handshake) = report.handshake {
+            histogram.observe(handshake);
+        }
+        if let Some(answer) = &report.service {
+            let (counters, histogram) = view.counters.entry(Probe::X224).or_default();
+            if *answer != ServiceAnswer::NotAsked {
+                counters.book(service_fate(answer));
+                report.service_time.into_iter().for_each(|time| histogram.observe(time));
+            }
+        }
+        if let (Errand::SurveyConnect(number), Some((current, survey))) =
+            (errand, view.survey.as_mut())
+            && number == *current
+        {
+            survey.handle_connect(report);
+        }
+        self.timers.set(Timer::View(key), Some(now));
+    }
+
+    pub(super) fn expire_flights(&mut self, now: Instant) {
+        loop {
+            let (vantages, disturbed) = (&self.vantages, &self.disturbed);
+            let since = |at: Option<Instant>, ordered: Instant| at.is_some_and(|at| at >= ordered);
+            let excuse = |key: &ViewKey, ordered: Instant, left: bool| {
+                let vantage = vantages.get(&key.vantage)?;
+                let dropped = vantage.tap().and_then(|tap| disturbed.drops.get(&tap).copied());
+                let reason = if since(dropped, ordered) {
+                    InvalidReason::CaptureDrop
+                } else if !left {
+                    InvalidReason::NotSeenLeaving
+                } else if since(disturbed.lag, ordered) {
+                    InvalidReason::Lag
+                } else if since(disturbed.clock, ordered) {
+                    InvalidReason::ClockStep
+                } else {
+                    return None;
+                };
+                Some(Answer::Invalid(reason))
+            };
+            let Some(report) = self.flights.expire(now, excuse) else { return };
+            self.deliver(now, report);
+        }
+    }
+
+    pub(super) fn handle_capture_counts(
+        &mut self,
+        now: Instant,
+        tap: TapId,
+        (packets, drops): (u64, u64),
+    ) {
+        for vantage in self.vantages.values_mut().filter(|vantage| vantage.tap() == Some(tap)) {
+            if drops > vantage.capture_drops {
+                self.disturbed.drops.insert(tap, now);
+            }
+            vantage.capture_packets = packets;
+            vantage.capture_drops = drops;
+        }
+    }
+
+    /// Takes news of a probe to where it belongs.
+    pub(super) fn deliver(&mut self, now: Instant, report: Report) {
+        let key = report.key.clone();
+        let (probe, full) = match report.purpose {
+            Errand::Sweep(probe) => (Some(probe), true),
+            Errand::Survey { part: Part::Echo, .. } => (Some(Probe::Echo), true),
+            Errand::Survey { part: Part::Syn, .. } => (Some(Probe::Syn), true),
+            Errand::Survey { .. } | Errand::SurveyConnect(_) => (None, false),
+        };
+        let withdrawn =
+            self.vantages.get(&key.vantage).is_some_and(|vantage| !vantage.is_believed());
+        let Some(view) = self.view(&key) else { return };
+        let survey = match (report.purpose, view.survey.as_mut()) {
+            (Errand::Survey { number, part, ask }, Some((current, survey)))
+                if number == *current =>
+            {
+                Some((part, ask, survey))
+            }
+            _ => None,
+        };
+        let mut new_fact = None;
+        match (report.news, survey) {
+            (News::Settled(seen), Some((part, ask, survey))) => {
+                survey.handle_observation(now, part, ask, &seen);
+            }
+            (News::Afterthought { observation, .. }, Some((part, ask, survey))) => {
+                survey.handle_afterthought(now, part, ask, &observation);
+            }
+            (News::Afterthought { observation, late: true }, None) if full => {
+                new_fact = Some(observation);
+            }
+            (News::Settled(_) | News::Afterthought { .. } | News::Duplicate, _) => {}
+        }
+        if let Some(probe) = probe {
+            match report.news {
+                News::Settled(seen) => view.account(probe, &believed(seen, withdrawn)),
+                News::Afterthought { late, observation } => {
+                    let late = late && observation.answer.is_from_target();
+                    view.counters.entry(probe).or_default().0.late += u64::from(late);
+                }
+                News::Duplicate => view.counters.entry(probe).or_default().0.duplicate += 1,
+            }
+        }
+        let surprised = match (report.purpose, report.news) {
+            (Errand::Sweep(probe), News::Settled(seen)) => {
+                view.is_surprised(probe, seen.answer.kind()) && view.may_survey(now)
+            }
+            _ => false,
+        };
+        self.after_news(now, &key, (surprised, new_fact));
+        self.timers.set(Timer::View(key), Some(now));
+    }
+
+    fn after_news(
+        &mut self,
+        now: Instant,
+        key: &ViewKey,
+        (surprised, fact): (bool, Option<Observation>),
+    ) {
+        let canary = self.targets.get(&key.target).is_some_and(|watch| watch.canary);
+        if canary {
+            self.timers.set(Timer::Vantage(key.vantage), Some(now));
+            return;
+        }
+        if surprised {
+            self.hurry_canaries(now, key.vantage);
+            self.resurvey(now, &key.target, None);
+            self.timers.set(Timer::Vantage(key.vantage), Some(now));
+        }
+        // A late host-unreachable is a new fact about a failure that was judged without it.
+        if let Some(seen) = fact
+            && let Answer::Icmp(error) = seen.answer
+            && let Some(findings) = self.view(key).and_then(|view| view.findings.as_mut())
+            && findings.echo.received() == 0
+            && findings.echo.errors.len() < 32
+        {
+            findings.echo.errors.push((error, seen.rtt()));
+            self.rejudge(now, &key.target);
+        }
+    }
+
+    pub(super) fn handle_baseline(&mut self, target: &TargetName, vantage: &str, known: Baseline) {
+        if let Some(watch) = self.targets.get_mut(target) {
+            watch.baselines.insert(vantage.to_owned(), known);
+        }
+    }
+
+    /// Ends every survey with what it has, and judges.
+    pub(super) fn conclude(&mut self, now: Instant) {
+        let mut names = Vec::new();
+        for (name, watch) in &mut self.targets {
+            for view in watch.views.values_mut() {
+                if let Some((_, survey)) = view.survey.take() {
+                    view.findings = Some(survey.findings(now));
+                }
+            }
+            names.push(name.clone());
+        }
+        for name in names {
+            self.judge_target(now, &name, true);
+        }
+    }
+}
+
+fn believed(seen: Observation, withdrawn: bool) -> Observation {
+    if withdrawn && !seen.answer.is_from_target() && !matches!(seen.answer, Answer::Invalid(_)) {
+        Observation { answer: Answer::Invalid(InvalidReason::Canary), ..seen }
+    } else {
+        seen
+    }
+}
+
+fn connect_fate(result: &ConnectResult) -> Fate {
+    match result {
+        ConnectResult::Connected | ConnectResult::Refused => Fate::Received,
+        ConnectResult::Icmp(_) => Fate::Lost(LossReason::IcmpUnreachable),
+        ConnectResult::TimedOut => Fate::Lost(LossReason::Silent),
+        ConnectResult::Local(_) => Fate::Invalid(InvalidReason::SendError),
+    }
+}
+
+fn service_fate(answer: &ServiceAnswer) -> Fate {
+    match answer {
+        ServiceAnswer::Confirmed { .. }
+        | ServiceAnswer::Refused { .. }
+        | ServiceAnswer::Foreign { .. }
+        | ServiceAnswer::NotAsked => Fate::Received,
+        ServiceAnswer::Silent => Fate::Lost(LossReason::Silent),
+        ServiceAnswer::Closed { .. } => Fate::Lost(LossReason::ForeignReset),
+    }
+}
+
+/// Where in its interval a view begins, so that probes do not leave all at once.
+fn phase(secret: &crate::secret::Secret, name: &TargetName, vantage: VantageId, at: IpAddr) -> f64 {
+    let text = name
+        .as_str()
+        .bytes()
+        .fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    fraction(secret.hash_address(at, text, u64::from(vantage.0)))
+}
+
+/// A hash as a number from 0 to below 1.
+fn fraction(hash: u64) -> f64 {
+    let bits = u32::try_from(hash >> 32).unwrap_or_default();
+    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
+}

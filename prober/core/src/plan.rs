@@ -1,0 +1,95 @@
+//! What to do: the validated meaning of a configuration, and what a reload changes.
+
+use std::time::Duration;
+
+use crate::target::{Target, TargetName};
+use crate::vantage::Vantage;
+
+/// An address believed to be always reachable; its failure speaks of the vantage, not of a target.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Canary {
+    /// Host name or literal address.
+    pub host: String,
+    /// TCP port; canaries are judged by protocol and port.
+    pub port: u16,
+}
+
+/// Upper bounds on what is sent, whatever the plan says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Budget {
+    /// Packets per second over everything.
+    pub packets_per_second: f64,
+    /// Packets per second to one destination address.
+    pub per_destination: f64,
+    /// Packets per second to one /24 or /64.
+    pub per_prefix: f64,
+    /// New TCP connections to one target from one source in a minute.
+    pub connects_per_minute: u32,
+    /// New TCP connections to one target from one source in an hour.
+    pub connects_per_hour: u32,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            packets_per_second: 5_000.0,
+            per_destination: 50.0,
+            per_prefix: 500.0,
+            connects_per_minute: 10,
+            connects_per_hour: 60,
+        }
+    }
+}
+
+/// Everything the monitor needs to know of the configuration.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plan {
+    /// What must be reachable.
+    pub targets: Vec<Target>,
+    /// From where; never empty in a checked plan.
+    pub vantages: Vec<Vantage>,
+    /// What tells our own faults from the targets'.
+    pub canaries: Vec<Canary>,
+    /// What may be sent at most.
+    pub budget: Budget,
+}
+
+/// How long an answer is waited for before a probe counts as lost.
+pub const VERDICT_TIMER: Duration = Duration::from_secs(3);
+
+/// How long answers are listened for after that, as late or as new facts.
+pub const LISTEN_TIMER: Duration = Duration::from_secs(60);
+
+/// What a reload changes, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PlanDiff {
+    /// Targets that are new.
+    pub added: Vec<TargetName>,
+    /// Targets that are gone.
+    pub removed: Vec<TargetName>,
+    /// Targets whose settings changed.
+    pub changed: Vec<TargetName>,
+}
+
+impl Plan {
+    /// What `next` changes in this plan.
+    pub fn diff(&self, next: &Self) -> PlanDiff {
+        let find = |plan: &Self, name: &TargetName| {
+            plan.targets.iter().find(|target| target.name == *name).cloned()
+        };
+        let mut diff = PlanDiff::default();
+        for target in &next.targets {
+            match find(self, &target.name) {
+                None => diff.added.push(target.name.clone()),
+                Some(old) if old != *target => diff.changed.push(target.name.clone()),
+                Some(_) => {}
+            }
+        }
+        for target in &self.targets {
+            if find(next, &target.name).is_none() {
+                diff.removed.push(target.name.clone());
+            }
+        }
+        diff
+    }
+}

@@ -1,0 +1,218 @@
+//! A series of equal probes at planned moments: echoes or SYNs to the target itself.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Ask, Engine, FULL_TTL, Question};
+use crate::accounting::{Counters, fate};
+use crate::evidence::{
+    Answer, AnswerKind, IcmpAnswer, IcmpKind, InvalidReason, Observation, TcpAnswer,
+};
+use crate::time::Instant;
+
+/// ICMP errors and reset fingerprints kept per series; more say nothing new.
+const KEPT: usize = 32;
+
+/// What a series has learnt so far.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tally {
+    /// Fates of the probes.
+    pub counters: Counters,
+    /// Answers by kind.
+    pub kinds: BTreeMap<AnswerKind, u64>,
+    /// Round-trip times of the target's own answers.
+    pub rtts: Vec<Duration>,
+    /// Received hop limits of the target's own answers, by how often.
+    pub ttls: BTreeMap<u8, u64>,
+    /// ICMP errors and how long after the probe they came, late ones included.
+    pub errors: Vec<(IcmpAnswer, Option<Duration>)>,
+    /// Resets as received.
+    pub resets: Vec<TcpAnswer>,
+    /// Whether one SYN drew both an acceptance and a reset.
+    pub two_answers: bool,
+}
+
+impl Tally {
+    /// How many probes the target itself answered.
+    pub const fn received(&self) -> u64 {
+        self.counters.received
+    }
+
+    /// How many probes say something about the target.
+    pub fn valid(&self) -> u64 {
+        self.counters.sent - self.counters.invalid_total()
+    }
+
+    /// How many answers of this kind came.
+    pub fn count(&self, kind: AnswerKind) -> u64 {
+        self.kinds.get(&kind).copied().unwrap_or(0)
+    }
+
+    /// The hop limit most answers arrived with.
+    pub fn ttl(&self) -> Option<u8> {
+        self.ttls.iter().max_by_key(|(_, count)| **count).map(|(ttl, _)| *ttl)
+    }
+
+    /// The ICMP error that came most often, and one of its senders.
+    pub fn main_error(&self) -> Option<(IcmpKind, IpAddr)> {
+        let mut counts: BTreeMap<(IcmpKind, IpAddr), u64> = BTreeMap::new();
+        for (error, _) in &self.errors {
+            *counts.entry((error.kind, error.from)).or_default() += 1;
+        }
+        counts.into_iter().max_by_key(|(_, count)| *count).map(|(error, _)| error)
+    }
+
+    /// The longest time an error of this kind took.
+    pub fn slowest_error(&self, kind: IcmpKind) -> Option<Duration> {
+        let of_kind = self.errors.iter().filter(|(error, _)| error.kind == kind);
+        of_kind.filter_map(|(_, delay)| *delay).max()
+    }
+
+    /// The largest round-trip time.
+    pub fn slowest(&self) -> Option<Duration> {
+        self.rtts.iter().max().copied()
+    }
+
+    /// The most frequent answer, which later sweeps are compared with.
+    pub fn usual(&self) -> Option<AnswerKind> {
+        let valid = self.kinds.iter().filter(|(kind, _)| **kind != AnswerKind::Invalid);
+        valid.max_by_key(|(_, count)| **count).map(|(kind, _)| *kind)
+    }
+
+    /// Adds what another series of the same kind learnt.
+    pub fn absorb(&mut self, observation: &Observation) {
+        self.counters.book(fate(&observation.answer));
+        *self.kinds.entry(observation.answer.kind()).or_default() += 1;
+        self.note_details(observation);
+    }
+
+    fn note_details(&mut self, observation: &Observation) {
+        let rtt = observation.rtt();
+        if observation.answer.is_from_target() {
+            self.rtts.extend(rtt);
+            if let Some(ttl) = observation.answer.ttl() {
+                *self.ttls.entry(ttl).or_default() += 1;
+            }
+        }
+        match observation.answer {
+            Answer::Icmp(error) if self.errors.len() < KEPT => self.errors.push((error, rtt)),
+            Answer::Reset(tcp) if self.resets.len() < KEPT => self.resets.push(tcp),
+            Answer::EchoReply { .. }
+            | Answer::SynAck(_)
+            | Answer::Reset(_)
+            | Answer::BareReset(_)
+            | Answer::ChallengeAck(_)
+            | Answer::Icmp(_)
+            | Answer::Silence
+            | Answer::Invalid(_) => {}
+        }
+    }
+}
+
+/// A series in progress.
+#[derive(Debug)]
+pub struct Series {
+    question: Question,
+    due: VecDeque<Instant>,
+    outstanding: BTreeMap<u16, Instant>,
+    settled: BTreeMap<u16, AnswerKind>,
+    next_id: u16,
+    tally: Tally,
+}
+
+impl Series {
+    /// Plans probes at these offsets from `start`, which must not decrease.
+    pub fn new(question: Question, start: Instant, offsets: &[Duration]) -> Self {
+        Self {
+            question,
+            due: offsets.iter().map(|offset| start + *offset).collect(),
+            outstanding: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            next_id: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Plans more probes behind those already planned.
+    pub fn extend(&mut self, start: Instant, offsets: &[Duration]) {
+        let mut due: Vec<_> = self.due.drain(..).collect();
+        due.extend(offsets.iter().map(|offset| start + *offset));
+        due.sort_unstable();
+        self.due = due.into();
+    }
+
+    /// Drops what is planned and not yet sent.
+    pub fn cut(&mut self) {
+        self.due.clear();
+    }
+
+    /// What was learnt so far.
+    pub const fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Whether every probe planned so far was sent.
+    pub fn all_sent(&self) -> bool {
+        self.due.is_empty()
+    }
+
+    /// When the oldest unanswered probe was asked for.
+    pub fn oldest_outstanding(&self) -> Option<Instant> {
+        self.outstanding.values().min().copied()
+    }
+}
+
+impl Engine for Series {
+    fn poll_ask(&mut self, now: Instant) -> Option<Ask> {
+        if *self.due.front()? > now {
+            return None;
+        }
+        self.due.pop_front();
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        self.outstanding.insert(id, now);
+        Some(Ask { id, what: self.question, ttl: FULL_TTL })
+    }
+
+    fn handle_observation(&mut self, _now: Instant, ask: u16, observation: &Observation) {
+        if self.outstanding.remove(&ask).is_some() {
+            self.settled.insert(ask, observation.answer.kind());
+            self.tally.absorb(observation);
+        }
+    }
+
+    fn handle_afterthought(&mut self, _now: Instant, ask: u16, observation: &Observation) {
+        let first = self.settled.get(&ask).copied();
+        let second = observation.answer.kind();
+        let contradiction = matches!(
+            (first, second),
+            (Some(AnswerKind::SynAck), AnswerKind::Reset | AnswerKind::BareReset)
+                | (Some(AnswerKind::Reset | AnswerKind::BareReset), AnswerKind::SynAck)
+        );
+        self.tally.two_answers |= contradiction;
+        if let Answer::Icmp(error) = observation.answer
+            && self.tally.errors.len() < KEPT
+        {
+            self.tally.errors.push((error, observation.rtt()));
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.due.front().copied()
+    }
+
+    fn is_done(&self) -> bool {
+        self.due.is_empty() && self.outstanding.is_empty()
+    }
+}
+
+/// Whether an answer only says that our own side was at fault.
+pub const fn is_local_fault(answer: &Answer) -> bool {
+    matches!(
+        answer,
+        Answer::Invalid(
+            InvalidReason::SendError | InvalidReason::NotSeenLeaving | InvalidReason::NoPrivilege
+        )
+    )
+}

@@ -1,0 +1,97 @@
+//! A copy of the monitor's numbers for those who tell the world: metrics, the HTTP interface.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::accounting::{Counters, Histogram};
+use crate::evidence::Probe;
+use crate::incident::IncidentState;
+use crate::judge::Class;
+use crate::report::TargetReport;
+use crate::target::{Target, TargetName};
+use crate::vantage::{Mode, Role};
+
+/// The numbers of one (vantage, target, probe).
+#[derive(Debug, Clone)]
+pub struct ProbeRow {
+    /// Vantage name.
+    pub vantage: String,
+    /// Target name.
+    pub target: TargetName,
+    /// Kind of probe.
+    pub probe: Probe,
+    /// Fate of its packets.
+    pub counters: Counters,
+    /// Round-trip times.
+    pub rtt: Histogram,
+}
+
+/// What one vantage currently sees of one target.
+#[derive(Debug, Clone)]
+pub struct ViewRow {
+    /// Vantage name.
+    pub vantage: String,
+    /// Target name.
+    pub target: TargetName,
+    /// Whether the target answers at every layer asked; `None` until known.
+    pub reachable: Option<bool>,
+    /// Routers passed on the way, from the last complete path.
+    pub path_hops: Option<u8>,
+    /// How often the path changed.
+    pub path_changes: u64,
+}
+
+/// The state of one vantage.
+#[derive(Debug, Clone)]
+pub struct VantageRow {
+    /// Vantage name.
+    pub name: String,
+    /// Which side of the provider's edge it stands on.
+    pub role: Role,
+    /// How much it can see; `None` while it cannot be opened.
+    pub mode: Option<Mode>,
+    /// Whether its evidence is believed.
+    pub healthy: bool,
+    /// Why not, in a few words.
+    pub fault: Option<String>,
+    /// Packets its capture ring delivered.
+    pub capture_packets: u64,
+    /// Packets its capture ring dropped.
+    pub capture_drops: u64,
+}
+
+/// The state of one target.
+#[derive(Debug, Clone)]
+pub struct TargetRow {
+    /// The target as planned.
+    pub target: Target,
+    /// The current verdict with its evidence; `None` until the first one.
+    pub report: Option<TargetReport>,
+    /// Current class; `Unknown` until judged.
+    pub class: Class,
+    /// Classes seen since start, the current one included.
+    pub classes_seen: Vec<Class>,
+}
+
+/// All numbers at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Per (vantage, target, probe), ordered by vantage, target and probe.
+    pub probes: Vec<ProbeRow>,
+    /// Per (vantage, target), in the same order.
+    pub views: Vec<ViewRow>,
+    /// Per vantage, by name.
+    pub vantages: Vec<VantageRow>,
+    /// Per target, by name.
+    pub targets: Vec<TargetRow>,
+    /// Targets no healthy vantage watches.
+    pub unwatched: u64,
+    /// Open incidents by class at opening and state.
+    pub incidents: BTreeMap<(Class, IncidentState), u64>,
+    /// How late the last second's sends were at worst.
+    pub schedule_lag: Duration,
+    /// Answers that matched nothing we sent, by what was wrong with them.
+    pub unmatched: u64,
+    /// Broken invariants, by id: bugs of ours that did not stop us.
+    pub bugs: BTreeMap<&'static str, u64>,
+}

@@ -1,0 +1,114 @@
+//! The few statistics a verdict rests on: intervals for a loss ratio and the belief that it is
+//! above a threshold.
+
+/// The Wilson score interval for `lost` of `sent` at about 95 % (Wilson, 1927; z = 1.96).
+/// `(0, 1)` when nothing was sent.
+pub fn wilson(lost: u64, sent: u64) -> (f64, f64) {
+    if sent == 0 {
+        return (0.0, 1.0);
+    }
+    let (n, z) = (real(sent), 1.96_f64);
+    let ratio = real(lost) / n;
+    let square = z * z / n;
+    let centre = ratio + square / 2.0;
+    let spread = z * (ratio * (1.0 - ratio) / n + square / (4.0 * n)).sqrt();
+    let scale = 1.0 + square;
+    (((centre - spread) / scale).max(0.0), ((centre + spread) / scale).min(1.0))
+}
+
+/// The belief that the loss ratio is above `threshold` after `lost` of `sent`, with the uniform
+/// prior Beta(1, 1).
+pub fn loss_above(threshold: f64, lost: u64, sent: u64) -> f64 {
+    let lost = lost.min(sent);
+    1.0 - beta_below(threshold, real(lost) + 1.0, real(sent - lost) + 1.0)
+}
+
+/// The regularised incomplete beta function, by its continued fraction with Lentz's method
+/// (Numerical Recipes, 3rd edition, section 6.4).
+fn beta_below(x: f64, a: f64, b: f64) -> f64 {
+    if x <= 0.0 {
+        return 0.0;
+    }
+    if x >= 1.0 {
+        return 1.0;
+    }
+    let log_front =
+        log_gamma(a + b) - log_gamma(a) - log_gamma(b) + a * x.ln() + b * (1.0 - x).ln();
+    let front = log_front.exp();
+    if x < (a + 1.0) / (a + b + 2.0) {
+        (front * beta_fraction(x, a, b) / a).clamp(0.0, 1.0)
+    } else {
+        (1.0 - front * beta_fraction(1.0 - x, b, a) / b).clamp(0.0, 1.0)
+    }
+}
+
+fn beta_fraction(x: f64, a: f64, b: f64) -> f64 {
+    const TINY: f64 = 1e-30;
+    let guard = |value: f64| if value.abs() < TINY { TINY } else { value };
+    let mut c = 1.0;
+    let mut d = 1.0 / guard(1.0 - (a + b) * x / (a + 1.0));
+    let mut result = d;
+    for step in 1..=200_u32 {
+        let m = f64::from(step);
+        let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
+        d = 1.0 / guard(1.0 + even * d);
+        c = guard(1.0 + even / c);
+        result *= d * c;
+        let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
+        d = 1.0 / guard(1.0 + odd * d);
+        c = guard(1.0 + odd / c);
+        result *= d * c;
+        if (d * c - 1.0).abs() < 1e-12 {
+            break;
+        }
+    }
+    result
+}
+
+/// The logarithm of the gamma function by Stirling's series, shifted up to where it is exact to
+/// better than 1e-10 (Abramowitz and Stegun 6.1.41).
+fn log_gamma(value: f64) -> f64 {
+    let mut x = value;
+    let mut shift = 0.0;
+    while x < 10.0 {
+        shift -= x.ln();
+        x += 1.0;
+    }
+    let series = 1.0 / (12.0 * x) - 1.0 / (360.0 * x.powi(3)) + 1.0 / (1_260.0 * x.powi(5));
+    shift + (x - 0.5) * x.ln() - x + 0.5 * (2.0 * std::f64::consts::PI).ln() + series
+}
+
+/// A count as a real number; exact below 2^53.
+#[expect(clippy::cast_precision_loss, reason = "packet counts stay far below 2^53")]
+pub fn real(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wilson_matches_published_values() {
+        for (lost, sent, low, high) in [
+            (0, 10, 0.0, 0.278),
+            (1, 20, 0.009, 0.236),
+            (5, 100, 0.022, 0.112),
+            (15, 300, 0.031, 0.081),
+        ] {
+            let (a, b) = wilson(lost, sent);
+            assert!((a - low).abs() < 0.001 && (b - high).abs() < 0.001, "{lost}/{sent}: {a} {b}");
+        }
+    }
+
+    #[test]
+    fn belief_in_loss_grows_with_losses() {
+        // Beta(1, 21) below 0.05 is 1 - 0.95^21.
+        assert!((loss_above(0.05, 0, 20) - 0.95_f64.powi(21)).abs() < 1e-9);
+        assert!(loss_above(0.05, 6, 20) > 0.999);
+        assert!(loss_above(0.05, 1, 20) < 0.75);
+        assert!((loss_above(0.05, 0, 0) - 0.95).abs() < 1e-9);
+        let beliefs: Vec<_> = (0..=20).map(|lost| loss_above(0.05, lost, 20)).collect();
+        assert!(beliefs.windows(2).all(|pair| pair[0] <= pair[1]));
+    }
+}

@@ -1,0 +1,79 @@
+//! What a survey found: the facts a verdict rests on.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Depth;
+use crate::evidence::{ConnectReport, LocalError};
+use crate::path::Path;
+use crate::probe::series::Tally;
+use crate::time::Instant;
+
+/// Everything one vantage knows of one address after a survey.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Findings {
+    /// The address.
+    pub address: IpAddr,
+    /// The TCP port asked; `None` for echo only.
+    pub port: Option<u16>,
+    /// When the survey began.
+    pub started: Instant,
+    /// When it ended.
+    pub ended: Instant,
+    /// How thorough it was.
+    pub depth: Depth,
+    /// Echoes.
+    pub echo: Tally,
+    /// SYNs.
+    pub syn: Option<Tally>,
+    /// The full connection, if one was made and has ended.
+    pub connect: Option<ConnectReport>,
+    /// The ICMP path, if traced.
+    pub icmp_path: Option<Path>,
+    /// The TCP path, if traced.
+    pub tcp_path: Option<Path>,
+    /// Paths toward neighbouring addresses.
+    pub siblings: Vec<SiblingPath>,
+    /// What our own kernel refused.
+    pub local: Vec<LocalError>,
+    /// Packets asked for, traces included.
+    pub packets: u64,
+}
+
+/// The path toward a neighbouring address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiblingPath {
+    /// The neighbour.
+    pub address: IpAddr,
+    /// The path.
+    pub path: Path,
+}
+
+impl Findings {
+    /// The largest hop limit at which a router answered on the way to the target, over both flows.
+    pub fn last_router(&self) -> u8 {
+        let paths = self.icmp_path.iter().chain(&self.tcp_path);
+        paths.map(Path::last_router).max().unwrap_or(0)
+    }
+
+    /// How long it took.
+    pub fn took(&self) -> Duration {
+        self.ended.since(self.started)
+    }
+
+    /// Takes over what a shorter look at the same address did not ask again.
+    pub fn complete_from(&mut self, before: &Self) {
+        if self.icmp_path.is_none() {
+            self.icmp_path.clone_from(&before.icmp_path);
+        }
+        if self.tcp_path.is_none() {
+            self.tcp_path.clone_from(&before.tcp_path);
+        }
+        if self.siblings.is_empty() {
+            self.siblings.clone_from(&before.siblings);
+        }
+        if self.connect.is_none() {
+            self.connect.clone_from(&before.connect);
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! From findings to signs: every number is reduced to one of a closed set of values.
+
+use std::time::Duration;
+
+use super::findings::Findings;
+use super::reached;
+use crate::evidence::{
+    AnswerKind, ConnectResult, IcmpKind, InvalidReason, LocalError, ServiceAnswer,
+};
+use crate::judge::Sign;
+use crate::monitor::Baseline;
+use crate::path::{Path, PathEnd, distance};
+use crate::probe::series::Tally;
+use crate::statistics::loss_above;
+use crate::target::{Fronted, Target};
+
+/// Belief in loss above the threshold from which a series counts as lossy.
+const LOSSY: f64 = 0.9;
+/// A host-unreachable later than this comes from a router whose neighbour does not answer: Linux
+/// asks three times, a second apart, before it says so.
+const NEIGHBOUR_DELAY: Duration = Duration::from_millis(800);
+
+/// A sign with the numbers behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The value.
+    pub sign: Sign,
+    /// The numbers, for people.
+    pub detail: Option<String>,
+}
+
+impl Seen {
+    /// A sign with its numbers.
+    pub const fn new(sign: Sign, detail: Option<String>) -> Self {
+        Self { sign, detail }
+    }
+}
+
+/// Reads all signs off one survey.
+pub fn signs(findings: &Findings, target: &Target, baseline: Option<&Baseline>) -> Vec<Seen> {
+    let local = local(findings);
+    let mut seen = Vec::new();
+    if local.sign == Sign::LocalFine {
+        seen.extend(echo(findings, target));
+        seen.extend(syn(findings, target));
+        seen.extend(unreachable(findings));
+        seen.extend(resets(findings, target));
+        seen.extend(path(findings));
+        seen.extend(siblings(findings));
+        seen.extend(service(findings));
+        seen.extend(history(baseline, findings));
+    }
+    seen.push(local);
+    seen
+}
+
+fn counts(tally: &Tally) -> Option<String> {
+    let (received, valid) = (tally.received(), tally.valid());
+    Some(format!("{received} of {valid} answered"))
+}
+
+/// Whether enough is missing to speak of loss, given what is there.
+pub fn is_lossy(tally: &Tally, threshold: f64) -> bool {
+    let lost = tally.valid().saturating_sub(tally.received());
+    tally.received() > 0 && loss_above(threshold, lost, tally.valid()) > LOSSY
+}
+
+fn echo(findings: &Findings, target: &Target) -> Option<Seen> {
+    let tally = &findings.echo;
+    if tally.valid() == 0 {
+        return None;
+    }
+    let sign = if tally.received() > 0 {
+        if is_lossy(tally, target.loss_threshold) { Sign::EchoPartial } else { Sign::EchoAnswered }
+    } else if errors_at_full_ttl(tally) > 0 {
+        Sign::EchoError
+    } else {
+        Sign::EchoSilent
+    };
+    Some(Seen::new(sign, counts(tally)))
+}
+
+fn syn(findings: &Findings, target: &Target) -> Option<Seen> {
+    let tally = findings.syn.as_ref()?;
+    if tally.valid() == 0 {
+        return None;
+    }
+    let (accepted, reset) = (tally.count(AnswerKind::SynAck), tally.count(AnswerKind::Reset));
+    let sign = if reset > accepted {
+        Sign::SynReset
+    } else if accepted > 0 {
+        if is_lossy(tally, target.loss_threshold) { Sign::SynPartial } else { Sign::SynAccepted }
+    } else if errors_at_full_ttl(tally) > 0 {
+        Sign::SynError
+    } else {
+        Sign::SynSilent
+    };
+    Some(Seen::new(sign, counts(tally)))
+}
+
+fn errors_at_full_ttl(tally: &Tally) -> usize {
+    tally.errors.iter().filter(|(error, _)| error.kind != IcmpKind::TooBig).count()
+}
+
+/// The ICMP error that matters: what SYNs drew, else what echoes drew.
+fn main_tally(findings: &Findings) -> Option<&Tally> {
+    let mut candidates = [findings.syn.as_ref(), Some(&findings.echo)].into_iter().flatten();
+    candidates.find(|tally| tally.received() == 0 && errors_at_full_ttl(tally) > 0)
+}
+
+fn unreachable(findings: &Findings) -> Vec<Seen> {
+    let Some((tally, (kind, from))) =
+        main_tally(findings).and_then(|tally| Some((tally, tally.main_error()?)))
+    else {
+        return vec![Seen::new(Sign::NoError, None)];
+    };
+    let sign = match kind {
+        IcmpKind::NetUnreachable => Sign::NetUnreachable,
+        IcmpKind::HostUnreachable => Sign::HostUnreachable,
+        IcmpKind::PortUnreachable => Sign::PortUnreachable,
+        IcmpKind::Prohibited => Sign::Prohibited,
+        IcmpKind::TimeExceeded => Sign::TimeExceeded,
+        IcmpKind::TooBig | IcmpKind::Other => Sign::NoError,
+    };
+    let mut seen = vec![Seen::new(sign, Some(format!("from {from}")))];
+    if kind == IcmpKind::HostUnreachable
+        && let Some(delay) = tally.slowest_error(kind)
+    {
+        let late = delay > NEIGHBOUR_DELAY;
+        let sign = if late { Sign::ErrorDelayed } else { Sign::ErrorAtOnce };
+        seen.push(Seen::new(sign, Some(format!("after {:.3} s", delay.as_secs_f64()))));
+    }
+    let origin = match sibling_sign(findings) {
+        _ if from == findings.address => Some(Sign::FromTarget),
+        Some(Sign::SiblingFurther) => Some(Sign::FromPath),
+        Some(_) => Some(Sign::FromLastRouter),
+        None => None,
+    };
+    seen.extend(origin.map(|sign| Seen::new(sign, Some(format!("{from}")))));
+    seen
+}
+
+fn resets(findings: &Findings, target: &Target) -> Vec<Seen> {
+    let Some(tally) = &findings.syn else { return Vec::new() };
+    let mut seen = Vec::new();
+    if tally.two_answers {
+        seen.push(Seen::new(Sign::TwoAnswers, Some("SYN-ACK and RST to one SYN".to_owned())));
+    } else if !tally.resets.is_empty() {
+        seen.push(Seen::new(Sign::SingleAnswer, None));
+    }
+    // Behind a balancer, a NAT or an anycast address distances are no fingerprint.
+    if target.fronted != Fronted::None {
+        return seen;
+    }
+    let reset_ttl = tally.resets.iter().find_map(|reset| reset.ttl);
+    let host_ttl = findings.echo.ttl();
+    if let (Some(reset), Some(host)) = (reset_ttl, host_ttl)
+        && tally.count(AnswerKind::Reset) > 0
+    {
+        let (reset, host) = (distance(reset), distance(host));
+        let sign = if reset == host { Sign::ResetSame } else { Sign::ResetElsewhere };
+        let detail = format!("reset passed {reset} routers, echo reply {host}");
+        seen.push(Seen::new(sign, Some(detail)));
+    }
+    seen
+}
+
+fn path(findings: &Findings) -> Option<Seen> {
+    let ends = |path: &Option<Path>| path.as_ref().map(|path| path.end);
+    let (icmp, tcp) = (ends(&findings.icmp_path), ends(&findings.tcp_path));
+    if icmp.is_none() && tcp.is_none() {
+        return None;
+    }
+    let looped = |end: Option<PathEnd>| end == Some(PathEnd::Loop);
+    let sign = if looped(icmp) || looped(tcp) {
+        Sign::PathLoops
+    } else if tcp.is_some_and(reached) {
+        Sign::PathReachesTarget
+    } else if icmp.is_some_and(reached) {
+        if tcp.is_some() { Sign::TcpStopsAlone } else { Sign::PathReachesTarget }
+    } else {
+        Sign::PathStops
+    };
+    let last = findings.last_router();
+    let stops = matches!(sign, Sign::PathStops | Sign::TcpStopsAlone);
+    let detail = stops.then(|| format!("last answer at hop {last}, silent from hop {}", last + 1));
+    Some(Seen::new(sign, detail))
+}
+
+fn siblings(findings: &Findings) -> Option<Seen> {
+    let sign = sibling_sign(findings)?;
+    let furthest = findings.siblings.iter().max_by_key(|sibling| sibling.path.last_router())?;
+    let detail = format!(
+        "toward {} routers answer up to hop {}, toward the target up to hop {}",
+        furthest.address,
+        furthest.path.last_router(),
+        findings.last_router()
+    );
+    Some(Seen::new(sign, Some(detail)))
+}
+
+/// Compares the paths toward neighbours with the target's own. Silent hops make no difference, so
+/// only routers that answer count, and a sibling that merely falls silent says nothing.
+fn sibling_sign(findings: &Findings) -> Option<Sign> {
+    let own = findings.last_router();
+    let paths = || findings.siblings.iter().map(|sibling| &sibling.path);
+    if paths().any(|path| path.last_router() > own) {
+        return Some(Sign::SiblingFurther);
+    }
+    let arrives = |path: &Path| match path.end {
+        PathEnd::Reached(ttl) => own > 0 && (ttl == own || ttl == own + 1),
+        PathEnd::Unreachable { .. } | PathEnd::Loop | PathEnd::Silent => false,
+    };
+    if paths().any(arrives) {
+        return Some(Sign::SiblingSame);
+    }
+    let own_sender = main_tally(findings).and_then(Tally::main_error).map(|(_, from)| from);
+    let fails_too = |path: &Path| match path.end {
+        PathEnd::Unreachable { from, .. } => Some(from) == own_sender,
+        PathEnd::Reached(_) | PathEnd::Loop | PathEnd::Silent => false,
+    };
+    paths().any(fails_too).then_some(Sign::SiblingFailsToo)
+}
+
+fn service(findings: &Findings) -> Option<Seen> {
+    let report = findings.connect.as_ref()?;
+    let sign = match (&report.result, &report.service) {
+        (ConnectResult::Connected, Some(answer)) => match answer {
+            // Codes 1, 2 and 5 tell which security the healthy server wants.
+            ServiceAnswer::Confirmed { .. } | ServiceAnswer::Refused { code: 1 | 2 | 5 } => {
+                Sign::ServiceConfirmed
+            }
+            ServiceAnswer::Refused { .. } => Sign::ServiceRefused,
+            ServiceAnswer::Foreign { .. } => Sign::ServiceForeign,
+            ServiceAnswer::Silent => Sign::ServiceSilent,
+            ServiceAnswer::Closed { .. } => Sign::ServiceClosed,
+            ServiceAnswer::NotAsked => return None,
+        },
+        (ConnectResult::Connected, None) => return None,
+        (_, _) => Sign::ServiceUnreached,
+    };
+    Some(Seen::new(sign, report.service.as_ref().and_then(service_detail)))
+}
+
+/// What a service said, in a few words.
+pub fn service_detail(answer: &ServiceAnswer) -> Option<String> {
+    match answer {
+        ServiceAnswer::Confirmed { detail, .. } => Some(detail.clone()),
+        ServiceAnswer::Refused { code } => Some(format!("RDP negotiation failure code {code}")),
+        ServiceAnswer::Foreign { hint } => Some(hint.clone()),
+        ServiceAnswer::Silent => Some("no answer in time".to_owned()),
+        ServiceAnswer::Closed { reset: true } => Some("reset before an answer".to_owned()),
+        ServiceAnswer::Closed { reset: false } => Some("closed before an answer".to_owned()),
+        ServiceAnswer::NotAsked => None,
+    }
+}
+
+fn history(baseline: Option<&Baseline>, findings: &Findings) -> Option<Seen> {
+    let baseline = baseline?;
+    if findings.echo.received() > 0 {
+        return None;
+    }
+    let sign =
+        if baseline.echo_answered { Sign::EchoUsedToAnswer } else { Sign::EchoNeverAnswered };
+    Some(Seen::new(sign, None))
+}
+
+fn local(findings: &Findings) -> Seen {
+    let connect = match findings.connect.as_ref().map(|report| &report.result) {
+        Some(ConnectResult::Local(error)) => Some(*error),
+        _ => None,
+    };
+    for error in findings.local.iter().copied().chain(connect) {
+        let sign = match error {
+            LocalError::NoRoute | LocalError::VantageGone => Sign::LocalNoRoute,
+            LocalError::GatewaySilent => Sign::LocalGatewaySilent,
+            LocalError::Blocked => Sign::LocalBlocked,
+            LocalError::Exhausted => Sign::LocalExhausted,
+            LocalError::NoPrivilege | LocalError::Other(_) => continue,
+        };
+        return Seen::new(sign, Some(error.as_str().to_owned()));
+    }
+    let unseen = |tally: &Tally| {
+        let unseen = tally.counters.invalid.get(&InvalidReason::NotSeenLeaving).copied();
+        tally.valid() == 0 && unseen.is_some_and(|count| count > 0)
+    };
+    if unseen(&findings.echo) && findings.syn.as_ref().is_none_or(unseen) {
+        return Seen::new(Sign::LocalGatewaySilent, Some("packets never left".to_owned()));
+    }
+    // The ring reads before netfilter: an acceptance it saw and the kernel did not was eaten here.
+    let accepted = findings.syn.as_ref().is_some_and(|tally| {
+        tally.count(AnswerKind::SynAck) >= 3 && tally.count(AnswerKind::SynAck) == tally.valid()
+    });
+    let timed_out =
+        |report: &crate::evidence::ConnectReport| report.result == ConnectResult::TimedOut;
+    if accepted && findings.connect.as_ref().is_some_and(timed_out) {
+        let detail = "SYN-ACK on the wire, full connections time out".to_owned();
+        return Seen::new(Sign::LocalBlocked, Some(detail));
+    }
+    Seen::new(Sign::LocalFine, None)
+}

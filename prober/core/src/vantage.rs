@@ -1,0 +1,99 @@
+//! From where: the places probes leave from.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+/// The name of the vantage that exists when none is configured.
+pub const DEFAULT_NAME: &str = "default";
+
+/// On which side of the provider's edge a vantage stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Role {
+    /// Reaches targets across the provider's edge, as users do.
+    #[default]
+    Outside,
+    /// Stands inside the provider's network, behind its edge and its DDoS defence.
+    Inside,
+}
+
+impl Role {
+    /// The word used in the configuration and in labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Outside => "outside",
+            Self::Inside => "inside",
+        }
+    }
+}
+
+/// What binds a vantage's packets to their way out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Binding {
+    /// Whatever the kernel's routing table says.
+    #[default]
+    Any,
+    /// Packets leave with this source address, routed by it.
+    Source(IpAddr),
+    /// Packets leave through this interface.
+    Interface(String),
+    /// Packets leave from this network namespace, a name under `/run/netns`.
+    Namespace(String),
+}
+
+/// How much a vantage can see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Mode {
+    /// Raw sockets and the capture ring.
+    #[default]
+    Raw,
+    /// No `CAP_NET_RAW`: ping sockets and connects with their error queues.
+    Sockets,
+}
+
+impl Mode {
+    /// The label exported in metrics and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Sockets => "sockets",
+        }
+    }
+}
+
+/// One place probes leave from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vantage {
+    /// Unique name and metric label.
+    pub name: String,
+    /// What ties its packets to their way out.
+    pub binding: Binding,
+    /// Firewall mark set on its packets (`SO_MARK`).
+    pub mark: Option<u32>,
+    /// Which side of the provider's edge it stands on.
+    pub role: Role,
+    /// Vantages with the same upstream count as one in a quorum.
+    pub upstream: Option<String>,
+    /// Free labels for reports.
+    pub labels: BTreeMap<String, String>,
+    /// Name servers it asks; empty means the system's.
+    pub resolvers: Vec<SocketAddr>,
+}
+
+impl Vantage {
+    /// The vantage that exists when none is configured.
+    pub fn unbound(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            binding: Binding::Any,
+            mark: None,
+            role: Role::Outside,
+            upstream: None,
+            labels: BTreeMap::new(),
+            resolvers: Vec::new(),
+        }
+    }
+}
+
+/// The index of a vantage in the running plan; stays with the vantage over a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VantageId(pub u16);

@@ -1,0 +1,209 @@
+//! Full connections: the handshake with its error queue, then the service's first words.
+
+mod talk;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reachd_core::evidence::{ConnectReport, ConnectResult, LocalError};
+use reachd_core::monitor::ConnectOrder;
+use socket2::{Protocol, SockAddr, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::engine::{Feed, Message};
+use crate::errno;
+use crate::errqueue::{self, Fault};
+use crate::sys::{self, FamilyOptions};
+use crate::vantage::Place;
+
+/// Connections in flight at most.
+const IN_FLIGHT_MAX: usize = 64;
+/// Connections waiting for their turn at most.
+pub(crate) const QUEUE_MAX: usize = 1_024;
+/// SYN retransmissions the kernel makes: after 1 s and after 3 s.
+const SYN_RETRANSMITS: i32 = 2;
+
+/// One connection to make.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// What to connect to.
+    pub(crate) order: Box<ConnectOrder>,
+    /// Where from.
+    pub(crate) place: Place,
+}
+
+/// Makes connections until the sender is dropped.
+pub(crate) async fn serve(mut jobs: mpsc::Receiver<Job>, feed: Feed) {
+    let permits = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+    while let Some(job) = jobs.recv().await {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        let feed = feed.clone();
+        tokio::spawn(async move {
+            let flight = job.order.flight;
+            let (report, stream) = connect(&job.order, &job.place).await;
+            feed.send(Message::Connected(flight, Box::new(report))).await;
+            // The goodbye need not delay the report, but it counts as in flight.
+            if let Some(stream) = stream {
+                talk::part(stream).await;
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// The report of a connection that was not even tried.
+pub fn failed(error: LocalError) -> ConnectReport {
+    report(ConnectResult::Local(error), None)
+}
+
+fn report(result: ConnectResult, local_port: Option<u16>) -> ConnectReport {
+    ConnectReport {
+        result,
+        handshake: None,
+        retransmits: None,
+        service: None,
+        service_time: None,
+        local_port,
+    }
+}
+
+/// Makes one connection and asks the service; gives the stream to be parted from, if there is one.
+pub async fn connect(
+    order: &ConnectOrder,
+    place: &Place,
+) -> (ConnectReport, Option<tokio::net::TcpStream>) {
+    let socket = match open(order.to, place).await {
+        Ok(socket) => socket,
+        Err(error) => return (failed(errno::of_open(&error)), None),
+    };
+    let started = start(&socket, order.to);
+    let local = socket.local_addr().ok().and_then(|address| address.as_socket());
+    let port = local.map(|local| local.port()).filter(|port| *port != 0);
+    if let Err(error) = started {
+        let result = explain(&socket, Some(&error), order.to, local, place).await;
+        return (report(result, port), None);
+    }
+    let socket = match finish(socket, order.connect_timeout).await {
+        Ok(socket) => socket,
+        Err((socket, error)) => {
+            let result = explain(&socket, error.as_ref(), order.to, local, place).await;
+            return (report(result, port), None);
+        }
+    };
+    let info = sys::tcp_info(&socket).ok();
+    let mut done = report(ConnectResult::Connected, port);
+    done.handshake = info.map(|info| info.rtt);
+    done.retransmits = info.map(|info| info.retransmits);
+    match tokio::net::TcpStream::from_std(socket.into()) {
+        Ok(mut stream) => {
+            let (answer, time) = talk::ask(&mut stream, order).await;
+            done.service = Some(answer);
+            done.service_time = time;
+            (done, Some(stream))
+        }
+        Err(_) => (done, None),
+    }
+}
+
+/// Makes the socket in its place, with its error queue on.
+async fn open(to: SocketAddr, place: &Place) -> io::Result<Socket> {
+    let socket = if place.namespace_name().is_some() {
+        let place = place.clone();
+        let open = move || place.socket(to.ip(), Type::STREAM, Some(Protocol::TCP));
+        tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??
+    } else {
+        place.socket(to.ip(), Type::STREAM, Some(Protocol::TCP))?
+    };
+    FamilyOptions::of(to.ip()).queue_errors(&socket)?;
+    sys::set_int(&socket, libc::IPPROTO_TCP, libc::TCP_SYNCNT, SYN_RETRANSMITS)?;
+    if !place.serves(to.ip()) {
+        return Err(io::Error::from_raw_os_error(libc::ENETUNREACH));
+    }
+    place.bind_source(&socket)?;
+    Ok(socket)
+}
+
+/// Sends the SYN.
+fn start(socket: &Socket, to: SocketAddr) -> io::Result<()> {
+    match socket.connect(&SockAddr::from(to)) {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
+        result => result,
+    }
+}
+
+/// Waits for the handshake's end; an error of `None` is a timeout.
+async fn finish(
+    socket: Socket,
+    limit: Duration,
+) -> Result<Socket, (Socket, Option<io::Error>)> {
+    // Registered only now: an unconnected socket would report readiness.
+    let socket = match AsyncFd::try_with_interest(socket, Interest::WRITABLE) {
+        Ok(socket) => socket,
+        Err(refused) => {
+            let (socket, error) = refused.into_parts();
+            return Err((socket, Some(error)));
+        }
+    };
+    let waited = tokio::time::timeout(limit, async { socket.writable().await.map(drop) }).await;
+    let socket = socket.into_inner();
+    match waited {
+        Err(_) => Err((socket, None)),
+        Ok(Err(error)) => Err((socket, Some(error))),
+        Ok(Ok(())) => match socket.take_error() {
+            Ok(None) => Ok(socket),
+            Ok(Some(error)) | Err(error) => Err((socket, Some(error))),
+        },
+    }
+}
+
+/// Finds out why a handshake failed.
+async fn explain(
+    socket: &Socket,
+    error: Option<&io::Error>,
+    to: SocketAddr,
+    local: Option<SocketAddr>,
+    place: &Place,
+) -> ConnectResult {
+    let mut quote = [0; 128];
+    match errqueue::next(socket, &mut quote) {
+        Ok(Some(entry)) => match entry.fault {
+            Fault::Icmp(answer) => {
+                let own = own_addresses(place, local.map(|local| local.ip())).await;
+                match errqueue::attribute(answer, to.ip(), &own) {
+                    Fault::Icmp(answer) => ConnectResult::Icmp(answer),
+                    Fault::Local(error) => ConnectResult::Local(error),
+                }
+            }
+            Fault::Local(error) => ConnectResult::Local(error),
+        },
+        Ok(None) | Err(_) => explain_errno(error),
+    }
+}
+
+/// What an errno with an empty error queue means.
+fn explain_errno(error: Option<&io::Error>) -> ConnectResult {
+    let Some(error) = error else { return ConnectResult::TimedOut };
+    match error.raw_os_error() {
+        Some(libc::ECONNREFUSED | libc::ECONNRESET) => ConnectResult::Refused,
+        Some(libc::ETIMEDOUT) => ConnectResult::TimedOut,
+        // The source was bound before, so it is the port that could not be had.
+        Some(libc::EADDRNOTAVAIL) => ConnectResult::Local(LocalError::Exhausted),
+        _ => ConnectResult::Local(errno::of_route(error)),
+    }
+}
+
+/// Our own addresses in the place; `known` is one of them and enough when asking fails.
+async fn own_addresses(place: &Place, known: Option<IpAddr>) -> Vec<IpAddr> {
+    let place = place.clone();
+    let asked = tokio::task::spawn_blocking(move || place.addresses()).await;
+    let mut own = asked.ok().and_then(Result::ok).unwrap_or_default();
+    own.extend(known.filter(|known| !known.is_unspecified()));
+    own
+}
+
+#[cfg(test)]
+mod tests;

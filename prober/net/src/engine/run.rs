@@ -1,0 +1,295 @@
+//! The engine's loop.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use reachd_core::evidence::LocalError;
+use reachd_core::monitor::{ConnectOrder, Flight, Input, Output, Resolution, ResolveOrder, SendOrder};
+use reachd_core::plan::Plan;
+use reachd_core::time::Instant;
+
+use super::vantages::Vantages;
+use super::{Brain, Ends, EngineOptions, Message, PcapngRequest, Shared};
+use crate::clock::Clock;
+use crate::sockets::Fate;
+use crate::sys::{self, Interest};
+use crate::tap::pcapng::write_pcapng;
+use crate::tap::store::Store;
+use crate::{connect, resolver};
+
+/// Blocks read from one ring in one turn.
+const BLOCKS_PER_TURN: usize = 4;
+/// Messages taken in one turn.
+const MESSAGES_PER_TURN: usize = 256;
+/// Waking this much later than asked for is told to the monitor.
+const LAG: Duration = Duration::from_millis(50);
+/// Counters, clock and vantages are looked after this often.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// All that the thread owns.
+pub(super) struct Engine<B> {
+    brain: B,
+    ends: Ends,
+    clock: Clock,
+    vantages: Vantages,
+    store: Store,
+    ports: BTreeSet<u16>,
+    /// When the monitor wants to be woken, and since when.
+    deadline: Option<Instant>,
+    asked: Instant,
+    housekeeping_due: Instant,
+    stopping: bool,
+}
+
+impl<B: Brain> Engine<B> {
+    pub(super) fn new(brain: B, options: EngineOptions, ends: Ends) -> Self {
+        let clock = ends.shared.clock.clone();
+        let ports = options.ports.clone();
+        let store = Store::new(options.evidence_bytes);
+        Self {
+            brain,
+            clock,
+            store,
+            ports,
+            vantages: Vantages::new(options),
+            ends,
+            deadline: None,
+            asked: Instant::ZERO,
+            housekeeping_due: Instant::ZERO + HOUSEKEEPING,
+            stopping: false,
+        }
+    }
+
+    /// Turns until it is told to stop.
+    pub(super) fn run(mut self) {
+        // However the thread ends, its handles must learn of it.
+        let _ended = Ended(Arc::clone(&self.ends.shared));
+        self.perform();
+        while !self.stopping {
+            self.wait();
+            self.read_taps();
+            self.read_sockets();
+            self.read_inbox();
+            self.tick();
+            self.keep_house();
+            self.perform();
+            self.ends.shared.progress.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Sleeps until something is there to be done.
+    fn wait(&self) {
+        let now = self.clock.now();
+        let deadline = self.deadline.unwrap_or(self.housekeeping_due);
+        let deadline = deadline.min(self.housekeeping_due);
+        let timeout = if self.vantages.any_ready() || !self.ends.inbox.is_empty() {
+            Duration::ZERO
+        } else {
+            deadline.since(now)
+        };
+        let mut interests = vec![Interest { fd: self.ends.bell.0.as_fd(), events: libc::POLLIN }];
+        self.vantages.add_interests(&mut interests);
+        let mut ready = Vec::new();
+        if let Err(error) = sys::wait(&interests, Some(timeout), &mut ready) {
+            // Not seen so far; without the sleep the loop would spin.
+            tracing::error!(%error, "the engine cannot wait for its sockets");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn read_taps(&mut self) {
+        let Self { brain, clock, vantages, store, .. } = self;
+        for tap in vantages.taps() {
+            for _ in 0..BLOCKS_PER_TURN {
+                let now = clock.now();
+                let read = tap.read_block(clock, store, |captured| {
+                    brain.handle(now, Input::Captured(captured));
+                });
+                if read.is_none() {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn read_sockets(&mut self) {
+        let Self { brain, clock, vantages, .. } = self;
+        for hands in vantages.hands() {
+            hands.read(clock, |fate| {
+                let input = match fate {
+                    Fate::Answered { flight, sent, answer, at } => {
+                        Input::Answered { flight, sent, answer, at }
+                    }
+                    Fate::Failed { flight, error } => Input::SendFailed { flight, error },
+                };
+                brain.handle(clock.now(), input);
+            });
+        }
+    }
+
+    fn read_inbox(&mut self) {
+        // Silenced before reading: a message that comes in between rings again.
+        self.ends.bell.silence();
+        for _ in 0..MESSAGES_PER_TURN {
+            let Ok(message) = self.ends.inbox.try_recv() else { break };
+            let now = self.clock.now();
+            match message {
+                Message::Plan(plan) => {
+                    self.watch_ports(&plan);
+                    self.brain.handle(now, Input::Plan(plan));
+                }
+                Message::Connected(flight, report) => {
+                    self.brain.handle(now, Input::Connected { flight, report });
+                }
+                Message::Resolved(query, result) => {
+                    self.brain.handle(now, Input::Resolved { query, result });
+                }
+                // Whoever asked may have left meanwhile.
+                Message::Snapshot(reply) => {
+                    let _ = reply.send(Box::new(self.brain.snapshot()));
+                }
+                Message::Pcapng(request) => self.write_pcapng(request),
+                Message::Stop => self.stopping = true,
+            }
+        }
+    }
+
+    fn write_pcapng(&self, request: PcapngRequest) {
+        let mut file = Vec::new();
+        // Writing to memory does not fail.
+        let _ = write_pcapng(&mut file, &self.store, &request.wanted, &request.comments);
+        let _ = request.reply.send(file);
+    }
+
+    /// Tells the monitor the time it asked to be told, and how late it is.
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        let Some(deadline) = self.deadline.filter(|deadline| *deadline <= now) else { return };
+        let lag = now.since(deadline.max(self.asked));
+        if lag > LAG {
+            self.brain.handle(now, Input::Lag(lag));
+        }
+        self.deadline = None;
+        self.brain.handle(now, Input::Tick);
+    }
+
+    fn keep_house(&mut self) {
+        let now = self.clock.now();
+        if now < self.housekeeping_due {
+            return;
+        }
+        self.housekeeping_due = now + HOUSEKEEPING;
+        if let Some(step) = self.clock.resync() {
+            self.brain.handle(now, Input::ClockStep(step));
+        }
+        for tap in self.vantages.taps() {
+            if let Ok((packets, drops)) = tap.counts() {
+                let input = Input::CaptureCounts { tap: tap.id(), packets, drops };
+                self.brain.handle(now, input);
+            }
+        }
+        for (id, state) in self.vantages.check(&self.ports, now) {
+            self.brain.handle(now, Input::Vantage(id, state));
+        }
+    }
+
+    /// Does everything that the monitor wants done.
+    fn perform(&mut self) {
+        loop {
+            match self.brain.poll() {
+                Output::Wait(deadline) => {
+                    self.deadline = deadline;
+                    self.asked = self.clock.now();
+                    return;
+                }
+                Output::OpenVantage(id, vantage) => {
+                    let now = self.clock.now();
+                    let state = self.vantages.open(id, *vantage, &self.ports, now);
+                    self.brain.handle(self.clock.now(), Input::Vantage(id, state));
+                }
+                Output::CloseVantage(id) => self.vantages.close(id),
+                Output::Send(order) => self.send(&order),
+                Output::Connect(order) => self.connect(order),
+                Output::Resolve(order) => self.resolve(order),
+                Output::Event(event) => {
+                    if self.ends.events.try_send(event).is_err() {
+                        Shared::count(&self.ends.shared.lost_events);
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, order: &SendOrder) {
+        if let Err(error) = self.vantages.send(order, &self.clock) {
+            let flight = order.flight;
+            self.brain.handle(self.clock.now(), Input::SendFailed { flight, error });
+        }
+    }
+
+    fn connect(&mut self, order: Box<ConnectOrder>) {
+        let flight = order.flight;
+        let Some(vantage) = self.vantages.get(order.vantage) else {
+            self.fail_connect(flight, LocalError::VantageGone);
+            return;
+        };
+        let job = connect::Job { order, place: vantage.place.clone() };
+        if self.ends.connects.try_send(job).is_err() {
+            Shared::count(&self.ends.shared.refused_orders);
+            self.fail_connect(flight, LocalError::Exhausted);
+        }
+    }
+
+    fn fail_connect(&mut self, flight: Flight, error: LocalError) {
+        let report = Box::new(connect::failed(error));
+        self.brain.handle(self.clock.now(), Input::Connected { flight, report });
+    }
+
+    fn resolve(&mut self, order: ResolveOrder) {
+        let query = order.query;
+        let result = match self.vantages.get(order.vantage) {
+            None => Some(Resolution::ResolverDead),
+            Some(vantage) => {
+                let servers = vantage.spec.resolvers.clone();
+                let job = resolver::Job { order, place: vantage.place.clone(), servers };
+                self.ends.resolves.try_send(job).is_err().then_some(Resolution::Timeout)
+            }
+        };
+        if let Some(result) = result {
+            Shared::count(&self.ends.shared.refused_orders);
+            self.brain.handle(self.clock.now(), Input::Resolved { query, result });
+        }
+    }
+
+    /// Captures the ports of a new plan too; ports of the old one do no harm.
+    fn watch_ports(&mut self, plan: &Plan) {
+        let before = self.ports.len();
+        for target in plan.targets.iter().filter(|target| target.service.has_port()) {
+            self.ports.insert(target.port);
+            self.ports.extend(target.canary_port);
+            self.ports.extend(&target.control_ports);
+            self.ports.extend(&target.alternate_ports);
+        }
+        self.ports.extend(plan.canaries.iter().map(|canary| canary.port));
+        if self.ports.len() == before {
+            return;
+        }
+        for tap in self.vantages.taps() {
+            if let Err(error) = tap.set_ports(&self.ports) {
+                tracing::error!(%error, "the capture filter cannot be replaced");
+            }
+        }
+    }
+}
+
+/// Says at the thread's end that it ended.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.stopped.store(true, Ordering::Release);
+    }
+}

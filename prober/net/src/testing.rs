@@ -1,0 +1,38 @@
+//! Tests that need a network of their own run in a fresh namespace, by running themselves again.
+
+use std::process::Command;
+
+const MARK: &str = "REACHD_NET_IN_NAMESPACE";
+
+/// True inside a fresh user, network and mount namespace with loopback up. Outside, runs the test
+/// of this path again inside one, fails as it fails, and gives false: the caller then returns.
+pub(crate) fn in_namespace(test: &str) -> bool {
+    if std::env::var_os(MARK).is_some() {
+        run("ip link set lo up");
+        return true;
+    }
+    let status = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--net", "--mount", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(MARK, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&status.stdout);
+    let errors = String::from_utf8_lossy(&status.stderr);
+    assert!(status.status.success(), "in its namespace:\n{text}\n{errors}");
+    assert!(text.contains("1 passed"), "no such test: {test}\n{text}");
+    false
+}
+
+/// Runs a shell command and insists on its success.
+pub(crate) fn run(command: &str) {
+    let output = Command::new("sh").args(["-ec", command]).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command}: {errors}");
+}
+
+/// A tokio runtime for one test.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}

@@ -1,0 +1,13 @@
+//! Vantages: where sockets are made, what ties them down, and whether that still exists.
+
+mod open;
+mod place;
+mod source;
+
+pub use open::{OpenedVantage, Refusal};
+pub(crate) use place::FAMILIES;
+pub use place::{Place, own_addresses};
+pub use source::SourceCache;
+
+#[cfg(test)]
+mod tests;

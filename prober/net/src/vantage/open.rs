@@ -1,0 +1,159 @@
+//! An opened vantage: its sockets, and what it refuses to be without.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use reachd_core::evidence::LocalError;
+use reachd_core::monitor::{ProbePacket, SendOrder};
+use reachd_core::time::Instant;
+use reachd_core::vantage::{Binding, Mode, Vantage};
+use reachd_core::wire::packet::{EchoSpec, SynSpec, emit_echo, emit_syn};
+use socket2::{Protocol, SockAddr, Socket, Type};
+
+use super::place::{FAMILIES, Place};
+use super::source::SourceCache;
+use crate::errno;
+
+/// The segment size that our SYNs announce: what Linux announces on Ethernet, by family.
+const MSS: [u16; 2] = [1_460, 1_440];
+
+/// Why a vantage cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct Refusal {
+    /// As evidence.
+    pub error: LocalError,
+    /// For people, with the fix where one is known.
+    pub detail: String,
+}
+
+/// A vantage that can send.
+#[derive(Debug)]
+pub struct OpenedVantage {
+    /// What it was asked to be.
+    pub spec: Vantage,
+    /// Where its sockets are made.
+    pub place: Place,
+    /// How much it can see; a ring is needed besides for [`Mode::Raw`].
+    pub mode: Mode,
+    sources: SourceCache,
+    raw: Vec<Option<Socket>>,
+}
+
+impl OpenedVantage {
+    /// Opens the vantage's sockets; the mode is the best that our rights allow.
+    pub fn open(spec: &Vantage) -> Result<Self, Refusal> {
+        let place = Place::find(spec).map_err(|error| refuse(spec, &error))?;
+        let opened = place.enter(|| {
+            let sources = SourceCache::open_inside(&place)?;
+            let raw = match open_raw(&place) {
+                Ok(raw) => Some(raw),
+                Err(error) if errno::of_open(&error) == LocalError::NoPrivilege => None,
+                Err(error) => return Err(error),
+            };
+            Ok((sources, raw))
+        });
+        let (sources, raw) = opened.map_err(|error| refuse(spec, &error))?;
+        let mode = if raw.is_some() { Mode::Raw } else { Mode::Sockets };
+        Ok(Self { spec: spec.clone(), place, mode, sources, raw: raw.unwrap_or_default() })
+    }
+
+    /// Falls back to sockets because no ring can be had.
+    pub fn give_up_raw(&mut self) {
+        self.raw.clear();
+        self.mode = Mode::Sockets;
+    }
+
+    /// The source address toward a destination, or the local fact that forbids one.
+    pub fn source_toward(&mut self, dest: IpAddr, now: Instant) -> Result<IpAddr, LocalError> {
+        self.sources.toward(dest, now)
+    }
+
+    /// Sends one packet through the raw socket of its family.
+    pub fn send_raw(&mut self, order: &SendOrder, now: Instant) -> Result<(), LocalError> {
+        let source = self.sources.toward(order.to, now)?;
+        let bytes = build(order, source).ok_or(LocalError::Other(libc::EAFNOSUPPORT))?;
+        let index = usize::from(order.to.is_ipv6());
+        let socket = self.raw.get(index).and_then(Option::as_ref).ok_or(LocalError::NoRoute)?;
+        let to = SockAddr::from(SocketAddr::new(order.to, 0));
+        match socket.send_to_with_flags(&bytes, &to, libc::MSG_DONTWAIT) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                // Whatever was believed of the route led here.
+                self.sources.forget_one(order.to);
+                Err(errno::of_send(&error))
+            }
+        }
+    }
+}
+
+/// Builds the packet of an order.
+fn build(order: &SendOrder, source: IpAddr) -> Option<Vec<u8>> {
+    // The kernel would put its own number in place of 0, and the answer would not match.
+    let ip_id = order.ip_id.max(1);
+    let (dest, ttl) = (order.to, order.ttl);
+    match &order.what {
+        ProbePacket::Echo { id, seq, payload } => emit_echo(&EchoSpec {
+            source,
+            dest,
+            ttl,
+            ip_id,
+            id: *id,
+            seq: *seq,
+            payload,
+            dont_fragment: true,
+        }),
+        ProbePacket::Syn { source_port, dest_port, seq, timestamp } => emit_syn(&SynSpec {
+            source,
+            dest,
+            ttl,
+            ip_id,
+            source_port: *source_port,
+            dest_port: *dest_port,
+            seq: *seq,
+            mss: if dest.is_ipv4() { MSS[0] } else { MSS[1] },
+            timestamp: *timestamp,
+        }),
+    }
+}
+
+/// One sending socket per family; the caller is in the namespace.
+fn open_raw(place: &Place) -> io::Result<Vec<Option<Socket>>> {
+    let mut sockets = Vec::new();
+    for family in FAMILIES {
+        let protocol = Protocol::from(libc::IPPROTO_RAW);
+        match place.socket_inside(family, Type::RAW, Some(protocol)) {
+            Ok(socket) => {
+                if place.serves(family) {
+                    place.bind_source(&socket)?;
+                }
+                sockets.push(Some(socket));
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => sockets.push(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sockets)
+}
+
+/// Explains why a vantage cannot be opened.
+fn refuse(spec: &Vantage, error: &io::Error) -> Refusal {
+    let evidence = errno::of_open(error);
+    let no_privilege = evidence == LocalError::NoPrivilege;
+    let detail = match &spec.binding {
+        Binding::Namespace(name) if no_privilege => format!(
+            "may not enter network namespace {name}: grant CAP_SYS_ADMIN and allow namespaces of \
+             kind net (the shipped drop-in does both), or run one process inside it"
+        ),
+        _ if no_privilege && spec.mark.is_some() => {
+            "may not set a firewall mark: grant CAP_NET_ADMIN (CAP_NET_RAW does since Linux 5.17) or \
+             remove `mark`"
+                .to_owned()
+        }
+        Binding::Namespace(name) => format!("open network namespace {name}: {error}"),
+        Binding::Interface(name) => format!("open interface {name}: {error}"),
+        Binding::Source(address) => format!("bind source address {address}: {error}"),
+        Binding::Any => format!("open sockets: {error}"),
+    };
+    Refusal { error: evidence, detail }
+}

@@ -1,0 +1,42 @@
+//! A demonstration: a network is built, broken in four ways and healed, and `reachd` says each
+//! time what it sees.
+
+mod demo;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("reachd-lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["demo"] => demo::run(None),
+        ["demo", "--reachd", path] => demo::run(Some(PathBuf::from(path))),
+        ["doctor"] => {
+            reachd_lab::check_machine()?;
+            println!("This machine can run the lab.");
+            Ok(ExitCode::SUCCESS)
+        }
+        ["-h" | "--help" | "help"] => {
+            println!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => bail!("{USAGE}"),
+    }
+}
+
+const USAGE: &str = "\
+usage: reachd-lab demo [--reachd PATH]   break a network in four ways and let reachd say why
+       reachd-lab doctor                 say whether this machine can run the lab";

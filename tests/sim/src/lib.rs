@@ -1,0 +1,1 @@
+//! A seeded virtual network in virtual time for the monitor.
