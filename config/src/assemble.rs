@@ -128,7 +128,7 @@ pub(crate) fn assemble(
     settings.plan.canaries = document.repeated("canary").iter().filter_map(canary).collect();
     settings.receivers = parties::receivers(&document, base, findings);
 
-    let groups = named(document.repeated("group"), findings);
+    let groups = groups(document.repeated("group"), findings);
     let vantages: Vec<_> = settings.plan.vantages.iter().map(|v| v.name.clone()).collect();
     let mut context = Context {
         main,
@@ -257,20 +257,20 @@ fn canary(layer: &Layer) -> Option<Canary> {
     Some(Canary { host: stack.string("host")?, port: stack.port("port")? })
 }
 
-/// Tables by their names, each name once.
-pub(crate) fn named(layers: &[Layer], findings: &mut Findings) -> BTreeMap<String, Layer> {
-    let mut named = BTreeMap::new();
+/// Groups by their names, each name once. The name is taken out, for the layers are laid under
+/// targets, which have names of their own.
+fn groups(layers: &[Layer], findings: &mut Findings) -> BTreeMap<String, Layer> {
+    let mut names = Names::default();
+    let mut groups = BTreeMap::new();
     for layer in layers {
         let Some(name) = Stack::one(layer).string("name") else { continue };
-        let mut taken = Names::default();
-        taken
-            .places
-            .extend(named.get(&name).map(|first: &Layer| (name.clone(), first.place("name"))));
-        if taken.take(&name, layer.place("name"), &layer.key("name"), findings) {
-            named.insert(name, layer.clone());
+        if names.take(&name, layer.place("name"), &layer.key("name"), findings) {
+            let mut layer = layer.clone();
+            layer.items.remove("name");
+            groups.insert(name, layer);
         }
     }
-    named
+    groups
 }
 
 /// Names already given, and where.

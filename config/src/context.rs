@@ -12,7 +12,7 @@ use crate::settings::MetricsDetail;
 use crate::source::Source;
 
 /// What the main file says that the target files need too.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Context {
     /// The main file, for the places of its keys.
     pub(crate) main: Arc<Source>,

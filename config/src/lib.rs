@@ -3,9 +3,9 @@
 //! One TOML file becomes checked [`Settings`], or a [`Report`] of everything that is wrong with it
 //! at once. Core owns what a plan means; this crate owns how it is spelled.
 //!
-//! The reading goes in steps, each a module: text to [`node`]s with places; nodes to values by the
-//! kind of their key ([`read`], [`layer`]); layers to settings and what must hold between them
-//! ([`assemble`], [`target`], [`parties`]). The [`table`] of keys drives the reading, the error
+//! The reading goes in steps, each a module: text to `node`s with places; nodes to values by the
+//! kind of their key (`read`, `layer`); layers to settings and what must hold between them
+//! (`assemble`, `target`, `parties`). The `table` of keys drives the reading, the error
 //! texts, the JSON Schema and the reference.
 
 mod assemble;
@@ -38,7 +38,7 @@ pub use schema::schema;
 pub use settings::{
     COMPACT_ABOVE, DEFAULT_LISTEN, Endpoint, EvidenceSettings, FileProblem, Lang, Later, Listen,
     Maintenance, Matcher, MetricsDetail, Network, Receiver, ReceiverKind, Relation,
-    ResolverSettings, Send, Settings, TargetFile,
+    ResolverSettings, Send, Settings, TargetFile, Url,
 };
 pub use target::target_from_argument;
 

@@ -12,7 +12,7 @@ use crate::assemble::{assemble, metrics};
 use crate::cost::cost;
 use crate::file_sd;
 use crate::problem::{Fault, Problem, Report};
-use crate::settings::{Endpoint, FileProblem, Settings, TargetFile};
+use crate::settings::{Endpoint, FileProblem, NO_TARGETS, Settings, TargetFile};
 use crate::source::{At, Findings};
 
 /// The largest file that is read. A hundred thousand targets in YAML are about 10 MB.
@@ -224,7 +224,7 @@ fn add_warnings(settings: &mut Settings, warnings: Vec<Problem>) {
 fn warn_of_plan(settings: &mut Settings, name: &str) {
     if settings.plan.targets.is_empty() && settings.target_files.is_empty() {
         let hint = "add a [[target]] with a host, or name one with --target";
-        settings.warnings.push(Problem::of_file(name, "there are no targets", hint));
+        settings.warnings.push(Problem::of_file(name, NO_TARGETS, hint));
     }
     let asked = cost(settings).packets_per_second;
     let allowed = settings.plan.budget.packets_per_second;

@@ -10,7 +10,7 @@ use crate::key::ROLES;
 use crate::layer::{Layer, Stack, socket_of, text_of};
 use crate::node::quote;
 use crate::problem::Fault;
-use crate::settings::{Endpoint, Lang, Maintenance, Receiver, ReceiverKind, Send, Settings};
+use crate::settings::{Endpoint, Lang, Maintenance, Receiver, ReceiverKind, Send, Settings, Url};
 use crate::source::Findings;
 use crate::target::{no_such, severity};
 
@@ -87,7 +87,10 @@ fn receiver(
     findings: &mut Findings,
 ) -> Option<Receiver> {
     let stack = Stack::one(layer);
-    let word = stack.text("kind").unwrap_or(ReceiverKind::Webhook.as_str());
+    let word = match stack.text("kind") {
+        None if layer.wrote("kind") => return None,
+        word => word.unwrap_or(ReceiverKind::Webhook.as_str()),
+    };
     let kind = ReceiverKind::ALL.into_iter().find(|kind| kind.as_str() == word)?;
     if kind != ReceiverKind::Webhook {
         let now = "only webhooks are served; this receiver is told nothing";
@@ -115,7 +118,7 @@ fn receiver(
             Some("zh") => Lang::Zh,
             _ => Lang::En,
         },
-        proxy: stack.string("proxy"),
+        proxy: stack.string("proxy").map(Url::new),
         ca_file: stack.path("ca_file", base),
         send: match stack.text("send") {
             Some("updates") => Send::Updates,
@@ -133,7 +136,7 @@ fn endpoint(layer: &Layer, kind: ReceiverKind, base: &Path, findings: &mut Findi
             findings.error(layer.place("url_file"), &layer.key("url_file"), fault);
             Endpoint::None
         }
-        (Some(url), None) => Endpoint::Url(url),
+        (Some(url), None) => Endpoint::Url(Url::new(url)),
         (None, Some(path)) => Endpoint::File(path),
         (None, None) => {
             if kind == ReceiverKind::Webhook && !layer.wrote("url") && !layer.wrote("url_file") {

@@ -71,6 +71,9 @@ pub fn full_example() -> String {
         if !section.name.is_empty() {
             text.push_str(&section.title());
             text.push('\n');
+            if section.name == "defaults" {
+                text.push_str("\n# Each key is explained at [[target]].\n");
+            }
         }
         for key in section.keys() {
             example(&mut text, section, key);
@@ -92,6 +95,9 @@ fn example(text: &mut String, section: &Section, key: &Key) {
         };
         let later = key.later.map(|now| format!(" No effect yet: {now}.")).unwrap_or_default();
         comment(text, &format!("{} {}. {fallback}{later}", key.doc, capital(&key.kind.describe())));
+    }
+    if section.name == "group" && key.name == "port" {
+        text.push_str("\n# Any of the keys explained at [[target]].\n");
     }
     let off = match (section.name, key.name) {
         // Only some keys can stand together.

@@ -9,17 +9,22 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reachd_core::plan::Plan;
-use reachd_core::target::{Severity, TargetName};
+use reachd_core::target::{Severity, Target, TargetName};
 use reachd_core::vantage::{DEFAULT_NAME, Vantage};
 
+use crate::assemble::metrics;
 use crate::context::Context;
-use crate::problem::Problem;
+use crate::problem::{Fault, Problem};
+use crate::value;
 
 /// Where metrics and pages are served when nothing else is said.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9639);
 
 /// Number of targets above which metrics are compact unless the file says otherwise.
 pub const COMPACT_ABOVE: usize = 2_000;
+
+/// The warning of a file that gives nothing to watch.
+pub(crate) const NO_TARGETS: &str = "there are no targets";
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
@@ -55,6 +60,20 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Adds a target from a command line; it stays over later readings of the target files.
+    pub fn add_target(&mut self, target: Target) -> Result<(), Fault> {
+        if self.plan.targets.iter().any(|known| known.name == target.name) {
+            let reason = format!("there is already a target {}", target.name);
+            return Err(Fault::new(reason, "leave one of the two out"));
+        }
+        let context = Arc::make_mut(&mut self.context);
+        context.targets.push(target.clone());
+        self.plan.targets.push(target);
+        self.metrics = metrics(context, self.plan.targets.len());
+        self.warnings.retain(|warning| warning.reason != NO_TARGETS);
+        Ok(())
+    }
+
     /// The settings of an empty file: no targets, one unbound vantage.
     pub(crate) fn empty() -> Self {
         let plan = Plan { vantages: vec![Vantage::unbound(DEFAULT_NAME)], ..Plan::default() };
@@ -186,11 +205,31 @@ pub struct Receiver {
     /// Language of the texts.
     pub lang: Lang,
     /// Proxy through which it is reached.
-    pub proxy: Option<String>,
+    pub proxy: Option<Url>,
     /// File with the certificate authorities it is checked against, besides the system's.
     pub ca_file: Option<PathBuf>,
     /// Which news of an incident is sent.
     pub send: Send,
+}
+
+impl Receiver {
+    /// A webhook from a command line, with every setting at its default.
+    pub fn webhook(name: &str, url: &str) -> Result<Self, Fault> {
+        value::name(name)?;
+        value::url(url, &["https", "http"])?;
+        Ok(Self {
+            name: name.to_owned(),
+            kind: ReceiverKind::Webhook,
+            endpoint: Endpoint::Url(Url::new(url.to_owned())),
+            secret_file: None,
+            matchers: Vec::new(),
+            min_severity: Severity::Info,
+            lang: Lang::default(),
+            proxy: None,
+            ca_file: None,
+            send: Send::default(),
+        })
+    }
 }
 
 /// What language of machines a receiver speaks.
@@ -246,24 +285,35 @@ impl ReceiverKind {
     }
 }
 
-/// Where alerts are sent. A URL often holds a token, so it is never shown.
-#[derive(Clone, PartialEq, Eq)]
+/// Where alerts are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     /// Nothing is said; only kinds that need no URL allow it.
     None,
     /// The URL itself.
-    Url(String),
+    Url(Url),
     /// A file whose first line is the URL, read when the receiver starts.
     File(PathBuf),
 }
 
-impl fmt::Debug for Endpoint {
+/// A checked URL. It often holds a token or a password, so it is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url(String);
+
+impl Url {
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The URL as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("None"),
-            Self::Url(_) => f.write_str("Url(hidden)"),
-            Self::File(path) => write!(f, "File({})", path.display()),
-        }
+        f.write_str("(hidden)")
     }
 }
 

@@ -1,13 +1,13 @@
 //! Files and places in them; the sink that collects problems.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::problem::{Fault, Problem, Report};
 use crate::settings::Later;
 
 /// A text with a name, and where its lines begin.
-#[derive(Debug)]
 pub(crate) struct Source {
     name: String,
     text: String,
@@ -46,6 +46,13 @@ impl Source {
         };
         let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         (narrow(line), narrow(column + 1))
+    }
+}
+
+/// The text may hold tokens, so it is not shown.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Source").field(&self.name).finish()
     }
 }
 

@@ -83,7 +83,7 @@ pub(crate) fn no_such<'a>(
             }
             match some.is_empty() {
                 true => "there is none in this file".to_owned(),
-                false => format!("there are {}", some.join(", ")),
+                false => format!("known: {}", some.join(", ")),
             }
         }
     };

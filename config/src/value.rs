@@ -131,7 +131,11 @@ fn host_name(text: &str) -> Result<(), Fault> {
     } else if text.contains('%') {
         wrong("it has a zone", "give the host's global or unique local address")
     } else if text.contains(':') {
-        wrong("it contains `:`", "the port goes to `port`")
+        let hint = match split_port(text) {
+            Ok((host, Some(port))) => format!("write host = \"{host}\" and port = {port}"),
+            Ok(_) | Err(_) => "the port goes to `port`".to_owned(),
+        };
+        wrong("it contains `:`", &hint)
     } else if text.contains('/') {
         wrong("it contains `/`", "networks cannot be targets; list each host")
     } else if !name.is_ascii() {
@@ -316,7 +320,10 @@ pub(crate) fn matcher(text: &str) -> Result<Matcher, Fault> {
 /// A URL with one of the schemes. The text is never repeated: it may hold a token.
 pub(crate) fn url(text: &str, schemes: &[&str]) -> Result<(), Fault> {
     let wrong = |reason: &str| {
-        let hint = format!("write one such as \"{}://alerts.example/hook\"", schemes.join("|"));
+        let hint = format!(
+            "write one such as \"{}://alerts.example/hook\"",
+            schemes.first().unwrap_or(&"https")
+        );
         Err(Fault::new(reason, hint))
     };
     let Some((scheme, rest)) = text.split_once("://") else {

@@ -1,6 +1,8 @@
 //! Hand-made snapshots, reports and updates for the tests of this crate.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +12,8 @@ use reachd_core::incident::{AlertKind, IncidentState, IncidentUpdate, Resolution
 use reachd_core::judge::Class;
 use reachd_core::report::{
     AddressPart, CapturePart, CausePart, EvidencePart, HopPart, NextEvidencePart, NotePart,
-    PathPart, SCHEMA, SeriesPart, ServicePart, TargetPart, TargetReport, VantagePart, VerdictPart,
+    PathPart, SCHEMA, SeriesPart, ServicePart, Spoken, TargetPart, TargetReport, VantagePart,
+    VerdictPart,
 };
 use reachd_core::snapshot::{ProbeRow, Snapshot, TargetRow, VantageRow, ViewRow};
 use reachd_core::target::{Service, Severity, Target};
@@ -89,6 +92,7 @@ pub(crate) fn report() -> TargetReport {
         started: Some("2026-01-02T03:04:05.000Z".to_owned()),
         seconds: 9.5,
         packets_sent: 42,
+        spoken: Spoken::default(),
     }
 }
 
@@ -212,4 +216,26 @@ pub(crate) fn update(version: u64, state: IncidentState) -> IncidentUpdate {
         next_step: ("Look at the console.".to_owned(), "查看控制台。".to_owned()),
         notify: true,
     }
+}
+
+/// Runs `promtool check metrics` over a page; nothing to say is required.
+pub(crate) fn lint(page: &str) {
+    let tool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut tool = match tool {
+        Ok(tool) => tool,
+        Err(error) => {
+            let required = std::env::var("REACHD_REQUIRE_TOOLS").is_ok_and(|value| value == "1");
+            assert!(!required, "promtool is required and cannot be run: {error}");
+            return;
+        }
+    };
+    tool.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
+    let output = tool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}\n{page}");
 }

@@ -1,1 +1,30 @@
-//! The daemon.
+//! The composition root: wires core, net, exporters and config into the `reachd` binary.
+//!
+//! Nothing here decides anything about the network; that is core's business.
+
+pub mod check;
+pub mod cli;
+pub mod configure;
+pub mod doctor;
+pub mod exit;
+pub mod explain;
+pub mod logging;
+pub mod run;
+pub mod screen;
+pub mod status;
+
+use anyhow::Result;
+
+use cli::{Cli, Command};
+
+/// Does what the command line asks for; gives the exit code.
+pub fn main(cli: Cli) -> Result<u8> {
+    match cli.command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Config(command) => configure::run(&command),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+    }
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use reachd_core::target::{Expect, Service, Severity};
 
-use crate::{Settings, load, reload, reread_target_files};
+use crate::{Settings, load, reload, reread_target_files, target_from_argument};
 
 const MAIN: &str = "target_files = [\"a.json\", \"b.yml\"]\n\
     [defaults]\nlabels = { site = \"fra\" }\n\
@@ -61,7 +61,7 @@ fn a_broken_empty_or_missing_file_keeps_its_targets() {
         (Some(""), "a.json: it is suddenly empty"),
         (
             Some(r#"[{"targets": ["192.0.2.9", "192.0.2.3:0"]}]"#),
-            "a.json:1:28: [1].targets[2]: \"0\" is not a port",
+            "a.json:1:28: [1].targets[2]: 0 is not a port",
         ),
         (Some(r#"[{"targets": [5]}]"#), "a.json:1:15: 5 is not text"),
         (
@@ -104,7 +104,7 @@ fn at_start_the_good_part_of_a_file_is_taken() {
     let settings = load(&folder.path().join("reachd.toml")).unwrap();
     assert_eq!(names(&settings)[3], "good.example:3389");
     let shown = settings.file_problems[0].problems[0].to_string();
-    assert!(shown.contains("b.yml:1:26: [1].targets[2]: \"bad host\" is no host name"), "{shown}");
+    assert!(shown.contains("b.yml:1:27: [1].targets[2]: \"bad host\" is no host name"), "{shown}");
 }
 
 #[test]
@@ -149,4 +149,18 @@ fn many_targets_are_compact() {
     assert_eq!(settings.file_problems, []);
     assert_eq!(settings.plan.targets.len(), 4_000);
     assert_eq!(settings.metrics, crate::MetricsDetail::Compact);
+}
+
+#[test]
+fn a_target_of_the_command_line_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = set_up(folder.path());
+    let target = || target_from_argument("h.example", Service::Rdp).unwrap();
+    settings.add_target(target()).unwrap();
+    assert!(settings.add_target(target()).is_err());
+    let (next, _) = reread_target_files(&settings);
+    assert!(names(&next).contains(&"h.example:3389"));
+    let mut alone = crate::parse("", "reachd.toml", folder.path()).unwrap();
+    alone.add_target(target()).unwrap();
+    assert_eq!(alone.warnings, []);
 }

@@ -1,5 +1,3 @@
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use super::*;
@@ -83,30 +81,8 @@ fn every_family_has_one_name_and_a_type_that_fits() {
     }
 }
 
-/// Runs `promtool check metrics` over a page; see [`crate::fixture`] for the page.
-pub(crate) fn lint(page: &str) {
-    let tool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut tool = match tool {
-        Ok(tool) => tool,
-        Err(error) => {
-            let required = std::env::var("REACHD_REQUIRE_TOOLS").is_ok_and(|value| value == "1");
-            assert!(!required, "promtool is required and cannot be run: {error}");
-            return;
-        }
-    };
-    tool.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
-    let output = tool.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{said}\n{page}");
-}
-
 #[test]
 fn promtool_finds_nothing_to_say() {
-    lint(&page(Format::Text, Detail::Full));
-    lint(&page(Format::Text, Detail::Compact));
+    fixture::lint(&page(Format::Text, Detail::Full));
+    fixture::lint(&page(Format::Text, Detail::Compact));
 }

@@ -30,6 +30,18 @@ pub struct TargetReport {
     pub seconds: f64,
     /// Packets spent, traces included.
     pub packets_sent: u64,
+    /// The sentences in both languages, for texts; not part of the document.
+    #[serde(skip)]
+    pub spoken: Spoken,
+}
+
+/// The sentences of a verdict in both languages.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Spoken {
+    /// What is seen: English and Chinese.
+    pub summary: (String, String),
+    /// What to do next: English and Chinese.
+    pub next_step: (String, String),
 }
 
 /// Who is judged.

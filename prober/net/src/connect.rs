@@ -4,14 +4,14 @@ mod talk;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reachd_core::evidence::{ConnectReport, ConnectResult, LocalError};
 use reachd_core::monitor::ConnectOrder;
 use socket2::{Protocol, SockAddr, Socket, Type};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::engine::{Feed, Message};
@@ -72,10 +72,7 @@ fn report(result: ConnectResult, local_port: Option<u16>) -> ConnectReport {
 }
 
 /// Makes one connection and asks the service; gives the stream to be parted from, if there is one.
-pub async fn connect(
-    order: &ConnectOrder,
-    place: &Place,
-) -> (ConnectReport, Option<tokio::net::TcpStream>) {
+pub async fn connect(order: &ConnectOrder, place: &Place) -> (ConnectReport, Option<TcpStream>) {
     let socket = match open(order.to, place).await {
         Ok(socket) => socket,
         Err(error) => return (failed(errno::of_open(&error)), None),
@@ -87,26 +84,22 @@ pub async fn connect(
         let result = explain(&socket, Some(&error), order.to, local, place).await;
         return (report(result, port), None);
     }
-    let socket = match finish(socket, order.connect_timeout).await {
-        Ok(socket) => socket,
-        Err((socket, error)) => {
-            let result = explain(&socket, error.as_ref(), order.to, local, place).await;
-            return (report(result, port), None);
-        }
+    let mut stream = match TcpStream::from_std(socket.into()) {
+        Ok(stream) => stream,
+        Err(error) => return (report(ConnectResult::Local(errno::of_open(&error)), port), None),
     };
-    let info = sys::tcp_info(&socket).ok();
+    if let Err(error) = finish(&stream, order.connect_timeout).await {
+        let result = explain(&stream, error.as_ref(), order.to, local, place).await;
+        return (report(result, port), None);
+    }
+    let info = sys::tcp_info(&stream).ok();
     let mut done = report(ConnectResult::Connected, port);
     done.handshake = info.map(|info| info.rtt);
     done.retransmits = info.map(|info| info.retransmits);
-    match tokio::net::TcpStream::from_std(socket.into()) {
-        Ok(mut stream) => {
-            let (answer, time) = talk::ask(&mut stream, order).await;
-            done.service = Some(answer);
-            done.service_time = time;
-            (done, Some(stream))
-        }
-        Err(_) => (done, None),
-    }
+    let (answer, time) = talk::ask(&mut stream, order).await;
+    done.service = Some(answer);
+    done.service_time = time;
+    (done, Some(stream))
 }
 
 /// Makes the socket in its place, with its error queue on.
@@ -136,33 +129,21 @@ fn start(socket: &Socket, to: SocketAddr) -> io::Result<()> {
 }
 
 /// Waits for the handshake's end; an error of `None` is a timeout.
-async fn finish(
-    socket: Socket,
-    limit: Duration,
-) -> Result<Socket, (Socket, Option<io::Error>)> {
-    // Registered only now: an unconnected socket would report readiness.
-    let socket = match AsyncFd::try_with_interest(socket, Interest::WRITABLE) {
-        Ok(socket) => socket,
-        Err(refused) => {
-            let (socket, error) = refused.into_parts();
-            return Err((socket, Some(error)));
-        }
-    };
-    let waited = tokio::time::timeout(limit, async { socket.writable().await.map(drop) }).await;
-    let socket = socket.into_inner();
-    match waited {
-        Err(_) => Err((socket, None)),
-        Ok(Err(error)) => Err((socket, Some(error))),
-        Ok(Ok(())) => match socket.take_error() {
-            Ok(None) => Ok(socket),
-            Ok(Some(error)) | Err(error) => Err((socket, Some(error))),
+async fn finish(stream: &TcpStream, limit: Duration) -> Result<(), Option<io::Error>> {
+    // The stream was registered after its SYN left: an unconnected one would seem writable.
+    match tokio::time::timeout(limit, stream.writable()).await {
+        Err(_) => Err(None),
+        Ok(Err(error)) => Err(Some(error)),
+        Ok(Ok(())) => match stream.take_error() {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) | Err(error) => Err(Some(error)),
         },
     }
 }
 
 /// Finds out why a handshake failed.
 async fn explain(
-    socket: &Socket,
+    socket: impl AsFd,
     error: Option<&io::Error>,
     to: SocketAddr,
     local: Option<SocketAddr>,

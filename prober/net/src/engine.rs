@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use reachd_core::evidence::ConnectReport;
-use reachd_core::monitor::{Event, Flight, QueryId, Resolution};
+use reachd_core::monitor::{Event, Flight, Monitor, QueryId, Resolution};
 use reachd_core::plan::Plan;
 use reachd_core::snapshot::Snapshot;
 use tokio::runtime::Handle;
@@ -75,6 +75,7 @@ pub(crate) enum Message {
     Resolved(QueryId, Resolution),
     Snapshot(oneshot::Sender<Box<Snapshot>>),
     Pcapng(PcapngRequest),
+    Conclude,
     Stop,
 }
 
@@ -99,13 +100,6 @@ impl Feed {
         let sent = self.messages.send(message).await.is_ok();
         self.bell.ring();
         sent
-    }
-
-    /// A feed whose messages a test reads itself.
-    #[cfg(test)]
-    pub(crate) fn for_test() -> (Self, mpsc::Receiver<Message>) {
-        let (messages, inbox) = mpsc::channel(INBOX_MAX);
-        (Self { messages, bell: Arc::new(Bell::new().unwrap()) }, inbox)
     }
 }
 
@@ -163,6 +157,19 @@ struct Ends {
     connects: mpsc::Sender<connect::Job>,
     resolves: mpsc::Sender<resolver::Job>,
     shared: Arc<Shared>,
+}
+
+/// Starts the engine's thread around a monitor; what must wait runs on `runtime`.
+///
+/// # Errors
+///
+/// When the thread or its event counter cannot be made.
+pub fn start(
+    monitor: Monitor,
+    options: EngineOptions,
+    runtime: &Handle,
+) -> Result<(EngineHandle, EventReceiver), StartError> {
+    start_with(monitor, options, runtime)
 }
 
 /// Starts the engine around any brain.

@@ -23,12 +23,7 @@ fn length_of<T>() -> socklen_t {
 }
 
 /// Sets a socket option whose value is the C struct `T`.
-fn set_option<T: Copy>(
-    fd: BorrowedFd<'_>,
-    level: c_int,
-    name: c_int,
-    value: &T,
-) -> io::Result<()> {
+fn set_option<T: Copy>(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: &T) -> io::Result<()> {
     // SAFETY: `value` is a live, initialised `T` and the length passed is that of `T`; the kernel
     // only reads it.
     let result = unsafe {

@@ -212,7 +212,7 @@ fn resolved_is_never_lost() {
         let mut queue = Delivery::new(Limits::default(), seed);
         let (mut now, mut told, mut offered) = (0u64, Vec::new(), Vec::new());
         let mut flying: Vec<MessageId> = Vec::new();
-        let mut dice = move || random.delay(0).subsec_micros() / 1000 % 10;
+        let mut dice = move || random.delay(0).subsec_millis() % 10;
         for version in 1..=40u64 {
             now += u64::from(dice());
             let resolved = version % 4 == 0;

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::class::Class;
 use super::sign::Sign;
-use super::text::{Facts, summary};
+use super::text::{Facts, next_step, summary};
 use super::verdict::{Verdict, ViewEvidence, answer_name, next_evidence};
 use crate::evidence::{ConnectReport, ConnectResult, ServiceAnswer};
 use crate::path::{Path, distance};
 use crate::probe::series::Tally;
 use crate::report::{
     AddressPart, CapturePart, CausePart, EvidencePart, HopPart, NextEvidencePart, NotePart,
-    PathPart, SCHEMA, SeriesPart, ServicePart, TargetPart, TargetReport, VantagePart, VerdictPart,
+    PathPart, SCHEMA, SeriesPart, ServicePart, Spoken, TargetPart, TargetReport, VantagePart, VerdictPart,
 };
 use crate::statistics::real;
 use crate::survey::signs::service_detail;
@@ -39,6 +39,15 @@ pub fn document(target: &Target, verdict: &Verdict, lenses: &[Lens<'_>]) -> Targ
     let began = findings().map(|findings| findings.started).min();
     let ended = findings().map(|findings| findings.ended).max();
     let seconds = began.zip(ended).map(|(began, ended)| ended.since(began)).unwrap_or_default();
+    let speaker = speaker(verdict, lenses);
+    let source = speaker.and_then(|lens| lens.source).map(|source| source.to_string());
+    let facts = Facts {
+        target,
+        verdict,
+        findings: speaker.and_then(|lens| lens.view.findings),
+        source: source.as_deref(),
+    };
+    let (summary, next) = (summary(&facts), next_step(&facts));
     TargetReport {
         schema: SCHEMA,
         target: TargetPart {
@@ -48,7 +57,7 @@ pub fn document(target: &Target, verdict: &Verdict, lenses: &[Lens<'_>]) -> Targ
             service: target.service.as_str().to_owned(),
             labels: target.labels.clone(),
         },
-        verdict: verdict_part(target, verdict, lenses),
+        verdict: verdict_part(verdict, summary.en.clone()),
         addresses: verdict
             .addresses
             .iter()
@@ -61,6 +70,7 @@ pub fn document(target: &Target, verdict: &Verdict, lenses: &[Lens<'_>]) -> Targ
         started: None,
         seconds: seconds.as_secs_f64(),
         packets_sent: findings().map(|findings| findings.packets).sum(),
+        spoken: Spoken { summary: (summary.en, summary.zh), next_step: (next.en, next.zh) },
     }
 }
 
@@ -70,15 +80,7 @@ pub fn speaker<'a>(verdict: &Verdict, lenses: &'a [Lens<'a>]) -> Option<&'a Lens
     lenses.iter().find(fails).or(lenses.first())
 }
 
-fn verdict_part(target: &Target, verdict: &Verdict, lenses: &[Lens<'_>]) -> VerdictPart {
-    let speaker = speaker(verdict, lenses);
-    let source = speaker.and_then(|lens| lens.source).map(|source| source.to_string());
-    let facts = Facts {
-        target,
-        verdict,
-        findings: speaker.and_then(|lens| lens.view.findings),
-        source: source.as_deref(),
-    };
+fn verdict_part(verdict: &Verdict, summary: String) -> VerdictPart {
     let causes = verdict.posterior.causes.iter().filter(|(cause, probability)| {
         verdict.class != Class::Reachable
             && cause.class != Class::Reachable
@@ -87,7 +89,7 @@ fn verdict_part(target: &Target, verdict: &Verdict, lenses: &[Lens<'_>]) -> Verd
     VerdictPart {
         class: verdict.class.as_str().to_owned(),
         confidence: verdict.confidence,
-        summary: summary(&facts).en,
+        summary,
         causes: causes
             .map(|(cause, probability)| CausePart {
                 cause: cause.name.to_owned(),

@@ -1,6 +1,6 @@
 //! What the engine needs of the monitor; tests put something simpler in its place.
 
-use reachd_core::monitor::{Input, Output};
+use reachd_core::monitor::{Input, Monitor, Output};
 use reachd_core::snapshot::Snapshot;
 use reachd_core::time::Instant;
 
@@ -12,4 +12,18 @@ pub(crate) trait Brain: Send + 'static {
     fn poll(&mut self) -> Output;
     /// Copies all numbers.
     fn snapshot(&self) -> Snapshot;
+}
+
+impl Brain for Monitor {
+    fn handle(&mut self, now: Instant, input: Input<'_>) {
+        Self::handle(self, now, input);
+    }
+
+    fn poll(&mut self) -> Output {
+        Self::poll(self)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Self::snapshot(self)
+    }
 }

@@ -46,6 +46,11 @@ impl EngineHandle {
         self.tell(Message::Plan(Box::new(plan))).await
     }
 
+    /// Ends a one-shot check's surveys with what they have.
+    pub async fn conclude(&self) -> Result<(), AskError> {
+        self.tell(Message::Conclude).await
+    }
+
     /// A copy of all numbers.
     pub async fn snapshot(&self) -> Result<Snapshot, AskError> {
         let (reply, answer) = oneshot::channel();
@@ -54,11 +59,7 @@ impl EngineHandle {
     }
 
     /// The wanted captured packets as a pcapng file with these comments.
-    pub async fn pcapng(
-        &self,
-        wanted: Wanted,
-        comments: Vec<String>,
-    ) -> Result<Vec<u8>, AskError> {
+    pub async fn pcapng(&self, wanted: Wanted, comments: Vec<String>) -> Result<Vec<u8>, AskError> {
         let (reply, answer) = oneshot::channel();
         self.tell(Message::Pcapng(PcapngRequest { wanted, comments, reply })).await?;
         wait(answer).await

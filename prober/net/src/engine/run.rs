@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use reachd_core::evidence::LocalError;
-use reachd_core::monitor::{ConnectOrder, Flight, Input, Output, Resolution, ResolveOrder, SendOrder};
+use reachd_core::monitor::{
+    ConnectOrder, Flight, Input, Output, Resolution, ResolveOrder, SendOrder,
+};
 use reachd_core::plan::Plan;
 use reachd_core::time::Instant;
 
@@ -152,6 +154,7 @@ impl<B: Brain> Engine<B> {
                     let _ = reply.send(Box::new(self.brain.snapshot()));
                 }
                 Message::Pcapng(request) => self.write_pcapng(request),
+                Message::Conclude => self.brain.handle(now, Input::Conclude),
                 Message::Stop => self.stopping = true,
             }
         }

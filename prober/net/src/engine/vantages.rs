@@ -147,8 +147,7 @@ impl Vantages {
             Slot::Open(opened) => matches!(opened.vantage.spec.binding, Binding::Source(_)),
             Slot::Refused { .. } => false,
         };
-        let own =
-            if self.slots.values().any(has_source) { own_addresses() } else { Vec::new() };
+        let own = if self.slots.values().any(has_source) { own_addresses() } else { Vec::new() };
         let mut changes = Vec::new();
         let mut due = Vec::new();
         for (id, slot) in &mut self.slots {

@@ -158,10 +158,8 @@ pub(crate) fn send_with_ttl(
 ) -> io::Result<()> {
     let address = SockAddr::from(to);
     let mut control = Control([0; CONTROL_LEN]);
-    let mut part = libc::iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast::<c_void>(),
-        iov_len: bytes.len(),
-    };
+    let mut part =
+        libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast::<c_void>(), iov_len: bytes.len() };
     // SAFETY: `msghdr` holds only integers and pointers, for which zero is valid.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
     header.msg_name = address.as_ptr().cast_mut().cast::<c_void>();

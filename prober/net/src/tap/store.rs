@@ -105,8 +105,8 @@ impl Store {
                 return None;
             }
             let bytes: Vec<u8> = self.bytes.range(range).copied().collect();
-            let concerns = wanted.hosts.is_empty()
-                || wanted.hosts.iter().any(|host| concerns(&bytes, *host));
+            let concerns =
+                wanted.hosts.is_empty() || wanted.hosts.iter().any(|host| concerns(&bytes, *host));
             concerns.then_some((*record, bytes))
         })
     }

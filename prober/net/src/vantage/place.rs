@@ -128,9 +128,6 @@ impl Place {
         };
         let socket = Socket::new(domain, ty, protocol)?;
         socket.set_nonblocking(true)?;
-        if family.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
         if let Some((name, _)) = &self.device {
             socket.bind_device(Some(name.as_bytes()))?;
         }

@@ -1,0 +1,215 @@
+//! The keys of targets and groups.
+
+use super::{HOUR, key, seconds};
+use crate::key::{
+    Fallback::{Required, Value, Words},
+    Key, Kind,
+};
+
+pub(super) const IDENTITY: &[Key] = &[
+    key(
+        "name",
+        Kind::Text,
+        Words("`host:port`, or the host alone for ping"),
+        r#""fra-rdp-1""#,
+        "Unique name; it is the `target` label in metrics and alerts, so choose one that lasts.",
+    ),
+    key(
+        "host",
+        Kind::Host,
+        Required,
+        r#""192.0.2.10""#,
+        "Host name or literal address; IPv6 without brackets.",
+    ),
+    key(
+        "group",
+        Kind::Text,
+        Words("no group"),
+        r#""web""#,
+        "Name of the `[[group]]` whose settings it takes.",
+    ),
+];
+
+pub(super) const GROUP: &[Key] = &[
+    key("name", Kind::Text, Required, r#""web""#, "Unique name; targets refer to it."),
+    key(
+        "files",
+        Kind::List(&Kind::Path),
+        Value("[]"),
+        r#"["targets/group.json"]"#,
+        "Target files, as in `target_files`, whose targets belong to this group.",
+    ),
+];
+
+const INTERVAL: Kind = Kind::Duration { min: seconds(1), max: seconds(HOUR) };
+
+/// What every target has, and defaults and groups may set.
+pub(super) const SETTINGS: &[Key] = &[
+    key(
+        "port",
+        Kind::Port,
+        Words("3389 for rdp, 22 for ssh; tcp must say it; ping has none"),
+        "3389",
+        "TCP port.",
+    ),
+    key(
+        "service",
+        Kind::Word(&["rdp", "ssh", "tcp", "ping"]),
+        Value(r#""rdp""#),
+        r#""rdp""#,
+        "What is spoken on the port. `rdp` asks for Remote Desktop, `ssh` reads the greeting, `tcp` is content with an accepted connection, `ping` asks no port.",
+    ),
+    key(
+        "echo_interval",
+        INTERVAL,
+        Value(r#""10s""#),
+        r#""10s""#,
+        "Time between two pings from one vantage. Longer means fewer packets and later verdicts.",
+    ),
+    key(
+        "syn_interval",
+        INTERVAL,
+        Value(r#""10s""#),
+        r#""10s""#,
+        "Time between two half-open connection attempts (SYN) from one vantage. They leave no trace in the service's log.",
+    ),
+    key(
+        "connect_interval",
+        Kind::Duration { min: seconds(5), max: seconds(HOUR) },
+        Value(r#""5m""#),
+        r#""5m""#,
+        "Time between two full connections with the service's first bytes. Servers log these.",
+    ),
+    key(
+        "vantages",
+        Kind::List(&Kind::Text),
+        Words("all vantages"),
+        r#"["isp-a", "isp-b"]"#,
+        "Names of the vantages that watch it.",
+    ),
+    key(
+        "labels",
+        Kind::Labels,
+        Value("{}"),
+        r#"{ team = "windows", site = "fra" }"#,
+        "Labels added to `reachd_target_info` and to alerts.",
+    ),
+    key(
+        "severity",
+        Kind::Word(&["info", "warning", "critical"]),
+        Value(r#""critical""#),
+        r#""critical""#,
+        "How loud its incidents are.",
+    ),
+    key(
+        "canary_port",
+        Kind::Port,
+        Words("none"),
+        "65001",
+        "A port on which nothing listens and which filters let through: whether it answers while all is well tells later silence apart.",
+    )
+    .later("the port is not asked"),
+    key(
+        "control_ports",
+        Kind::List(&Kind::Port),
+        Value("[]"),
+        "[135, 5985]",
+        "Other ports of the host that usually answer.",
+    )
+    .later("the ports are not asked"),
+    key(
+        "neighbours",
+        Kind::List(&Kind::Address),
+        Value("[]"),
+        r#"["192.0.2.11"]"#,
+        "Addresses in the target's subnet, used as siblings: when the path to them goes further than to the target, its own address is dropped upstream.",
+    ),
+    key(
+        "siblings",
+        Kind::Word(&["auto", "off"]),
+        Value(r#""auto""#),
+        r#""auto""#,
+        "Whether a few packets may go toward addresses next to the target that are not in this file. `off` makes blackholes harder to tell from stopped hosts.",
+    ),
+    key(
+        "fronted",
+        Kind::Word(&["none", "nat", "balancer", "anycast"]),
+        Value(r#""none""#),
+        r#""none""#,
+        "What stands in front of the host and answers in its place.",
+    )
+    .later("the address is taken as the host's own"),
+    key(
+        "expect",
+        Kind::Expectations,
+        Value("{}"),
+        r#"{ outside = "filtered", inside = "reachable" }"#,
+        "What a vantage, or all vantages of a role, should see; `reachable` where nothing is said. Expected silence is no incident, and an answer where none is expected is the finding `exposed`.",
+    ),
+    key(
+        "alternate_ports",
+        Kind::List(&Kind::Port),
+        Value("[]"),
+        "[3390]",
+        "Ports the service may have moved to.",
+    )
+    .later("the ports are not asked"),
+    key(
+        "loss_threshold",
+        Kind::Ratio,
+        Value("0.05"),
+        "0.05",
+        "Share of lost packets above which the target counts as degraded. 5 % takes about 100 packets to see.",
+    ),
+    key(
+        "open_after",
+        Kind::Duration { min: seconds(0), max: seconds(HOUR) },
+        Value(r#""10s""#),
+        r#""10s""#,
+        "How long a failure must be believed before an incident opens.",
+    ),
+    key(
+        "close_after",
+        Kind::Duration { min: seconds(0), max: seconds(HOUR) },
+        Value(r#""30s""#),
+        r#""30s""#,
+        "How long successes must last before an incident closes.",
+    ),
+    key(
+        "family",
+        Kind::Word(&["any", "ipv4", "ipv6"]),
+        Value(r#""any""#),
+        r#""any""#,
+        "Which addresses of a name are probed.",
+    ),
+    key(
+        "addresses",
+        Kind::Word(&["all", "any"]),
+        Value(r#""all""#),
+        r#""all""#,
+        "Of several addresses, whether all must answer or any one is enough.",
+    ),
+    key(
+        "expect_banner",
+        Kind::Text,
+        Words("no greeting is waited for"),
+        r#""220 ""#,
+        "Text a `tcp` service must greet with. Without this or `send`, a silent service is not called hung.",
+    ),
+    key(
+        "send",
+        Kind::Text,
+        Words("nothing is sent"),
+        r#""HELP\r\n""#,
+        "Text sent to a `tcp` service to make it answer.",
+    ),
+    key(
+        "instance_id",
+        Kind::Text,
+        Words("left blank in reports"),
+        r#""i-0123456789""#,
+        "The provider's name of the machine, for reports.",
+    ),
+    key("region", Kind::Text, Words("left blank in reports"), r#""eu-central-1""#, "The provider's region, for reports."),
+    key("account", Kind::Text, Words("left blank in reports"), r#""4711""#, "The provider's account, for reports."),
+];

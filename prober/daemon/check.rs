@@ -1,0 +1,217 @@
+//! `reachd check`: one survey per target, vantage and address, then a verdict.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, anyhow};
+use reachd_core::judge::Class;
+use reachd_core::monitor::{Event, Input, Monitor, Purpose};
+use reachd_core::plan::Plan;
+use reachd_core::report::TargetReport;
+use reachd_core::target::{FamilyChoice, Service, Target, TargetName};
+use reachd_core::time::Instant;
+use reachd_core::vantage::{Binding, DEFAULT_NAME, Vantage};
+use reachd_net::engine::{self, EngineHandle, EngineOptions, EventReceiver};
+
+use crate::cli::{Check, From, Lang, ServiceName};
+use crate::screen::{Screen, Style};
+use crate::{exit, logging};
+
+/// How long a check may take at most when nothing else is said: every survey ends before.
+const LONGEST: Duration = Duration::from_secs(25);
+/// How long a concluded check is waited for.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Looks once; gives the exit code.
+pub fn run(arguments: &Check) -> Result<u8> {
+    logging::start_quiet();
+    let plan = plan(arguments)?;
+    let order: Vec<_> = plan.targets.iter().map(|target| target.name.clone()).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let reports = runtime.block_on(look(arguments, plan))?;
+    print(arguments, &order, &reports);
+    let class = |name: &TargetName| reports.get(name).and_then(class_of);
+    Ok(exit::of_classes(order.iter().map(class)))
+}
+
+fn class_of(report: &TargetReport) -> Option<Class> {
+    Class::from_name(&report.verdict.class)
+}
+
+async fn look(
+    arguments: &Check,
+    plan: Plan,
+) -> Result<BTreeMap<TargetName, TargetReport>> {
+    let wanted: BTreeSet<_> = plan.targets.iter().map(|target| target.name.clone()).collect();
+    let mut monitor = Monitor::new(Purpose::Once, seed()?);
+    let ports = plan.targets.iter().map(|target| target.port).collect();
+    monitor.handle(Instant::ZERO, Input::Plan(Box::new(plan)));
+    let options = EngineOptions {
+        ports,
+        evidence_bytes: if arguments.pcap.is_some() { 16 << 20 } else { 0 },
+        ..EngineOptions::default()
+    };
+    let (engine, mut events) =
+        engine::start(monitor, options, &tokio::runtime::Handle::current())?;
+    let limit = arguments.timeout.unwrap_or(LONGEST);
+    let mut reports = BTreeMap::new();
+    if tokio::time::timeout(limit, collect(&wanted, &mut events, &mut reports)).await.is_err() {
+        engine.conclude().await?;
+        let _ = tokio::time::timeout(GRACE, collect(&wanted, &mut events, &mut reports)).await;
+    }
+    if let Some(path) = &arguments.pcap {
+        write_packets(&engine, path, &reports).await?;
+    }
+    engine.stop().await;
+    Ok(reports)
+}
+
+async fn collect(
+    wanted: &BTreeSet<TargetName>,
+    events: &mut EventReceiver,
+    reports: &mut BTreeMap<TargetName, TargetReport>,
+) {
+    while reports.len() < wanted.len() {
+        let Some(event) = events.recv().await else { return };
+        if let Event::Judged { target, mut report, .. } = *event {
+            report.started = Some(started(report.seconds));
+            reports.insert(target, *report);
+        }
+    }
+}
+
+/// When a survey that just ended began, in RFC 3339.
+pub fn started(seconds: f64) -> String {
+    let began = SystemTime::now() - Duration::from_secs_f64(seconds.max(0.0));
+    jiff::Timestamp::try_from(began).map_or_else(|_| String::new(), |stamp| format!("{stamp:.3}"))
+}
+
+async fn write_packets(
+    engine: &EngineHandle,
+    path: &Path,
+    reports: &BTreeMap<TargetName, TargetReport>,
+) -> Result<()> {
+    let comments = reports
+        .values()
+        .map(|report| format!("{}: {}", report.target.name, report.verdict.summary))
+        .collect();
+    let bytes = engine.pcapng(Default::default(), comments).await?;
+    std::fs::write(path, bytes).with_context(|| format!("write packets to {}", path.display()))
+}
+
+/// 128 random bits for the probes' secrets.
+pub fn seed() -> Result<[u64; 2]> {
+    let word = || getrandom::u64().map_err(|error| anyhow!("get random bits: {error}"));
+    Ok([word()?, word()?])
+}
+
+fn plan(arguments: &Check) -> Result<Plan> {
+    let mut plan = match &arguments.config {
+        Some(path) => {
+            let settings = reachd_config::load(path).map_err(|report| anyhow!("{report}"))?;
+            settings.plan
+        }
+        None => reachd_config::embedded_default().plan,
+    };
+    if let Some(vantage) = vantage(&arguments.from) {
+        plan.vantages = vec![vantage];
+    }
+    let known = std::mem::take(&mut plan.targets);
+    plan.canaries.clear();
+    for text in &arguments.targets {
+        let planned = known.iter().find(|target| target.name.as_str() == text);
+        let mut target = match planned {
+            Some(target) => target.clone(),
+            None => read_target(text, arguments.service)?,
+        };
+        target.family = match (arguments.four, arguments.six) {
+            (true, _) => FamilyChoice::V4,
+            (_, true) => FamilyChoice::V6,
+            (false, false) => target.family,
+        };
+        if plan.targets.iter().all(|other| other.name != target.name) {
+            plan.targets.push(target);
+        }
+    }
+    Ok(plan)
+}
+
+/// A target of the command line. Without `--service` the port tells: 22 is ssh, 3389 or none rdp,
+/// any other tcp.
+pub fn read_target(text: &str, service: Option<ServiceName>) -> Result<Target> {
+    let read = |service| {
+        reachd_config::target_from_argument(text, service)
+            .map_err(|fault| anyhow!("{text}: {fault}"))
+    };
+    let target = read(match service {
+        Some(ServiceName::Rdp) | None => Service::Rdp,
+        Some(ServiceName::Ssh) => Service::Ssh,
+        Some(ServiceName::Tcp) => Service::Tcp,
+        Some(ServiceName::Ping) => Service::Ping,
+    })?;
+    match (service, target.port) {
+        (None, 22) => read(Service::Ssh),
+        (None, port) if port != reachd_core::target::DEFAULT_PORT => read(Service::Tcp),
+        (_, _) => Ok(target),
+    }
+}
+
+fn vantage(from: &From) -> Option<Vantage> {
+    let binding = match (&from.source, &from.interface, &from.netns) {
+        (Some(source), _, _) => Binding::Source(*source),
+        (_, Some(interface), _) => Binding::Interface(interface.clone()),
+        (_, _, Some(netns)) => Binding::Namespace(netns.clone()),
+        (None, None, None) => return None,
+    };
+    Some(Vantage { binding, ..Vantage::unbound(DEFAULT_NAME) })
+}
+
+fn print(arguments: &Check, order: &[TargetName], reports: &BTreeMap<TargetName, TargetReport>) {
+    let style = Style {
+        lang: Lang::choose(arguments.lang),
+        ascii: arguments.ascii,
+        colour: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+    };
+    let mut text = String::new();
+    for name in order {
+        match reports.get(name) {
+            Some(report) if arguments.json => {
+                text += &serde_json::to_string(report).unwrap_or_default();
+                text.push('\n');
+            }
+            Some(report) => text += &Screen::new(style, report).render(),
+            None => eprintln!("reachd: {name}: no verdict in time"),
+        }
+    }
+    // A reader that went away is no failure of ours.
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_tells_the_service_unless_one_is_named() {
+        let service = |text, given| read_target(text, given).map(|target| target.service).unwrap();
+        assert_eq!(service("host", None), Service::Rdp);
+        assert_eq!(service("host:3389", None), Service::Rdp);
+        assert_eq!(service("host:22", None), Service::Ssh);
+        assert_eq!(service("[2001:db8::1]:443", None), Service::Tcp);
+        assert_eq!(service("host:3390", Some(ServiceName::Rdp)), Service::Rdp);
+        assert_eq!(service("host", Some(ServiceName::Ping)), Service::Ping);
+    }
+
+    #[test]
+    fn a_wrong_target_says_what_to_write() {
+        for text in ["", "host:0", "host:99999", "[::1", "a b"] {
+            assert!(read_target(text, None).is_err(), "{text:?} was taken");
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The command line: what can be asked, word for word.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Says whether hosts can be reached and, when not, why.
+#[derive(Debug, Parser)]
+#[command(name = "reachd", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch targets for ever, export metrics, send alerts.
+    Run(Run),
+    /// Look once, name the cause, and exit.
+    Check(Check),
+    /// Show what a running daemon knows.
+    Status(Status),
+    /// Check, describe or begin a configuration file.
+    #[command(subcommand)]
+    Config(Config),
+    /// Say what a class, cause or note means and what to do.
+    Explain(Explain),
+    /// Say what this machine lets reachd do, and how to give it the rest.
+    Doctor(Doctor),
+}
+
+/// `reachd run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Configuration file; without one an embedded plan watches the targets given here.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A target to watch, `HOST[:PORT]` or `[ADDRESS]:PORT`; may be repeated.
+    #[arg(long = "target", value_name = "HOST[:PORT]")]
+    pub targets: Vec<String>,
+    /// Post alerts to this URL (Alertmanager's webhook format).
+    #[arg(long, value_name = "URL")]
+    pub webhook: Option<String>,
+    /// Serve metrics and pages here instead of 127.0.0.1:9639.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// `reachd check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// What to look at, `HOST[:PORT]` or `[ADDRESS]:PORT`.
+    #[arg(required = true, value_name = "HOST[:PORT]")]
+    pub targets: Vec<String>,
+    /// Print one JSON document per target instead of a report.
+    #[arg(long)]
+    pub json: bool,
+    /// What is spoken on the port.
+    #[arg(long, value_enum)]
+    pub service: Option<ServiceName>,
+    #[command(flatten)]
+    pub from: From,
+    /// Take vantages, canaries and target settings from this configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Give up after this long, for example 10s.
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// Write the packets seen to this file (pcapng).
+    #[arg(long, value_name = "FILE")]
+    pub pcap: Option<PathBuf>,
+    /// Language of the report; by default the locale's.
+    #[arg(long, value_enum)]
+    pub lang: Option<Lang>,
+    /// Use ASCII marks only.
+    #[arg(long)]
+    pub ascii: bool,
+    /// IPv4 only.
+    #[arg(short = '4', conflicts_with = "six")]
+    pub four: bool,
+    /// IPv6 only.
+    #[arg(short = '6')]
+    pub six: bool,
+}
+
+/// From where a check probes.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct From {
+    /// Probe from this source address.
+    #[arg(long, value_name = "ADDR")]
+    pub source: Option<IpAddr>,
+    /// Probe through this interface.
+    #[arg(long, value_name = "IF")]
+    pub interface: Option<String>,
+    /// Probe from this network namespace.
+    #[arg(long, value_name = "NAME")]
+    pub netns: Option<String>,
+}
+
+/// `reachd status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Only this target.
+    pub target: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the daemon serves HTTP.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9639")]
+    pub address: SocketAddr,
+}
+
+/// `reachd config`.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Say everything that is wrong with a file, or what its plan costs.
+    Check {
+        /// The configuration file.
+        file: PathBuf,
+    },
+    /// Print the JSON Schema of the configuration file.
+    Schema,
+    /// Print a commented file to start from.
+    Init,
+}
+
+/// `reachd explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// A class, cause or note, for example security_group.
+    pub name: Option<String>,
+    /// Language.
+    #[arg(long, value_enum)]
+    pub lang: Option<Lang>,
+}
+
+/// `reachd doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Look also at what this configuration file needs.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// What is spoken on a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ServiceName {
+    /// Remote Desktop.
+    Rdp,
+    /// Secure Shell.
+    Ssh,
+    /// Any TCP service.
+    Tcp,
+    /// Echo only.
+    Ping,
+}
+
+/// A language of the product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Lang {
+    /// English.
+    En,
+    /// Chinese.
+    Zh,
+}
+
+impl Lang {
+    /// The given language, else that of the locale.
+    pub fn choose(given: Option<Self>) -> Self {
+        given.unwrap_or_else(|| {
+            let names = ["LC_ALL", "LC_MESSAGES", "LANG"];
+            let set = names.iter().filter_map(|name| std::env::var(name).ok());
+            let locale = set.into_iter().find(|value| !value.is_empty()).unwrap_or_default();
+            if locale.starts_with("zh") { Self::Zh } else { Self::En }
+        })
+    }
+
+    /// The text in this language.
+    pub const fn of(self, text: reachd_core::judge::Text) -> &'static str {
+        match self {
+            Self::En => text.en,
+            Self::Zh => text.zh,
+        }
+    }
+}
+
+/// Reads `300ms`, `10s`, `5m` or `2h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 =
+        number.parse().map_err(|_| format!("{text} is not a duration; write 300ms, 10s or 5m"))?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(format!("{text} has no unit; write {number}s, {number}ms or {number}m")),
+    };
+    Ok(Duration::from_millis(number.saturating_mul(millis)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert!(duration("10").unwrap_err().contains("10s"));
+        assert!(duration("soon").is_err());
+    }
+}

@@ -1,0 +1,307 @@
+//! The report for a person: what is wrong with what odds, what was seen, what to do.
+
+mod checklist;
+mod words;
+
+use reachd_core::judge::cause::{self, Text};
+use reachd_core::judge::{Class, Note};
+use reachd_core::report::{HopPart, SeriesPart, TargetReport, VantagePart};
+use unicode_width::UnicodeWidthStr;
+
+use crate::cli::Lang;
+use words as w;
+
+/// How to write.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    /// Language.
+    pub lang: Lang,
+    /// ASCII marks instead of ✓ ✗ ?.
+    pub ascii: bool,
+    /// Terminal colours.
+    pub colour: bool,
+}
+
+/// How a line of the checklist stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Good,
+    Bad,
+    Hidden,
+}
+
+/// One report being written.
+pub struct Screen<'a> {
+    style: Style,
+    report: &'a TargetReport,
+    out: String,
+}
+
+/// Width of the label column.
+const LABEL: usize = 18;
+
+impl<'a> Screen<'a> {
+    /// A screen for one report.
+    pub fn new(style: Style, report: &'a TargetReport) -> Self {
+        Self { style, report, out: String::new() }
+    }
+
+    /// The whole report.
+    pub fn render(mut self) -> String {
+        self.headline();
+        self.seen();
+        self.causes();
+        self.notes();
+        self.checklist();
+        self.next();
+        if self.class() != Class::Reachable {
+            self.ticket();
+        }
+        self.out.push('\n');
+        self.out
+    }
+
+    fn class(&self) -> Class {
+        Class::from_name(&self.report.verdict.class).unwrap_or(Class::Unknown)
+    }
+
+    fn say(&self, text: Text) -> &'static str {
+        self.style.lang.of(text)
+    }
+
+    fn line(&mut self, text: &str) {
+        self.out.push_str(text.trim_end());
+        self.out.push('\n');
+    }
+
+    fn section(&mut self, title: Text) {
+        let title = self.say(title);
+        self.line("");
+        self.line(title);
+    }
+
+    /// A label padded by display width, so that wide characters keep the column.
+    fn labelled(&mut self, label: &str, text: &str) {
+        let padding = " ".repeat(LABEL.saturating_sub(label.width()).max(1));
+        self.line(&format!("  {label}{padding}{text}"));
+    }
+
+    fn mark(&self, mark: Mark) -> String {
+        let plain = match (mark, self.style.ascii) {
+            (Mark::Good, false) => "✓",
+            (Mark::Good, true) => "[ok]",
+            (Mark::Bad, false) => "✗",
+            (Mark::Bad, true) => "[!!]",
+            (Mark::Hidden, false) => "?",
+            (Mark::Hidden, true) => "[??]",
+        };
+        let colour = match mark {
+            Mark::Good => "32",
+            Mark::Bad => "31",
+            Mark::Hidden => "33",
+        };
+        if self.style.colour { format!("\u{1b}[{colour}m{plain}\u{1b}[0m") } else { plain.to_owned() }
+    }
+
+    fn headline(&mut self) {
+        let class = self.class();
+        let mark = match class {
+            Class::Reachable => Mark::Good,
+            Class::Unknown => Mark::Hidden,
+            _ => Mark::Bad,
+        };
+        if self.report.vantages.iter().any(|vantage| vantage.mode.as_deref() == Some("sockets")) {
+            let text = self.say(w::NO_CAPTURE);
+            self.line(text);
+        }
+        let addresses: Vec<_> =
+            self.report.addresses.iter().map(|part| part.address.as_str()).collect();
+        let addresses = addresses.join(", ");
+        let address = if addresses.is_empty() || addresses == self.report.target.host {
+            String::new()
+        } else {
+            format!(" ({addresses})")
+        };
+        let odds = percent(self.report.verdict.confidence);
+        let since = self.report.started.clone().unwrap_or_default();
+        let line = format!(
+            "{} {}{address}: {} ({odds}, {} {since})",
+            self.mark(mark),
+            self.report.target.name,
+            self.say(class.title()),
+            self.say(w::SEEN_AT),
+        );
+        self.line(&line);
+        let spoken = &self.report.spoken;
+        let summary = match self.style.lang {
+            Lang::En => spoken.summary.0.clone(),
+            Lang::Zh => spoken.summary.1.clone(),
+        };
+        self.line(&format!("  {summary}"));
+    }
+
+    fn seen(&mut self) {
+        self.section(w::SEEN);
+        let vantages = self.report.vantages.clone();
+        for vantage in &vantages {
+            let from = vantage.address.as_deref().unwrap_or("?");
+            let mode = vantage.mode.as_deref().unwrap_or("?");
+            let label = format!("{} {} ({from}, {mode})", self.say(w::VANTAGE), vantage.name);
+            self.line(&format!("  {label}"));
+            self.seen_from(vantage);
+        }
+        let evidence = self.report.verdict.evidence.clone();
+        for part in evidence.iter().filter(|part| !DULL.contains(&part.signal.as_str())) {
+            let detail = part.detail.as_deref().map_or_else(String::new, |text| format!(": {text}"));
+            self.labelled(&part.signal.clone(), &format!("{}{detail}", part.value));
+        }
+    }
+
+    fn seen_from(&mut self, vantage: &VantagePart) {
+        if let Some(echo) = &vantage.echo {
+            let text = self.series(echo);
+            self.labelled("  ICMP echo", &text);
+        }
+        if let Some(syn) = &vantage.connect {
+            let port = self.report.target.port.unwrap_or(0);
+            let text = self.series(syn);
+            self.labelled(&format!("  SYN {port}"), &text);
+        }
+        if let Some(service) = &vantage.service {
+            let mut text = service.connection.clone();
+            for detail in [&service.connection_detail, &service.answer, &service.detail] {
+                text += &detail.as_deref().map_or_else(String::new, |detail| format!(", {detail}"));
+            }
+            let label = format!("  {}", self.say(w::SERVICE));
+            self.labelled(&label, &text);
+        }
+        for (flow, hops) in [("TCP", &vantage.path.tcp), ("ICMP", &vantage.path.icmp)] {
+            if let Some(hops) = hops {
+                let label = format!("  {} {flow}", self.say(w::PATH));
+                self.labelled(&label, &hop_line(hops));
+            }
+        }
+    }
+
+    fn series(&self, series: &SeriesPart) -> String {
+        let mut text = format!("{}/{} {}", series.received, series.sent, self.say(w::ANSWERED));
+        let answers: Vec<_> =
+            series.answers.iter().map(|(answer, count)| format!("{answer} {count}")).collect();
+        if !answers.is_empty() {
+            text += &format!(" ({})", answers.join(", "));
+        }
+        if let Some(rtt) = series.rtt_mean_seconds {
+            text += &format!(", rtt {:.3} ms", rtt * 1_000.0);
+        }
+        if let (Some(ttl), Some(distance)) = (series.ttl, series.distance) {
+            text += &format!(", TTL {ttl} ({distance} {})", self.say(w::ROUTERS));
+        }
+        text
+    }
+
+    fn causes(&mut self) {
+        let causes = self.report.verdict.causes.clone();
+        if causes.is_empty() {
+            return;
+        }
+        self.section(w::CAUSES);
+        for part in causes.iter().take(6) {
+            let meaning = cause::find(&part.cause).map_or("", |cause| self.say(cause.meaning));
+            self.line(&format!("  {:>4}  {}: {meaning}", percent(part.probability), part.cause));
+        }
+    }
+
+    fn notes(&mut self) {
+        let notes = self.report.verdict.notes.clone();
+        if notes.is_empty() {
+            return;
+        }
+        self.section(w::NOTES);
+        for part in &notes {
+            let meaning = Note::from_name(&part.note).map_or("", |note| self.say(note.meaning()));
+            self.line(&format!("  {}: {meaning}", part.note));
+        }
+    }
+
+    fn checklist(&mut self) {
+        self.section(w::CHECKLIST);
+        for (mark, label, detail) in checklist::rows(self.report) {
+            let (mark, label) = (self.mark(mark), self.say(label).to_owned());
+            let detail = detail.map_or("", |detail| self.say(detail));
+            let padding = " ".repeat(26_usize.saturating_sub(label.width()).max(1));
+            self.line(&format!("  {mark} {label}{padding}{detail}"));
+        }
+    }
+
+    fn next(&mut self) {
+        self.section(w::NEXT);
+        let spoken = &self.report.spoken.next_step;
+        let step = match self.style.lang {
+            Lang::En => spoken.0.clone(),
+            Lang::Zh => spoken.1.clone(),
+        };
+        self.line(&format!("  {step}"));
+        let class = self.class();
+        let top = self.report.verdict.causes.first().and_then(|part| cause::find(&part.cause));
+        if let Some(cause) = top.filter(|_| class != Class::Reachable) {
+            let line = format!(
+                "  {}: {} [{}]",
+                cause.name,
+                self.say(cause.remedy),
+                self.say(cause.risk.text())
+            );
+            self.line(&line);
+        }
+        let next = self.report.verdict.next_evidence.clone();
+        if !next.is_empty() {
+            let title = self.say(w::WOULD_SETTLE);
+            self.line(&format!("  {title}"));
+        }
+        for part in &next {
+            self.line(&format!("    - {}: {} ({})", part.ask, part.how, part.splits.join(", ")));
+        }
+    }
+
+    fn ticket(&mut self) {
+        self.section(w::TICKET);
+        let target = &self.report.target;
+        let port = target.port.map_or_else(String::new, |port| port.to_string());
+        let sources: Vec<_> =
+            self.report.vantages.iter().filter_map(|vantage| vantage.address.clone()).collect();
+        let instance = target.labels.get("instance_id").cloned();
+        let blank = "________".to_owned();
+        let rows = [
+            (w::TICKET_TARGET, format!("{} TCP {port}", target.host)),
+            (w::TICKET_INSTANCE, instance.unwrap_or_else(|| blank.clone())),
+            (w::TICKET_SOURCE, sources.join(", ")),
+            (w::TICKET_TIME, self.report.started.clone().unwrap_or_default()),
+            (
+                w::TICKET_CLASS,
+                format!("{} ({})", self.report.verdict.class, percent(self.report.verdict.confidence)),
+            ),
+            (w::TICKET_CONSOLE, blank),
+        ];
+        for (label, text) in rows {
+            let label = self.say(label).to_owned();
+            self.labelled(&label, &text);
+        }
+    }
+}
+
+/// Signals whose numbers stand in the report already.
+const DULL: [&str; 4] = ["echo", "syn", "service", "local"];
+
+fn hop_line(hops: &[HopPart]) -> String {
+    let hop = |hop: &HopPart| match hop.address {
+        Some(address) => format!("{} {address}", hop.ttl),
+        None => format!("{} *", hop.ttl),
+    };
+    hops.iter().map(hop).collect::<Vec<_>>().join("  ")
+}
+
+fn percent(ratio: f64) -> String {
+    if ratio > 0.99 && ratio < 1.0 { ">99%".to_owned() } else { format!("{:.0}%", ratio * 100.0) }
+}
+
+#[cfg(test)]
+mod tests;

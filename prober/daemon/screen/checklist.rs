@@ -1,0 +1,162 @@
+//! The provider's manual checklist, with what could be verified from here.
+
+use reachd_core::judge::{Class, Text};
+use reachd_core::report::TargetReport;
+
+use super::Mark;
+
+type Row = (Mark, Text, Option<Text>);
+
+/// What the answers of all vantages prove.
+struct Proof {
+    echo: bool,
+    accepted: bool,
+    refused: bool,
+    served: bool,
+    silent_service: bool,
+}
+
+impl Proof {
+    fn of(report: &TargetReport) -> Self {
+        let all = || report.vantages.iter();
+        let answers = |kind: &str| {
+            all().filter_map(|vantage| vantage.connect.as_ref())
+                .any(|series| series.answers.contains_key(kind))
+        };
+        let served = |answer: &str| {
+            all().filter_map(|vantage| vantage.service.as_ref())
+                .any(|service| service.answer.as_deref() == Some(answer))
+        };
+        Self {
+            echo: all().filter_map(|vantage| vantage.echo.as_ref()).any(|echo| echo.received > 0),
+            accepted: answers("syn_ack"),
+            refused: answers("reset"),
+            served: served("confirmed") || served("refused"),
+            silent_service: served("silent"),
+        }
+    }
+
+    const fn alive(&self) -> bool {
+        self.echo || self.accepted || self.refused
+    }
+}
+
+fn proven(proof: bool, label: Text, otherwise: Text) -> Row {
+    if proof { (Mark::Good, label, None) } else { (Mark::Hidden, label, Some(otherwise)) }
+}
+
+/// The rows: verified, failed, or not visible from outside and where to look.
+pub(super) fn rows(report: &TargetReport) -> Vec<Row> {
+    let class = Class::from_name(&report.verdict.class).unwrap_or(Class::Unknown);
+    let proof = Proof::of(report);
+    let foreign = class == Class::ResetInjected;
+    let mut rows = vec![
+        name_row(class),
+        proven(proof.alive() && !foreign, INSTANCE, AT_CONSOLE_STATE),
+        blackhole_row(class, &proof),
+        if proof.echo { (Mark::Good, PING, None) } else { (Mark::Bad, PING, Some(PING_NOTE)) },
+        path_row(report),
+    ];
+    if report.target.port.is_some() {
+        rows.extend(port_rows(class, &proof));
+    }
+    rows.extend([
+        proven(proof.alive() && !foreign, NIC, IN_GUEST),
+        (Mark::Hidden, LOAD, Some(AT_MONITORING)),
+        proven(proof.accepted, IPSEC, IN_GUEST),
+        proven(proof.accepted, ANTIVIRUS, IN_GUEST),
+    ]);
+    rows
+}
+
+fn name_row(class: Class) -> Row {
+    match class {
+        Class::DnsFailure => (Mark::Bad, NAME, None),
+        _ => (Mark::Good, NAME, None),
+    }
+}
+
+fn blackhole_row(class: Class, proof: &Proof) -> Row {
+    match class {
+        Class::Blackhole => (Mark::Bad, BLACKHOLE, Some(AT_CONSOLE_DDOS)),
+        _ => proven(proof.alive(), BLACKHOLE, AT_CONSOLE_DDOS),
+    }
+}
+
+fn path_row(report: &TargetReport) -> Row {
+    let verdict = &report.verdict;
+    let last_hop = verdict.evidence.iter().find(|part| part.signal == "last_hop");
+    match last_hop.map(|part| part.value.as_str()) {
+        Some("reaches_target") => (Mark::Good, PATH, None),
+        Some(_) => (Mark::Bad, PATH, None),
+        None => (Mark::Hidden, PATH, None),
+    }
+}
+
+fn port_rows(class: Class, proof: &Proof) -> Vec<Row> {
+    let passes = proof.accepted || proof.refused && class != Class::ResetInjected;
+    let port = match (proof.accepted, proof.refused) {
+        (true, _) => (Mark::Good, PORT, None),
+        (false, true) => (Mark::Bad, PORT, Some(PORT_CLOSED)),
+        (false, false) => (Mark::Bad, PORT, Some(PORT_SILENT)),
+    };
+    let service = match (proof.served, proof.silent_service) {
+        (true, _) => (Mark::Good, SERVICE, None),
+        (false, true) => (Mark::Bad, SERVICE, Some(IN_GUEST_SERVICE)),
+        (false, false) if class == Class::WrongService => (Mark::Bad, SERVICE, Some(OTHER_SERVICE)),
+        (false, false) => (Mark::Hidden, SERVICE, Some(IN_GUEST_SERVICE)),
+    };
+    vec![
+        port,
+        proven(passes, GROUP, AT_CONSOLE_RULES),
+        proven(passes, FIREWALL, IN_GUEST),
+        service,
+        (Mark::Hidden, CERTIFICATE, Some(NOT_YET)),
+        proven(proof.served, REGISTRY, IN_GUEST_REGISTRY),
+    ]
+}
+
+const NAME: Text = Text { en: "name resolves", zh: "域名解析" };
+const INSTANCE: Text = Text { en: "instance running", zh: "实例运行中" };
+const BLACKHOLE: Text = Text { en: "no DDoS blackhole", zh: "未处于 DDoS 黑洞" };
+const PING: Text = Text { en: "ping", zh: "ping" };
+const PATH: Text = Text { en: "path (MTR)", zh: "路径（MTR）" };
+const PORT: Text = Text { en: "TCP port answers", zh: "TCP 端口有应答" };
+const GROUP: Text = Text { en: "security group, ACL", zh: "安全组与网络 ACL" };
+const FIREWALL: Text = Text { en: "Windows firewall", zh: "Windows 防火墙" };
+const SERVICE: Text = Text { en: "Remote Desktop service", zh: "远程桌面服务" };
+const CERTIFICATE: Text = Text { en: "certificate", zh: "证书" };
+const REGISTRY: Text = Text { en: "registry settings", zh: "注册表设置" };
+const NIC: Text = Text { en: "network interface", zh: "网卡" };
+const LOAD: Text = Text { en: "CPU and bandwidth", zh: "CPU 与带宽" };
+const IPSEC: Text = Text { en: "IPsec policy", zh: "IPsec 策略" };
+const ANTIVIRUS: Text = Text { en: "antivirus, guards", zh: "杀毒与防护软件" };
+
+const AT_CONSOLE_STATE: Text =
+    Text { en: "not visible from outside: console, instance state", zh: "外部不可见：控制台查看实例状态" };
+const AT_CONSOLE_DDOS: Text = Text {
+    en: "not visible from outside: console, DDoS protection",
+    zh: "外部不可见：控制台查看 DDoS 防护",
+};
+const AT_CONSOLE_RULES: Text = Text {
+    en: "not visible from outside: console, inbound rules",
+    zh: "外部不可见：控制台查看入方向规则",
+};
+const AT_MONITORING: Text =
+    Text { en: "not visible from outside: cloud monitoring", zh: "外部不可见：云监控" };
+const IN_GUEST: Text =
+    Text { en: "not visible from outside: look inside the guest", zh: "外部不可见：登录系统内查看" };
+const IN_GUEST_SERVICE: Text = Text {
+    en: "look inside the guest: TermService and its listener",
+    zh: "系统内查看 TermService 及其监听",
+};
+const IN_GUEST_REGISTRY: Text = Text {
+    en: "look inside the guest: fDenyTSConnections, PortNumber",
+    zh: "系统内查看 fDenyTSConnections、PortNumber",
+};
+const PING_NOTE: Text =
+    Text { en: "no answer; Windows drops echo by default", zh: "无应答；Windows 默认丢弃 echo" };
+const PORT_CLOSED: Text = Text { en: "reset", zh: "RST" };
+const PORT_SILENT: Text = Text { en: "no answer", zh: "无应答" };
+const OTHER_SERVICE: Text = Text { en: "something else answers", zh: "应答的是其他服务" };
+const NOT_YET: Text = Text { en: "not looked at by this version", zh: "此版本未检查" };

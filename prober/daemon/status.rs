@@ -1,0 +1,79 @@
+//! `reachd status`: what a running daemon knows, asked over its HTTP interface.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
+
+use crate::cli::Status;
+use crate::exit;
+
+/// How long the daemon may take to answer.
+const LIMIT: Duration = Duration::from_secs(5);
+/// The largest answer that is read: 100,000 targets with their evidence stay below.
+const ANSWER_MAX: u64 = 1 << 30;
+
+/// Prints the targets' states; 1 when one of them is not reachable.
+pub fn run(arguments: &Status) -> Result<u8> {
+    let body = get(arguments.address, "/api/v1/targets")?;
+    let document: Value = serde_json::from_slice(&body).context("read the daemon's answer")?;
+    let targets = document.get("targets").and_then(Value::as_array);
+    let targets = targets.ok_or_else(|| anyhow!("the daemon's answer has no targets"))?;
+    let wanted = |target: &&Value| match &arguments.target {
+        Some(name) => name_of(target) == name,
+        None => true,
+    };
+    let chosen: Vec<&Value> = targets.iter().filter(wanted).collect();
+    if let (Some(name), true) = (&arguments.target, chosen.is_empty()) {
+        bail!("{name} is not a target of the running plan; `reachd status` lists them all");
+    }
+    let mut code = exit::OK;
+    for target in chosen {
+        let class = text(target, "class").unwrap_or("unknown");
+        if class != "reachable" {
+            code = exit::FAILING;
+        }
+        if arguments.json {
+            println!("{target}");
+        } else {
+            println!("{}", line(target, class));
+        }
+    }
+    Ok(code)
+}
+
+fn name_of(target: &Value) -> &str {
+    text(target, "name").unwrap_or_default()
+}
+
+fn text<'a>(target: &'a Value, key: &str) -> Option<&'a str> {
+    target.get(key).and_then(Value::as_str)
+}
+
+fn line(target: &Value, class: &str) -> String {
+    let verdict = target.get("report").and_then(|report| report.get("verdict"));
+    let confidence = verdict.and_then(|verdict| verdict.get("confidence")).and_then(Value::as_f64);
+    let summary = verdict.and_then(|verdict| verdict.get("summary")).and_then(Value::as_str);
+    let odds = confidence.map_or_else(String::new, |odds| format!(" {:.0}%", odds * 100.0));
+    format!("{:<32} {class}{odds}  {}", name_of(target), summary.unwrap_or_default())
+}
+
+/// One HTTP/1.0 request: the answer ends with the connection, so no length needs reading.
+fn get(address: SocketAddr, path: &str) -> Result<Vec<u8>> {
+    let hint = || format!("reach the daemon at {address}; is `reachd run` up, or on --address?");
+    let mut stream = TcpStream::connect_timeout(&address, LIMIT).with_context(hint)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_MAX).read_to_end(&mut answer).context("read the daemon's answer")?;
+    let head = answer.windows(4).position(|window| window == b"\r\n\r\n");
+    let head = head.ok_or_else(|| anyhow!("{address} does not answer in HTTP"))?;
+    let (head, body) = answer.split_at(head);
+    let status = String::from_utf8_lossy(head).lines().next().unwrap_or_default().to_owned();
+    if !status.contains(" 200 ") {
+        bail!("the daemon answers {status}");
+    }
+    Ok(body.get(4..).unwrap_or_default().to_vec())
+}

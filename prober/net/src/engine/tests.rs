@@ -1,0 +1,260 @@
+use super::*;
+use crate::testing::{in_namespace, run, runtime};
+use reachd_core::monitor::{
+    ConnectOrder, Direction, Input, Output, ProbePacket, ResolveOrder, SendOrder,
+};
+use reachd_core::target::{FamilyChoice, Service, Target};
+use reachd_core::time::Instant;
+use reachd_core::vantage::{Binding, Vantage, VantageId};
+use std::collections::VecDeque;
+use std::net::TcpListener;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// A brain that does what a script says and notes what happens.
+#[derive(Debug, Clone, Default)]
+struct Scripted(Arc<Mutex<Script>>);
+
+#[derive(Debug, Default)]
+struct Script {
+    todo: VecDeque<Output>,
+    wake: Option<Instant>,
+    log: Vec<String>,
+    captured: Vec<(Direction, Vec<u8>)>,
+    counts: Option<(u64, u64)>,
+    ticks: u64,
+    lag: Duration,
+}
+
+impl Brain for Scripted {
+    fn handle(&mut self, now: Instant, input: Input<'_>) {
+        let mut script = self.0.lock().unwrap();
+        match input {
+            Input::Captured(captured) => {
+                script.captured.push((captured.direction, captured.bytes.to_vec()));
+            }
+            Input::CaptureCounts { packets, drops, .. } => script.counts = Some((packets, drops)),
+            Input::Tick => {
+                script.ticks += 1;
+                script.wake = Some(now + Duration::from_millis(20));
+            }
+            Input::Lag(lag) => script.lag = script.lag.max(lag),
+            other => script.log.push(format!("{other:?}")),
+        }
+    }
+
+    fn poll(&mut self) -> Output {
+        let mut script = self.0.lock().unwrap();
+        let wake = script.wake;
+        script.todo.pop_front().unwrap_or(Output::Wait(wake))
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot { unmatched: 42, ..Snapshot::default() }
+    }
+}
+
+impl Scripted {
+    fn order(&self, output: Output) {
+        self.0.lock().unwrap().todo.push_back(output);
+    }
+
+    /// Waits until the log has a line with this text.
+    async fn heard(&self, text: &str) -> String {
+        for _ in 0..600 {
+            let found = {
+                let mut script = self.0.lock().unwrap();
+                let at = script.log.iter().position(|line| line.contains(text));
+                at.map(|at| script.log.remove(at))
+            };
+            if let Some(line) = found {
+                return line;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("never heard of {text}: {:?}", self.0.lock().unwrap().log);
+    }
+}
+
+fn send(flight: u32, to: &str, what: ProbePacket) -> Output {
+    Output::Send(SendOrder {
+        flight: Flight(flight),
+        vantage: VantageId(0),
+        to: to.parse().unwrap(),
+        ttl: 64,
+        ip_id: 9,
+        what,
+    })
+}
+
+fn echo(flight: u32, to: &str) -> Output {
+    let seq = u16::try_from(flight).unwrap();
+    send(flight, to, ProbePacket::Echo { id: 3, seq, payload: [7; 24] })
+}
+
+fn syn(flight: u32, to: &str, dest_port: u16) -> Output {
+    let what = ProbePacket::Syn { source_port: 61_111, dest_port, seq: 77, timestamp: Some(1) };
+    send(flight, to, what)
+}
+
+fn open(binding: Binding) -> Output {
+    let vantage = Vantage { binding, ..Vantage::unbound("v") };
+    Output::OpenVantage(VantageId(0), Box::new(vantage))
+}
+
+fn connect(flight: u32, to: &str) -> Output {
+    Output::Connect(Box::new(ConnectOrder {
+        flight: Flight(flight),
+        vantage: VantageId(0),
+        to: to.parse().unwrap(),
+        service: Service::Tcp,
+        expect_banner: None,
+        send: None,
+        connect_timeout: Duration::from_secs(1),
+        service_timeout: Duration::from_secs(1),
+    }))
+}
+
+/// Orders made before the engine starts are done at once; later ones wait for a turn, so a tick.
+fn ticking() -> Scripted {
+    let brain = Scripted::default();
+    brain.0.lock().unwrap().wake = Some(Instant::ZERO);
+    brain
+}
+
+#[test]
+fn raw_probes_connects_and_names_go_round() {
+    if !in_namespace("engine::tests::raw_probes_connects_and_names_go_round") {
+        return;
+    }
+    runtime().block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let brain = ticking();
+        brain.order(open(Binding::Any));
+        let (engine, _events) =
+            start_with(brain.clone(), EngineOptions::default(), &Handle::current()).unwrap();
+        let up = brain.heard("Vantage(").await;
+        assert!(up.contains("mode: Raw, tap: Some(TapId(0))"), "{up}");
+        brain.order(echo(1, "127.0.0.1"));
+        brain.order(echo(2, "::1"));
+        brain.order(syn(3, "127.0.0.1", 9));
+        brain.order(echo(4, "203.0.113.1"));
+        let failed = brain.heard("SendFailed").await;
+        assert!(failed.contains("Flight(4)") && failed.contains("NoRoute"), "{failed}");
+        brain.order(connect(5, &listener.local_addr().unwrap().to_string()));
+        assert!(brain.heard("Connected {").await.contains("result: Connected"));
+        brain.order(Output::Resolve(ResolveOrder {
+            query: QueryId(1),
+            vantage: VantageId(0),
+            host: "192.0.2.7".to_owned(),
+            family: FamilyChoice::Any,
+        }));
+        assert!(brain.heard("Resolved").await.contains("192.0.2.7"));
+        tokio::time::sleep(Duration::from_millis(1_300)).await;
+        let snapshot = engine.snapshot().await.unwrap();
+        assert_eq!(snapshot.unmatched, 42);
+        let file = engine.pcapng(Wanted::default(), vec![]).await.unwrap();
+        assert!(file.len() > 12 * 60);
+        let before = engine.progress();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(engine.progress() > before);
+        engine.stop().await;
+        assert!(engine.is_stopped());
+        assert_eq!(engine.snapshot().await.unwrap_err(), AskError::Stopped);
+        let script = brain.0.lock().unwrap();
+        // Two echoes of four sights each, a SYN and its reset of two each; the connect's port is
+        // not in the plan.
+        assert_eq!(script.captured.len(), 12, "{:?}", script.captured);
+        assert_eq!(script.counts, Some((12, 0)));
+        assert!(script.ticks > 10);
+    });
+}
+
+#[test]
+fn events_overflow_without_blocking_and_a_plan_widens_the_filter() {
+    if !in_namespace("engine::tests::events_overflow_without_blocking_and_a_plan_widens_the_filter")
+    {
+        return;
+    }
+    runtime().block_on(async {
+        let brain = ticking();
+        brain.order(open(Binding::Any));
+        for _ in 0..10 {
+            brain.order(Output::Event(Box::new(Event::Bug { id: "b" })));
+        }
+        let options = EngineOptions { events_max: 4, ..EngineOptions::default() };
+        let (engine, mut events) = start_with(brain.clone(), options, &Handle::current()).unwrap();
+        brain.heard("Vantage(").await;
+        let target = Target::new("127.0.0.1", 4_567, Service::Tcp);
+        let plan = Plan { targets: vec![target], ..Plan::default() };
+        engine.plan(plan).await.unwrap();
+        brain.heard("Plan(").await;
+        assert!(std::net::TcpStream::connect("127.0.0.1:4567").is_err());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        engine.stop().await;
+        assert_eq!(brain.0.lock().unwrap().captured.len(), 4);
+        assert_eq!(events.dropped(), 6);
+        let mut received = 0;
+        while events.recv().await.is_some() {
+            received += 1;
+        }
+        assert_eq!(received, 4);
+    });
+}
+
+#[test]
+fn a_namespace_that_goes_and_comes_is_told() {
+    if !in_namespace("engine::tests::a_namespace_that_goes_and_comes_is_told") {
+        return;
+    }
+    run("mount -t tmpfs none /run; ip netns add x; ip -n x link set lo up");
+    runtime().block_on(async {
+        let brain = ticking();
+        brain.order(open(Binding::Namespace("x".to_owned())));
+        let (engine, _events) =
+            start_with(brain.clone(), EngineOptions::default(), &Handle::current()).unwrap();
+        assert!(brain.heard("Vantage(").await.contains("Up { mode: Raw"));
+        brain.order(echo(1, "127.0.0.1"));
+        brain.order(connect(2, "127.0.0.1:9"));
+        assert!(brain.heard("Connected {").await.contains("Refused"));
+        run("ip netns del x");
+        let down = brain.heard("Vantage(").await;
+        assert!(down.contains("VantageGone") && down.contains("namespace x"), "{down}");
+        brain.order(echo(3, "127.0.0.1"));
+        assert!(brain.heard("SendFailed").await.contains("VantageGone"));
+        run("ip netns add x; ip -n x link set lo up");
+        assert!(brain.heard("Vantage(").await.contains("Up { mode: Raw, tap: Some(TapId(1))"));
+        brain.order(echo(4, "127.0.0.1"));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        engine.stop().await;
+        assert_eq!(brain.0.lock().unwrap().captured.len(), 8);
+    });
+}
+
+#[test]
+fn without_raw_rights_sockets_answer() {
+    if !in_namespace("engine::tests::without_raw_rights_sockets_answer") {
+        return;
+    }
+    run("echo '0 0' > /proc/sys/net/ipv4/ping_group_range");
+    runtime().block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let brain = ticking();
+        brain.order(open(Binding::Any));
+        let options = EngineOptions { allow_raw: false, ..EngineOptions::default() };
+        let (engine, _events) = start_with(brain.clone(), options, &Handle::current()).unwrap();
+        assert!(brain.heard("Vantage(").await.contains("mode: Sockets, tap: None"));
+        brain.order(echo(1, "127.0.0.1"));
+        let answer = brain.heard("flight: Flight(1)").await;
+        assert!(answer.contains("EchoReply { ttl: Some(64) }"), "{answer}");
+        assert!(answer.contains("source: Kernel"), "{answer}");
+        brain.order(echo(2, "::1"));
+        assert!(brain.heard("flight: Flight(2)").await.contains("EchoReply { ttl: Some(64) }"));
+        brain.order(syn(3, "127.0.0.1", port));
+        assert!(brain.heard("flight: Flight(3)").await.contains("SynAck"));
+        brain.order(syn(4, "127.0.0.1", 9));
+        assert!(brain.heard("flight: Flight(4)").await.contains("Reset"));
+        engine.stop().await;
+    });
+}

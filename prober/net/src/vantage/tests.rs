@@ -1,0 +1,138 @@
+use super::*;
+use crate::testing::{in_namespace, run};
+use reachd_core::evidence::LocalError;
+use reachd_core::monitor::{Flight, ProbePacket, SendOrder};
+use reachd_core::time::Instant;
+use reachd_core::vantage::{Binding, Mode, Vantage, VantageId};
+use std::net::IpAddr;
+use std::time::Duration;
+
+fn bound(binding: Binding) -> Vantage {
+    Vantage { binding, ..Vantage::unbound("v") }
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn echo(to: &str) -> SendOrder {
+    SendOrder {
+        flight: Flight(1),
+        vantage: VantageId(0),
+        to: address(to),
+        ttl: 9,
+        ip_id: 5,
+        what: ProbePacket::Echo { id: 1, seq: 1, payload: [1; 24] },
+    }
+}
+
+const WIRES: &str = "ip link add va type veth peer name vb; ip addr add 10.1.0.1/24 dev va; \
+     ip addr add 10.1.0.5/24 dev va; ip link set va up; ip link set vb up; \
+     ip -6 addr add fd00:1::1/64 dev va nodad; ip route add unreachable 10.7.0.0/16; \
+     ip route add prohibit 10.8.0.0/16; ip route add blackhole 10.9.0.0/16";
+
+#[test]
+fn sources_follow_the_route_and_refusals_are_local_facts() {
+    if !in_namespace("vantage::tests::sources_follow_the_route_and_refusals_are_local_facts") {
+        return;
+    }
+    run(WIRES);
+    let mut vantage = OpenedVantage::open(&bound(Binding::Any)).unwrap();
+    assert_eq!(vantage.mode, Mode::Raw);
+    let now = Instant::ZERO;
+    for (dest, source) in [
+        ("127.0.0.1", Ok(address("127.0.0.1"))),
+        ("10.1.0.9", Ok(address("10.1.0.1"))),
+        ("fd00:1::9", Ok(address("fd00:1::1"))),
+        ("::1", Ok(address("::1"))),
+        ("10.2.0.1", Err(LocalError::NoRoute)),
+        ("fd00:2::1", Err(LocalError::NoRoute)),
+        ("10.7.0.1", Err(LocalError::NoRoute)),
+        ("10.8.0.1", Err(LocalError::Blocked)),
+        ("10.9.0.1", Err(LocalError::NoRoute)),
+    ] {
+        assert_eq!(vantage.source_toward(address(dest), now), source, "{dest}");
+    }
+    // Answers are believed for ten seconds.
+    run("ip route add 10.2.0.0/16 via 10.1.0.9");
+    let cached = vantage.source_toward(address("10.2.0.1"), now + Duration::from_secs(9));
+    assert_eq!(cached, Err(LocalError::NoRoute));
+    let fresh = vantage.source_toward(address("10.2.0.1"), now + Duration::from_secs(11));
+    assert_eq!(fresh, Ok(address("10.1.0.1")));
+}
+
+#[test]
+fn a_bound_source_is_used_and_missed() {
+    if !in_namespace("vantage::tests::a_bound_source_is_used_and_missed") {
+        return;
+    }
+    run(WIRES);
+    let spec = bound(Binding::Source(address("10.1.0.5")));
+    let mut vantage = OpenedVantage::open(&spec).unwrap();
+    assert_eq!(vantage.source_toward(address("10.1.0.9"), Instant::ZERO), Ok(address("10.1.0.5")));
+    assert_eq!(
+        vantage.source_toward(address("fd00:1::9"), Instant::ZERO),
+        Err(LocalError::NoRoute)
+    );
+    assert_eq!(vantage.place.missing(&own_addresses()), None);
+    run("ip addr del 10.1.0.5/24 dev va");
+    assert!(vantage.place.missing(&own_addresses()).unwrap().contains("10.1.0.5"));
+    let refusal = OpenedVantage::open(&spec).unwrap_err();
+    assert_eq!(refusal.error, LocalError::VantageGone);
+}
+
+#[test]
+fn a_replaced_interface_is_noticed() {
+    if !in_namespace("vantage::tests::a_replaced_interface_is_noticed") {
+        return;
+    }
+    run(WIRES);
+    let spec = bound(Binding::Interface("va".to_owned()));
+    let vantage = OpenedVantage::open(&spec).unwrap();
+    assert_eq!(vantage.place.missing(&[]), None);
+    run("ip link del va; ip link add va type veth peer name vb");
+    assert!(vantage.place.missing(&[]).is_some());
+    assert!(OpenedVantage::open(&spec).is_ok());
+    run("ip link del va");
+    assert_eq!(OpenedVantage::open(&spec).unwrap_err().error, LocalError::VantageGone);
+}
+
+#[test]
+fn a_replaced_namespace_is_noticed() {
+    if !in_namespace("vantage::tests::a_replaced_namespace_is_noticed") {
+        return;
+    }
+    run("mount -t tmpfs none /run; ip netns add x; ip -n x link set lo up");
+    let spec = bound(Binding::Namespace("x".to_owned()));
+    let mut vantage = OpenedVantage::open(&spec).unwrap();
+    assert_ne!(vantage.place.namespace_id(), crate::namespace::own_id().unwrap());
+    assert_eq!(vantage.place.addresses().unwrap().len(), 2);
+    vantage.send_raw(&echo("127.0.0.1"), Instant::ZERO).unwrap();
+    assert_eq!(vantage.place.missing(&[]), None);
+    run("ip netns del x; ip netns add x");
+    assert!(vantage.place.missing(&[]).unwrap().contains("namespace x"));
+    let again = OpenedVantage::open(&spec).unwrap();
+    assert_ne!(again.place.namespace_id(), vantage.place.namespace_id());
+    run("ip netns del x");
+    assert_eq!(OpenedVantage::open(&spec).unwrap_err().error, LocalError::VantageGone);
+}
+
+#[test]
+fn our_own_firewall_shows_as_blocked() {
+    if !in_namespace("vantage::tests::our_own_firewall_shows_as_blocked") {
+        return;
+    }
+    run("nft add table inet f; nft add chain inet f o '{ type filter hook output priority 0; }'; \
+         nft add rule inet f o ip daddr 127.0.0.3 drop");
+    let mut vantage = OpenedVantage::open(&bound(Binding::Any)).unwrap();
+    vantage.send_raw(&echo("127.0.0.1"), Instant::ZERO).unwrap();
+    let error = vantage.send_raw(&echo("127.0.0.3"), Instant::ZERO).unwrap_err();
+    assert_eq!(error, LocalError::Blocked);
+}
+
+#[test]
+fn names_do_not_lead_out_of_the_directory() {
+    for name in ["", ".", "..", "../x", "a/b", "a\0b"] {
+        assert!(crate::namespace::Namespace::open(name).is_err());
+    }
+}
