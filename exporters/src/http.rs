@@ -1,8 +1,9 @@
 //! The HTTP interface: metrics, health, reload, on-demand probes, state as JSON, a plain page.
 //!
 //! Nothing is decided here: handlers put a [`Request`] into the owner's bounded queue and wait for
-//! the answer, with a limit. Every client is taken for hostile: connections, requests at work, heads
-//! and bodies are bounded, and who neither sends nor takes anything for ten seconds is dropped.
+//! the answer, with a limit. Every client is taken for hostile: connections, requests at work,
+//! heads and bodies are bounded, and who neither sends nor takes anything for ten seconds is
+//! dropped.
 //! One task per connection, all owned by [`serve`]; they may be cancelled at any await.
 
 mod page;
@@ -75,16 +76,21 @@ pub struct Api {
     pub detail: watch::Receiver<Detail>,
 }
 
-/// Time limits of the server; the default is for everybody but tests.
+/// Bounds of the server; the default is for everybody but tests.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     connections: usize,
+    requests: usize,
     client_timeout: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: MAX_CONNECTIONS, client_timeout: CLIENT_TIMEOUT }
+        Self {
+            connections: MAX_CONNECTIONS,
+            requests: MAX_REQUESTS,
+            client_timeout: CLIENT_TIMEOUT,
+        }
     }
 }
 
@@ -99,7 +105,7 @@ async fn serve_within(
     shutdown: impl Future<Output = ()>,
     limits: Limits,
 ) {
-    let router = route::router(api, MAX_REQUESTS);
+    let router = route::router(api, limits.requests);
     let slots = Arc::new(Semaphore::new(limits.connections));
     let (stop, stopping) = watch::channel(());
     let mut connections = JoinSet::new();

@@ -16,3 +16,5 @@ pub mod webhook;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod schema;

@@ -2,8 +2,8 @@
 //! from the `prometheus` crate's registry.
 //!
 //! A page of 100,000 targets is tens of megabytes, so it is never held as a whole:
-//! [`Exposition::fill`] writes the next piece whenever the client has taken the last one. Series are
-//! written without an allocation each.
+//! [`Exposition::fill`] writes the next piece whenever the client has taken the last one. Series
+//! are written without an allocation each.
 
 mod families;
 mod line;

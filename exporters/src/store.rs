@@ -61,7 +61,10 @@ const SCHEMA: &str = "
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The folder or file cannot be made or read.
-    #[error("open the store {}: check its owner and the free space, or set [store] path", path.display())]
+    #[error(
+        "open the store {}: check its owner and the free space, or set [store] path",
+        path.display()
+    )]
     Path {
         /// The file.
         path: PathBuf,
@@ -71,8 +74,8 @@ pub enum StoreError {
     },
     /// The file was written by a newer release.
     #[error(
-        "open the store {}: it has schema {found} of a newer reachd, this one knows {SCHEMA_VERSION}; \
-         install the newer release again, or move the file away to begin anew",
+        "open the store {}: it has schema {found} of a newer reachd, this one knows \
+         {SCHEMA_VERSION}; install the newer release again, or move the file away to begin anew",
         path.display()
     )]
     NewerSchema {
@@ -82,13 +85,20 @@ pub enum StoreError {
         found: i64,
     },
     /// The file is a database of something else.
-    #[error("open the store {}: it is a database, but not one of reachd; set [store] path", path.display())]
+    #[error(
+        "open the store {}: it is a database, but not one of reachd; set [store] path",
+        path.display()
+    )]
     Foreign {
         /// The file.
         path: PathBuf,
     },
     /// Too many damaged files lie beside it.
-    #[error("open the store {}: it is damaged, and {MAX_DAMAGED} damaged ones lie beside it; look at the disk, then remove them", path.display())]
+    #[error(
+        "open the store {}: it is damaged, and {MAX_DAMAGED} damaged ones lie beside it; look at \
+         the disk, then remove them",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -104,7 +114,7 @@ pub enum StoreError {
         #[source]
         error: rusqlite::Error,
     },
-    /// A row could not be turned into JSON or back.
+    /// A row could not be turned into JSON.
     #[error("{what} in the store {}", path.display())]
     Json {
         /// What was attempted.
@@ -273,7 +283,7 @@ impl Store {
             "SELECT json FROM incidents WHERE state <> 'resolved' ORDER BY fingerprint",
             0,
         )?;
-        self.parse("read a saved incident", &texts)
+        Ok(parse("incident", &texts))
     }
 
     /// Saves what a target looks like while healthy.
@@ -303,7 +313,7 @@ impl Store {
             "SELECT json FROM baselines WHERE updated >= ?1 ORDER BY target, vantage",
             oldest,
         )?;
-        self.parse("read a saved baseline", &texts)
+        Ok(parse("baseline", &texts))
     }
 
     /// Forgets resolved incidents and baselines that are older than `max_age`; how many rows.
@@ -369,15 +379,6 @@ impl Store {
         read().map_err(|error| self.database(what, error))
     }
 
-    fn parse<T: serde::de::DeserializeOwned>(
-        &self,
-        what: &'static str,
-        texts: &[String],
-    ) -> Result<Vec<T>, StoreError> {
-        let parsed = texts.iter().map(|text| serde_json::from_str(text));
-        parsed.collect::<Result<_, _>>().map_err(|error| self.json_error(what, error))
-    }
-
     fn json(&self, what: &'static str, row: &impl serde::Serialize) -> Result<String, StoreError> {
         serde_json::to_string(row).map_err(|error| self.json_error(what, error))
     }
@@ -389,6 +390,19 @@ impl Store {
     fn json_error(&self, what: &'static str, error: serde_json::Error) -> StoreError {
         StoreError::Json { what, path: self.path.clone(), error }
     }
+}
+
+/// Rows as they were saved. One that cannot be read (a flipped bit, a field of another release) is
+/// left out: the others are worth having.
+fn parse<T: serde::de::DeserializeOwned>(what: &str, texts: &[String]) -> Vec<T> {
+    let parse = |text: &String| match serde_json::from_str(text) {
+        Ok(row) => Some(row),
+        Err(error) => {
+            tracing::error!(what, %error, "Left out a saved row that cannot be read");
+            None
+        }
+    };
+    texts.iter().filter_map(parse).collect()
 }
 
 fn unix(date: SystemTime) -> i64 {

@@ -1,10 +1,11 @@
 //! Alerts to a URL: one receiver, its queue and its task.
 //!
-//! [`webhook`] makes a pair: the [`Webhook`] takes updates (as an [`Exporter`]) and never waits, the
-//! [`WebhookTask`] delivers them. Between them stands a [`Delivery`] behind a mutex that is held for
-//! the time of a queue operation only. What the queue did comes out as [`Change`]s; they feed the
-//! metrics here, and are where a durable outbox plugs in: write `Queued` before it is sent, mark
-//! the others, and hand undelivered [`Message`]s back through [`Webhook::restore`] after a start.
+//! [`webhook`] makes a pair: the [`Webhook`] takes updates (as an [`Exporter`]) and never waits,
+//! the [`WebhookTask`] delivers them. Between them stands a [`Delivery`] behind a mutex that is
+//! held for the time of a queue operation only. What the queue did comes out as [`Change`]s. They
+//! feed the metrics here, and are where a durable outbox plugs in: write `Queued` before it is
+//! sent, mark the others, and hand undelivered [`Message`]s back through [`Webhook::restore`]
+//! after a start.
 
 pub mod client;
 pub mod delivery;
@@ -12,13 +13,14 @@ pub mod payload;
 pub mod settings;
 pub mod signature;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reachd_core::incident::{IncidentState, IncidentUpdate};
 use reachd_core::time::Instant;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
 use self::client::{Client, ClientError};
@@ -149,6 +151,13 @@ impl Webhook {
     }
 }
 
+/// Requests in flight and whose they are.
+#[derive(Default)]
+struct Flights {
+    tasks: JoinSet<Outcome>,
+    messages: HashMap<Id, MessageId>,
+}
+
 /// The far end of a receiver; owns every request in flight.
 pub struct WebhookTask {
     webhook: Arc<Webhook>,
@@ -159,7 +168,7 @@ impl WebhookTask {
     /// Delivers until `stop`, then until the queue is empty or `drain` has passed. Gives the number
     /// of messages that were not delivered.
     pub async fn run(self, stop: impl Future<Output = ()>, drain: Duration) -> usize {
-        let mut flights = JoinSet::new();
+        let mut flights = Flights::default();
         let mut stop = std::pin::pin!(stop);
         let mut deadline: Option<tokio::time::Instant> = None;
         loop {
@@ -175,7 +184,7 @@ impl WebhookTask {
                 () = until(deadline), if stopping => break,
                 () = self.webhook.wake.notified() => {}
                 () = until(wake_at) => {}
-                Some(ended) = flights.join_next() => self.land(ended),
+                Some(ended) = flights.tasks.join_next_with_id() => self.land(&mut flights, ended),
             }
         }
         let left = self.webhook.queued();
@@ -187,7 +196,7 @@ impl WebhookTask {
     }
 
     /// Sends everything that is due; gives the moment to look again.
-    fn launch(&self, flights: &mut JoinSet<(MessageId, Outcome)>) -> Option<tokio::time::Instant> {
+    fn launch(&self, flights: &mut Flights) -> Option<tokio::time::Instant> {
         loop {
             let now = self.webhook.now();
             let mut delivery = self.webhook.lock();
@@ -196,22 +205,24 @@ impl WebhookTask {
             match next {
                 Next::Send(message) => {
                     let client = Arc::clone(&self.client);
-                    flights.spawn(async move {
-                        let outcome = client.send(&message).await;
-                        (message.id, outcome)
-                    });
+                    let id = message.id.clone();
+                    let task = flights.tasks.spawn(async move { client.send(&message).await });
+                    flights.messages.insert(task.id(), id);
                 }
                 Next::Wait(at) => return at.map(|at| self.webhook.origin + at.since_start()),
             }
         }
     }
 
-    fn land(&self, ended: Result<(MessageId, Outcome), tokio::task::JoinError>) {
-        // A request that panicked stays in flight in the books: its lane stops, others go on.
-        let Ok((id, outcome)) = ended else {
-            error!(receiver = self.webhook.settings.name.as_str(), "A delivery panicked");
-            return;
+    fn land(&self, flights: &mut Flights, ended: Result<(Id, Outcome), JoinError>) {
+        let (task, outcome) = match ended {
+            Ok((task, outcome)) => (task, outcome),
+            // A panic is a bug of ours; the message is not lost for it.
+            Err(error) => {
+                (error.id(), Outcome::Retry { after: None, why: "a panic of ours".to_owned() })
+            }
         };
+        let Some(id) = flights.messages.remove(&task) else { return };
         if let Outcome::Retry { why, .. } | Outcome::Refused { why } = &outcome {
             info!(receiver = self.webhook.settings.name.as_str(), %id, %why, "Delivery failed");
         }

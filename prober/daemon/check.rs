@@ -44,32 +44,53 @@ fn class_of(report: &TargetReport) -> Option<Class> {
     Class::from_name(&report.verdict.class)
 }
 
-async fn look(
-    arguments: &Check,
-    plan: Plan,
-) -> Result<BTreeMap<TargetName, TargetReport>> {
+async fn look(arguments: &Check, plan: Plan) -> Result<BTreeMap<TargetName, TargetReport>> {
     let wanted: BTreeSet<_> = plan.targets.iter().map(|target| target.name.clone()).collect();
-    let mut monitor = Monitor::new(Purpose::Once, seed()?);
-    let ports = plan.targets.iter().map(|target| target.port).collect();
-    monitor.handle(Instant::ZERO, Input::Plan(Box::new(plan)));
-    let options = EngineOptions {
-        ports,
-        evidence_bytes: if arguments.pcap.is_some() { 16 << 20 } else { 0 },
-        ..EngineOptions::default()
-    };
-    let (engine, mut events) =
-        engine::start(monitor, options, &tokio::runtime::Handle::current())?;
+    let (engine, mut events) = begin(plan, if arguments.pcap.is_some() { 16 << 20 } else { 0 })?;
     let limit = arguments.timeout.unwrap_or(LONGEST);
     let mut reports = BTreeMap::new();
-    if tokio::time::timeout(limit, collect(&wanted, &mut events, &mut reports)).await.is_err() {
-        engine.conclude().await?;
-        let _ = tokio::time::timeout(GRACE, collect(&wanted, &mut events, &mut reports)).await;
-    }
+    gather(&engine, limit, (&wanted, &mut events, &mut reports)).await?;
     if let Some(path) = &arguments.pcap {
         write_packets(&engine, path, &reports).await?;
     }
     engine.stop().await;
     Ok(reports)
+}
+
+/// Checks the one target of a plan; `None` when there was no verdict in time.
+pub async fn once(plan: Plan, limit: Duration) -> Result<Option<TargetReport>> {
+    let wanted = plan.targets.iter().map(|target| target.name.clone()).collect();
+    let (engine, mut events) = begin(plan, 0)?;
+    let mut reports = BTreeMap::new();
+    gather(&engine, limit, (&wanted, &mut events, &mut reports)).await?;
+    engine.stop().await;
+    Ok(reports.into_values().next())
+}
+
+fn begin(plan: Plan, evidence_bytes: usize) -> Result<(EngineHandle, EventReceiver)> {
+    let mut monitor = Monitor::new(Purpose::Once, seed()?);
+    let ports = plan.targets.iter().map(|target| target.port).collect();
+    monitor.handle(Instant::ZERO, Input::Plan(Box::new(plan)));
+    let options = EngineOptions { ports, evidence_bytes, ..EngineOptions::default() };
+    Ok(engine::start(monitor, options, &tokio::runtime::Handle::current())?)
+}
+
+/// Collects verdicts within the limit, then takes what there is.
+async fn gather(
+    engine: &EngineHandle,
+    limit: Duration,
+    (wanted, events, reports): (
+        &BTreeSet<TargetName>,
+        &mut EventReceiver,
+        &mut BTreeMap<TargetName, TargetReport>,
+    ),
+) -> Result<()> {
+    if tokio::time::timeout(limit, collect(wanted, events, reports)).await.is_err() {
+        engine.conclude().await?;
+        // What is missing after this has no verdict.
+        let _ = tokio::time::timeout(GRACE, collect(wanted, events, reports)).await;
+    }
+    Ok(())
 }
 
 async fn collect(

@@ -34,7 +34,8 @@ fn overview(lang: Lang) -> String {
     let mut text = String::new();
     for class in Class::ALL {
         text += &format!("{} - {}\n", class.as_str(), lang.of(class.title()));
-        let causes = CAUSES.iter().filter(|cause| cause.class == class && class != Class::Reachable);
+        let causes =
+            CAUSES.iter().filter(|cause| cause.class == class && class != Class::Reachable);
         for cause in causes {
             text += &format!("    {}\n", cause.name);
         }

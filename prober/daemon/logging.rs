@@ -8,8 +8,8 @@ use tracing_subscriber::EnvFilter;
 pub fn start() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some()
-        || std::env::var_os("INVOCATION_ID").is_some();
+    let under_systemd =
+        std::env::var_os("JOURNAL_STREAM").is_some() || std::env::var_os("INVOCATION_ID").is_some();
     // Failing means that a subscriber is set already.
     let _ = if under_systemd && !std::io::stderr().is_terminal() {
         builder.json().flatten_event(true).try_init()

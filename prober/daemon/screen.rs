@@ -100,7 +100,11 @@ impl<'a> Screen<'a> {
             Mark::Bad => "31",
             Mark::Hidden => "33",
         };
-        if self.style.colour { format!("\u{1b}[{colour}m{plain}\u{1b}[0m") } else { plain.to_owned() }
+        if self.style.colour {
+            format!("\u{1b}[{colour}m{plain}\u{1b}[0m")
+        } else {
+            plain.to_owned()
+        }
     }
 
     fn headline(&mut self) {
@@ -152,7 +156,8 @@ impl<'a> Screen<'a> {
         }
         let evidence = self.report.verdict.evidence.clone();
         for part in evidence.iter().filter(|part| !DULL.contains(&part.signal.as_str())) {
-            let detail = part.detail.as_deref().map_or_else(String::new, |text| format!(": {text}"));
+            let detail =
+                part.detail.as_deref().map_or_else(String::new, |text| format!(": {text}"));
             self.labelled(&part.signal.clone(), &format!("{}{detail}", part.value));
         }
     }
@@ -277,7 +282,11 @@ impl<'a> Screen<'a> {
             (w::TICKET_TIME, self.report.started.clone().unwrap_or_default()),
             (
                 w::TICKET_CLASS,
-                format!("{} ({})", self.report.verdict.class, percent(self.report.verdict.confidence)),
+                format!(
+                    "{} ({})",
+                    self.report.verdict.class,
+                    percent(self.report.verdict.confidence)
+                ),
             ),
             (w::TICKET_CONSOLE, blank),
         ];

@@ -170,7 +170,9 @@ async fn on_demand(
     let format = negotiate(accept(&headers).as_deref());
     let debug = parameters.get("debug").is_some_and(|value| value == "true" || value == "1");
     let (target, deadline) = (request.target.to_string(), request.deadline);
-    let reply = shared.ask(deadline, |answer| Request::Probe(request, answer)).await;
+    // The daemon keeps the deadline; the margin only lets it say so itself.
+    let limit = deadline + Duration::from_millis(250);
+    let reply = shared.ask(limit, |answer| Request::Probe(request, answer)).await;
     let answer = match reply {
         Ok(ProbeReply::Answered(answer)) => Some(answer),
         Ok(ProbeReply::NotAllowed) => {

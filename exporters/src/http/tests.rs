@@ -162,7 +162,8 @@ async fn too_large_requests_are_refused() {
 
 #[tokio::test]
 async fn slow_clients_are_dropped_and_others_served() {
-    let limits = Limits { connections: 2, client_timeout: Duration::from_millis(200) };
+    let client_timeout = Duration::from_millis(200);
+    let limits = Limits { connections: 2, client_timeout, ..Limits::default() };
     let running = start_with(limits, fixture::snapshot()).await;
     let mut slow = [running.connect().await, running.connect().await];
     for stream in &mut slow {
@@ -180,7 +181,8 @@ async fn a_client_that_takes_nothing_is_dropped() {
     let mut snapshot = fixture::snapshot();
     let row = snapshot.probes[0].clone();
     snapshot.probes = vec![row; 20_000];
-    let limits = Limits { connections: 1, client_timeout: Duration::from_millis(200) };
+    let client_timeout = Duration::from_millis(200);
+    let limits = Limits { connections: 1, client_timeout, ..Limits::default() };
     let running = start_with(limits, snapshot).await;
     let mut slow = running.connect().await;
     slow.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
@@ -221,4 +223,37 @@ async fn stopping_lets_idle_clients_go_and_ends() {
     running.stop.take().unwrap().send(()).unwrap();
     running.server.await.unwrap();
     read_all(&mut idle).await;
+}
+
+#[tokio::test]
+async fn too_many_requests_at_once_are_told_to_come_back() {
+    let limits = Limits { requests: 0, ..Limits::default() };
+    let running = start_with(limits, fixture::snapshot()).await;
+    let answer = running.get("/-/healthy").await;
+    assert_eq!(status(&answer), "503");
+    assert!(answer.contains("come back"));
+}
+
+#[tokio::test]
+async fn a_busy_or_stopping_owner_is_an_answer_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (requests, received) = mpsc::channel(1);
+    let (_ready, ready) = watch::channel(true);
+    let (_detail, detail) = watch::channel(Detail::Full);
+    let (answer, _answered) = oneshot::channel();
+    requests.try_send(Request::Incidents(answer)).unwrap();
+    let api = Api { requests, metrics: fixture::metrics(), ready, detail };
+    tokio::spawn(serve(listener, api, std::future::pending()));
+    let get = async || {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        read_all(&mut stream).await
+    };
+    let answer = get().await;
+    assert!(status(&answer) == "503" && answer.contains("busy"), "{answer}");
+    drop(received);
+    let answer = get().await;
+    assert!(status(&answer) == "503" && answer.contains("stopping"), "{answer}");
 }

@@ -38,12 +38,12 @@ const fn family(name: &'static str, kind: Kind, rows: Rows, help: &'static str) 
 }
 
 /// Every family, in the order of the page.
-pub(super) static FAMILIES: [Family; 25] = [
+pub(super) static FAMILIES: [Family; 24] = [
     family(
         "reachd_target_up",
         Kind::Gauge,
         Rows::Targets(up),
-        "Whether the target is reachable, lossy or not; absent while that is unknown or the fault is ours.",
+        "Whether the target is reachable, lossy or not; absent while unknown.",
     ),
     family(
         "reachd_target_class",
@@ -187,14 +187,6 @@ pub(super) static FAMILIES: [Family; 25] = [
         Kind::Counter,
         Rows::Whole(bugs),
         "Broken invariants of the daemon that did not stop it.",
-    ),
-    family(
-        "reachd_targets",
-        Kind::Gauge,
-        Rows::Whole(|name, all, out| {
-            Series::new(out, name).count(u64::try_from(all.targets.len()).unwrap_or(u64::MAX));
-        }),
-        "Targets in the running plan.",
     ),
 ];
 

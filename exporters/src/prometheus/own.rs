@@ -70,75 +70,50 @@ impl SelfMetrics {
     /// Registers everything; `version` is the daemon's.
     pub fn new(version: &str) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let none: &[&str] = &[];
-        let build =
-            IntGaugeVec::new(Opts::new("reachd_build_info", "The running version."), &["version"])?;
-        add(&registry, build)?.with_label_values(&[version]).set(1);
+        let gauge = |name, help, labels: &[&str]| {
+            add(&registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+        };
+        let counter = |name, help, labels: &[&str]| {
+            add(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        let build = gauge("reachd_build_info", "The running version.", &["version"])?;
+        build.with_label_values(&[version]).set(1);
+        let reload_time = Opts::new(
+            "reachd_config_last_reload_success_timestamp_seconds",
+            "When the configuration was last loaded, since the Unix epoch.",
+        );
+        let events_dropped = IntCounter::new(
+            "reachd_events_dropped_total",
+            "Events of the monitor that found a full queue.",
+        )?;
         // Gauges without labels are vectors all the same: they are absent until first set.
         let metrics = Self {
-            reload_successful: add(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "reachd_config_last_reload_successful",
-                        "Whether the last attempt to load the configuration succeeded.",
-                    ),
-                    none,
-                )?,
+            reload_successful: gauge(
+                "reachd_config_last_reload_successful",
+                "Whether the last attempt to load the configuration succeeded.",
+                &[],
             )?,
-            reload_time: add(
-                &registry,
-                GaugeVec::new(
-                    Opts::new(
-                        "reachd_config_last_reload_success_timestamp_seconds",
-                        "When the configuration was last loaded, since the Unix epoch.",
-                    ),
-                    none,
-                )?,
+            reload_time: add(&registry, GaugeVec::new(reload_time, &[])?)?,
+            target_files: gauge(
+                "reachd_config_target_file_successful",
+                "Whether the file's present content is in use, or its old targets.",
+                &["file"],
             )?,
-            target_files: add(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "reachd_config_target_file_successful",
-                        "Whether the file's present content is in use; 0 while its old targets are.",
-                    ),
-                    &["file"],
-                )?,
+            notifications: counter(
+                "reachd_notifications_total",
+                "Attempts to notify a receiver, by what became of them.",
+                &["receiver", "outcome"],
             )?,
-            notifications: add(
-                &registry,
-                IntCounterVec::new(
-                    Opts::new(
-                        "reachd_notifications_total",
-                        "Attempts to notify a receiver, by what became of them.",
-                    ),
-                    &["receiver", "outcome"],
-                )?,
+            queue_length: gauge(
+                "reachd_notification_queue_length",
+                "Notifications waiting for a receiver.",
+                &["receiver"],
             )?,
-            queue_length: add(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "reachd_notification_queue_length",
-                        "Notifications waiting for a receiver.",
-                    ),
-                    &["receiver"],
-                )?,
-            )?,
-            events_dropped: add(
-                &registry,
-                IntCounter::new(
-                    "reachd_events_dropped_total",
-                    "Events of the monitor that found a full queue.",
-                )?,
-            )?,
-            scrapes: add(
-                &registry,
-                IntCounterVec::new(
-                    Opts::new("reachd_scrapes_total", "Requests for the metrics page."),
-                    &["outcome"],
-                )?,
+            events_dropped: add(&registry, events_dropped)?,
+            scrapes: counter(
+                "reachd_scrapes_total",
+                "Requests for the metrics page.",
+                &["outcome"],
             )?,
             registry,
         };

@@ -161,3 +161,14 @@ async fn the_handle_does_what_was_queued_before_it_ends() {
     thread.join().unwrap();
     assert_eq!(open(&path).load_open_incidents().unwrap().len(), 1);
 }
+
+#[test]
+fn one_row_that_cannot_be_read_does_not_hide_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(&folder.path().join("db"));
+    for target in ["a", "b"] {
+        store.save_baseline(&baseline(target), now()).unwrap();
+    }
+    store.connection.execute("UPDATE baselines SET json = '{' WHERE target = 'a'", []).unwrap();
+    assert_eq!(store.load_baselines(now(), DAY).unwrap(), [baseline("b")]);
+}

@@ -28,7 +28,8 @@ const MAX_ANSWER: usize = 64 * 1024;
 pub enum ClientError {
     /// The URL is none, or no http(s).
     #[error(
-        "use the url of receiver {receiver}: it must be an http:// or https:// url with a host"
+        "use the url of receiver {receiver}: it must be http:// or https://, with a host and \
+         without user:password"
     )]
     Url {
         /// The receiver's name.
@@ -65,7 +66,8 @@ impl Client {
             Some("https") => true,
             Some(_) | None => return Err(bad_url()),
         };
-        if uri.host().is_none_or(str::is_empty) {
+        let user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        if user || uri.host().is_none_or(str::is_empty) {
             return Err(bad_url());
         }
         let roots = |error| ClientError::Roots { receiver: receiver.to_owned(), error };
@@ -225,7 +227,8 @@ mod tests {
 
     #[test]
     fn only_http_urls_with_a_host_are_taken() {
-        for url in ["", "example", "ftp://192.0.2.1/", "http://", "/path"] {
+        for url in ["", "example", "ftp://192.0.2.1/", "http://", "/path", "http://u:p@192.0.2.1/"]
+        {
             let error = Client::new("ops", url, None).err().unwrap();
             assert!(error.to_string().contains("receiver ops"), "{url}");
         }

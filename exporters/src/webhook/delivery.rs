@@ -1,9 +1,9 @@
 //! The queue of one receiver as a state machine: order, retries, coalescing, bounds. No IO, no
 //! clock: the time is passed in.
 //!
-//! A *lane* holds the messages of one incident. At most one of a lane is in flight, and none is sent
-//! before its elder is delivered or dead, so a receiver sees an incident in order. Lanes do not wait
-//! for each other.
+//! A *lane* holds the messages of one incident. At most one of a lane is in flight, and none is
+//! sent before its elder is delivered or dead, so a receiver sees an incident in order. Lanes do
+//! not wait for each other.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

@@ -20,11 +20,13 @@ impl Proof {
     fn of(report: &TargetReport) -> Self {
         let all = || report.vantages.iter();
         let answers = |kind: &str| {
-            all().filter_map(|vantage| vantage.connect.as_ref())
+            all()
+                .filter_map(|vantage| vantage.connect.as_ref())
                 .any(|series| series.answers.contains_key(kind))
         };
         let served = |answer: &str| {
-            all().filter_map(|vantage| vantage.service.as_ref())
+            all()
+                .filter_map(|vantage| vantage.service.as_ref())
                 .any(|service| service.answer.as_deref() == Some(answer))
         };
         Self {
@@ -132,8 +134,10 @@ const LOAD: Text = Text { en: "CPU and bandwidth", zh: "CPU 与带宽" };
 const IPSEC: Text = Text { en: "IPsec policy", zh: "IPsec 策略" };
 const ANTIVIRUS: Text = Text { en: "antivirus, guards", zh: "杀毒与防护软件" };
 
-const AT_CONSOLE_STATE: Text =
-    Text { en: "not visible from outside: console, instance state", zh: "外部不可见：控制台查看实例状态" };
+const AT_CONSOLE_STATE: Text = Text {
+    en: "not visible from outside: console, instance state",
+    zh: "外部不可见：控制台查看实例状态",
+};
 const AT_CONSOLE_DDOS: Text = Text {
     en: "not visible from outside: console, DDoS protection",
     zh: "外部不可见：控制台查看 DDoS 防护",
@@ -144,8 +148,10 @@ const AT_CONSOLE_RULES: Text = Text {
 };
 const AT_MONITORING: Text =
     Text { en: "not visible from outside: cloud monitoring", zh: "外部不可见：云监控" };
-const IN_GUEST: Text =
-    Text { en: "not visible from outside: look inside the guest", zh: "外部不可见：登录系统内查看" };
+const IN_GUEST: Text = Text {
+    en: "not visible from outside: look inside the guest",
+    zh: "外部不可见：登录系统内查看",
+};
 const IN_GUEST_SERVICE: Text = Text {
     en: "look inside the guest: TermService and its listener",
     zh: "系统内查看 TermService 及其监听",
@@ -154,8 +160,10 @@ const IN_GUEST_REGISTRY: Text = Text {
     en: "look inside the guest: fDenyTSConnections, PortNumber",
     zh: "系统内查看 fDenyTSConnections、PortNumber",
 };
-const PING_NOTE: Text =
-    Text { en: "no answer; Windows drops echo by default", zh: "无应答；Windows 默认丢弃 echo" };
+const PING_NOTE: Text = Text {
+    en: "no answer; Windows drops echo by default",
+    zh: "无应答；Windows 默认丢弃 echo",
+};
 const PORT_CLOSED: Text = Text { en: "reset", zh: "RST" };
 const PORT_SILENT: Text = Text { en: "no answer", zh: "无应答" };
 const OTHER_SERVICE: Text = Text { en: "something else answers", zh: "应答的是其他服务" };

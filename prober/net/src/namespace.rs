@@ -55,13 +55,21 @@ impl Namespace {
     pub fn run<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         std::thread::scope(|scope| {
             let inside = || {
-                sys::enter_network_namespace(&*self.file)?;
+                sys::enter_network_namespace(&*self.file).map_err(not_yet)?;
                 work()
             };
             let thread = std::thread::Builder::new().name("reachd-netns".to_owned());
             let thread = thread.spawn_scoped(scope, inside)?;
             thread.join().unwrap_or_else(|_| Err(io::Error::other("namespace thread panicked")))
         })
+    }
+}
+
+/// While a namespace is being made, its name is a plain file for a moment, which cannot be entered.
+fn not_yet(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EINVAL) => io::Error::from_raw_os_error(libc::ENXIO),
+        _ => error,
     }
 }
 

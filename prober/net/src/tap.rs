@@ -118,6 +118,8 @@ impl Tap {
     /// Packets delivered and packets dropped since the ring was opened; frames that could not be
     /// read count as dropped.
     pub fn counts(&mut self) -> io::Result<(u64, u64)> {
+        // A pending error would keep the socket readable for ever; what it says shows elsewhere.
+        let _ = self.socket.take_error();
         let (packets, drops) = ring::statistics(&self.socket)?;
         // The kernel's number of packets includes the dropped ones.
         self.packets += u64::from(packets.saturating_sub(drops));

@@ -7,20 +7,31 @@ const MARK: &str = "REACHD_NET_IN_NAMESPACE";
 /// True inside a fresh user, network and mount namespace with loopback up. Outside, runs the test
 /// of this path again inside one, fails as it fails, and gives false: the caller then returns.
 pub(crate) fn in_namespace(test: &str) -> bool {
+    in_namespace_without(test, "", "true")
+}
+
+/// As [`in_namespace`], without some capabilities (`-net_raw,-sys_admin`), but with what `prepare`
+/// did before they were given up.
+pub(crate) fn in_namespace_without(test: &str, capabilities: &str, prepare: &str) -> bool {
     if std::env::var_os(MARK).is_some() {
-        run("ip link set lo up");
         return true;
     }
-    let status = Command::new("unshare")
+    let drop = match capabilities {
+        "" => String::new(),
+        some => format!("setpriv --bounding-set={some}"),
+    };
+    let inside = format!("ip link set lo up; {prepare}; exec {drop} \"$@\"");
+    let output = Command::new("unshare")
         .args(["--user", "--map-root-user", "--net", "--mount", "--"])
+        .args(["sh", "-ec", &inside, "sh"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(MARK, "1")
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&status.stdout);
-    let errors = String::from_utf8_lossy(&status.stderr);
-    assert!(status.status.success(), "in its namespace:\n{text}\n{errors}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "in its namespace:\n{text}\n{errors}");
     assert!(text.contains("1 passed"), "no such test: {test}\n{text}");
     false
 }

@@ -28,7 +28,9 @@ const BLOCKS_PER_TURN: usize = 4;
 const MESSAGES_PER_TURN: usize = 256;
 /// Waking this much later than asked for is told to the monitor.
 const LAG: Duration = Duration::from_millis(50);
-/// Counters, clock and vantages are looked after this often.
+/// A step of the wall clock is noticed within this time, if the engine turns at all.
+const CLOCK_CHECK: Duration = Duration::from_millis(20);
+/// Counters and vantages are looked after this often.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// All that the thread owns.
@@ -43,6 +45,7 @@ pub(super) struct Engine<B> {
     deadline: Option<Instant>,
     asked: Instant,
     housekeeping_due: Instant,
+    clock_due: Instant,
     stopping: bool,
 }
 
@@ -61,6 +64,7 @@ impl<B: Brain> Engine<B> {
             deadline: None,
             asked: Instant::ZERO,
             housekeeping_due: Instant::ZERO + HOUSEKEEPING,
+            clock_due: Instant::ZERO,
             stopping: false,
         }
     }
@@ -72,6 +76,7 @@ impl<B: Brain> Engine<B> {
         self.perform();
         while !self.stopping {
             self.wait();
+            self.check_clock();
             self.read_taps();
             self.read_sockets();
             self.read_inbox();
@@ -99,6 +104,18 @@ impl<B: Brain> Engine<B> {
             // Not seen so far; without the sleep the loop would spin.
             tracing::error!(%error, "the engine cannot wait for its sockets");
             std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Looks for a step before stamps are mapped: those of the ring are the wall clock's.
+    fn check_clock(&mut self) {
+        let now = self.clock.now();
+        if now < self.clock_due {
+            return;
+        }
+        self.clock_due = now + CLOCK_CHECK;
+        if let Some(step) = self.clock.resync() {
+            self.brain.handle(now, Input::ClockStep(step));
         }
     }
 
@@ -185,9 +202,6 @@ impl<B: Brain> Engine<B> {
             return;
         }
         self.housekeeping_due = now + HOUSEKEEPING;
-        if let Some(step) = self.clock.resync() {
-            self.brain.handle(now, Input::ClockStep(step));
-        }
         for tap in self.vantages.taps() {
             if let Ok((packets, drops)) = tap.counts() {
                 let input = Input::CaptureCounts { tap: tap.id(), packets, drops };

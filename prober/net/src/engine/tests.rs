@@ -1,7 +1,7 @@
 use super::*;
-use crate::testing::{in_namespace, run, runtime};
+use crate::testing::{in_namespace, in_namespace_without, run, runtime};
 use reachd_core::monitor::{
-    ConnectOrder, Direction, Input, Output, ProbePacket, ResolveOrder, SendOrder,
+    ConnectOrder, Direction, Input, Output, ProbePacket, Purpose, ResolveOrder, SendOrder,
 };
 use reachd_core::target::{FamilyChoice, Service, Target};
 use reachd_core::time::Instant;
@@ -231,19 +231,21 @@ fn a_namespace_that_goes_and_comes_is_told() {
     });
 }
 
+const PINGS: &str = "echo '0 0' > /proc/sys/net/ipv4/ping_group_range";
+
 #[test]
 fn without_raw_rights_sockets_answer() {
-    if !in_namespace("engine::tests::without_raw_rights_sockets_answer") {
+    let test = "engine::tests::without_raw_rights_sockets_answer";
+    if !in_namespace_without(test, "-net_raw,-net_admin", PINGS) {
         return;
     }
-    run("echo '0 0' > /proc/sys/net/ipv4/ping_group_range");
     runtime().block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let brain = ticking();
         brain.order(open(Binding::Any));
-        let options = EngineOptions { allow_raw: false, ..EngineOptions::default() };
-        let (engine, _events) = start_with(brain.clone(), options, &Handle::current()).unwrap();
+        let (engine, _events) =
+            start_with(brain.clone(), EngineOptions::default(), &Handle::current()).unwrap();
         assert!(brain.heard("Vantage(").await.contains("mode: Sockets, tap: None"));
         brain.order(echo(1, "127.0.0.1"));
         let answer = brain.heard("flight: Flight(1)").await;
@@ -255,6 +257,69 @@ fn without_raw_rights_sockets_answer() {
         assert!(brain.heard("flight: Flight(3)").await.contains("SynAck"));
         brain.order(syn(4, "127.0.0.1", 9));
         assert!(brain.heard("flight: Flight(4)").await.contains("Reset"));
+        // A mark needs a capability; only that vantage is refused, with the fix.
+        let marked = Vantage { mark: Some(5), ..Vantage::unbound("m") };
+        brain.order(Output::OpenVantage(VantageId(0), Box::new(marked)));
+        let refused = brain.heard("Vantage(").await;
+        assert!(refused.contains("NoPrivilege") && refused.contains("CAP_NET_ADMIN"), "{refused}");
+        engine.stop().await;
+    });
+}
+
+#[test]
+fn without_ping_sockets_and_entry_only_those_are_refused() {
+    let test = "engine::tests::without_ping_sockets_and_entry_only_those_are_refused";
+    let prepare = "mount -t tmpfs none /run; ip netns add x";
+    if !in_namespace_without(test, "-net_raw,-net_admin,-sys_admin", prepare) {
+        return;
+    }
+    runtime().block_on(async {
+        let brain = ticking();
+        brain.order(open(Binding::Namespace("x".to_owned())));
+        let (engine, _events) =
+            start_with(brain.clone(), EngineOptions::default(), &Handle::current()).unwrap();
+        let refused = brain.heard("Vantage(").await;
+        assert!(refused.contains("NoPrivilege") && refused.contains("CAP_SYS_ADMIN"), "{refused}");
+        brain.order(open(Binding::Any));
+        assert!(brain.heard("Vantage(").await.contains("mode: Sockets"));
+        brain.order(echo(1, "127.0.0.1"));
+        let failed = brain.heard("SendFailed").await;
+        assert!(failed.contains("Flight(1)") && failed.contains("NoPrivilege"), "{failed}");
+        brain.order(syn(2, "127.0.0.1", 9));
+        assert!(brain.heard("flight: Flight(2)").await.contains("Reset"));
+        engine.stop().await;
+    });
+}
+
+#[test]
+fn the_monitor_itself_finds_loopback_reachable() {
+    if !in_namespace("engine::tests::the_monitor_itself_finds_loopback_reachable") {
+        return;
+    }
+    runtime().block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let monitor = Monitor::new(Purpose::Watch, [1, 2]);
+        let (engine, mut events) =
+            start(monitor, EngineOptions::default(), &Handle::current()).unwrap();
+        let target = Target::new("127.0.0.1", port, Service::Tcp);
+        let vantages = vec![Vantage::unbound("here")];
+        engine.plan(Plan { targets: vec![target], vantages, ..Plan::default() }).await.unwrap();
+        let limit = Duration::from_secs(20);
+        let first = tokio::time::timeout(limit, async {
+            loop {
+                match events.recv().await.map(|event| *event) {
+                    Some(Event::Judged { report, .. }) => return report,
+                    Some(_) => {}
+                    None => panic!("the engine ended"),
+                }
+            }
+        });
+        let report = match first.await {
+            Ok(report) => report,
+            Err(_) => panic!("never judged: {:?}", engine.snapshot().await),
+        };
+        assert_eq!(report.verdict.class, "reachable", "{report:?}");
         engine.stop().await;
     });
 }

@@ -147,13 +147,16 @@ impl Vantages {
             Slot::Open(opened) => matches!(opened.vantage.spec.binding, Binding::Source(_)),
             Slot::Refused { .. } => false,
         };
-        let own = if self.slots.values().any(has_source) { own_addresses() } else { Vec::new() };
+        let needs_own = self.slots.values().any(has_source);
+        let own = if needs_own { own_addresses().ok() } else { None };
         let mut changes = Vec::new();
         let mut due = Vec::new();
         for (id, slot) in &mut self.slots {
             match slot {
                 Slot::Open(opened) => {
-                    let Some(detail) = opened.vantage.place.missing(&own) else { continue };
+                    let Some(detail) = opened.vantage.place.missing(own.as_deref()) else {
+                        continue;
+                    };
                     let error = LocalError::VantageGone;
                     changes.push((*id, VantageState::Down { error, detail }));
                     due.push((*id, opened.vantage.spec.clone(), None));

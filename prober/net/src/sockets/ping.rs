@@ -102,8 +102,8 @@ impl Pings {
             for _ in 0..BATCH {
                 let Some(Ok(socket)) = self.sockets.get(index) else { break };
                 let Some(heard) = hear(socket, clock) else { break };
-                if let Some((answer, peer, seq, data)) = heard.read() {
-                    self.settle(peer, seq, data, answer, heard.at, fates);
+                if let Some(back) = heard.read() {
+                    fates.extend(self.settle(&back, heard.at));
                 }
             }
         }
@@ -112,28 +112,20 @@ impl Pings {
 
     /// Finds the probe an answer belongs to: by its payload, or where an error quotes none of
     /// it, by destination and sequence number if only one waits there.
-    fn settle(
-        &mut self,
-        peer: IpAddr,
-        seq: u16,
-        data: &[u8],
-        answer: Answer,
-        at: Stamp,
-        fates: &mut Vec<(Fate, IpAddr)>,
-    ) {
-        let Some(waiting) = self.pending.get_mut(&(peer, seq)) else { return };
+    fn settle(&mut self, back: &Back<'_>, at: Stamp) -> Option<(Fate, IpAddr)> {
+        let Back { answer, peer, seq, data } = *back;
+        let waiting = self.pending.get_mut(&(peer, seq))?;
         let found = match (answer, data.len()) {
             (Answer::Icmp(_), 0..24) => (waiting.len() == 1).then_some(0),
             _ => waiting.iter().position(|one| data.get(..24) == Some(one.payload.as_slice())),
         };
-        let Some(found) = found else { return };
-        let one = waiting.swap_remove(found);
+        let one = waiting.swap_remove(found?);
         if waiting.is_empty() {
             self.pending.remove(&(peer, seq));
         }
         self.count -= 1;
         let sent = Some(Stamp { at: one.sent, source: StampSource::User });
-        fates.push((Fate::Answered { flight: one.flight, sent, answer, at }, peer));
+        Some((Fate::Answered { flight: one.flight, sent, answer, at }, peer))
     }
 
     /// Forgets what is no longer listened for.
@@ -209,9 +201,17 @@ fn hear(socket: &Socket, clock: &Clock) -> Option<Heard> {
     })
 }
 
+/// What came back of an echo.
+struct Back<'a> {
+    answer: Answer,
+    peer: IpAddr,
+    seq: u16,
+    data: &'a [u8],
+}
+
 impl Heard {
-    /// The answer, the peer, the sequence number and the payload it brings back.
-    fn read(&self) -> Option<(Answer, IpAddr, u16, &[u8])> {
+    /// What it brings back, if it is an answer to an echo.
+    fn read(&self) -> Option<Back<'_>> {
         let message = self.bytes.get(..self.length.min(self.bytes.len()))?;
         let peer = self.peer?;
         let ty = *message.first()?;
@@ -229,6 +229,6 @@ impl Heard {
                 Answer::EchoReply { ttl: self.ttl }
             }
         };
-        Some((answer, peer, seq, data))
+        Some(Back { answer, peer, seq, data })
     }
 }

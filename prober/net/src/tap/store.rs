@@ -57,7 +57,7 @@ pub struct Store {
 impl Store {
     /// A store that keeps at most so many bytes, bookkeeping included.
     pub fn new(capacity: usize) -> Self {
-        Self { bytes: VecDeque::new(), records: VecDeque::new(), capacity }
+        Self { bytes: VecDeque::with_capacity(capacity), records: VecDeque::new(), capacity }
     }
 
     /// Keeps a packet and forgets as many of the oldest as it needs room for.

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use pnet::ipnetwork::IpNetwork;
 use reachd_core::vantage::{Binding, Vantage};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -21,9 +22,17 @@ pub struct Place {
 }
 
 /// The loopback and other addresses of the calling thread's network namespace.
-pub fn own_addresses() -> Vec<IpAddr> {
+///
+/// # Errors
+///
+/// When the kernel tells nothing, for lack of memory or descriptors.
+pub fn own_addresses() -> io::Result<Vec<IpAddr>> {
     let interfaces = pnet::datalink::interfaces();
-    interfaces.iter().flat_map(|interface| &interface.ips).map(|net| net.ip()).collect()
+    if interfaces.is_empty() {
+        // Every namespace has a loopback interface, up or down.
+        return Err(io::Error::from_raw_os_error(libc::ENOBUFS));
+    }
+    Ok(interfaces.iter().flat_map(|interface| &interface.ips).map(IpNetwork::ip).collect())
 }
 
 impl Place {
@@ -40,7 +49,7 @@ impl Place {
             Binding::Any => {}
             Binding::Source(address) => {
                 place.source = Some(*address);
-                if !own_addresses().contains(address) {
+                if !own_addresses()?.contains(address) {
                     return Err(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL));
                 }
             }
@@ -82,11 +91,11 @@ impl Place {
 
     /// All addresses of the place's network namespace.
     pub fn addresses(&self) -> io::Result<Vec<IpAddr>> {
-        self.enter(|| Ok(own_addresses()))
+        self.enter(own_addresses)
     }
 
-    /// What is gone of it, if something is; `own` are the addresses of our own namespace.
-    pub fn missing(&self, own: &[IpAddr]) -> Option<String> {
+    /// What is gone of it, if something is; `own` are the addresses of our own namespace, if known.
+    pub fn missing(&self, own: Option<&[IpAddr]>) -> Option<String> {
         if let Some(namespace) = &self.namespace
             && !namespace.is_current()
         {
@@ -97,8 +106,8 @@ impl Place {
         {
             return Some(format!("interface {name} was deleted or replaced"));
         }
-        match self.source {
-            Some(source) if !own.contains(&source) => {
+        match (self.source, own) {
+            (Some(source), Some(own)) if !own.contains(&source) => {
                 Some(format!("address {source} is on no interface"))
             }
             _ => None,
@@ -139,9 +148,9 @@ impl Place {
 
     /// Whether the place can reach addresses of this family at all.
     pub const fn serves(&self, family: IpAddr) -> bool {
-        match (self.source, family) {
-            (Some(IpAddr::V4(_)), IpAddr::V6(_)) | (Some(IpAddr::V6(_)), IpAddr::V4(_)) => false,
-            _ => true,
+        match self.source {
+            Some(source) => source.is_ipv4() == family.is_ipv4(),
+            None => true,
         }
     }
 

@@ -1,0 +1,83 @@
+//! Answers to the HTTP interface. Each runs beside the owner's task, so that none delays another.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use reachd_core::snapshot::Snapshot;
+use reachd_core::target::TargetName;
+use reachd_exporters::store::{IncidentRow, StoreHandle};
+use reachd_net::engine::EngineHandle;
+use reachd_net::tap::store::Wanted;
+use tokio::sync::oneshot;
+use tracing::warn;
+
+/// When each target's last survey began, which only the edge knows as a date.
+pub(super) type Started = Arc<Mutex<BTreeMap<TargetName, String>>>;
+
+/// Sends the numbers of this moment.
+pub(super) fn snapshot(
+    engine: EngineHandle,
+    started: Started,
+    reply: oneshot::Sender<Arc<Snapshot>>,
+) {
+    tokio::spawn(async move {
+        match engine.snapshot().await {
+            // The client may have left meanwhile.
+            Ok(snapshot) => drop(reply.send(Arc::new(dated(snapshot, &started)))),
+            Err(error) => warn!(%error, "No snapshot"),
+        }
+    });
+}
+
+/// Fills in when surveys began.
+pub(super) fn dated(mut snapshot: Snapshot, started: &Started) -> Snapshot {
+    let started = started.lock().unwrap_or_else(PoisonError::into_inner);
+    for row in &mut snapshot.targets {
+        if let Some(report) = &mut row.report {
+            report.started = started.get(&row.target.name).cloned();
+        }
+    }
+    snapshot
+}
+
+/// Sends the open incidents.
+pub(super) fn incidents(store: StoreHandle, reply: oneshot::Sender<Vec<IncidentRow>>) {
+    tokio::spawn(async move {
+        match store.load_open_incidents().await {
+            Ok(rows) => drop(reply.send(rows)),
+            Err(error) => warn!(%error, "Incidents were not read"),
+        }
+    });
+}
+
+/// Sends the kept packets of an incident.
+pub(super) fn evidence(
+    engine: EngineHandle,
+    store: StoreHandle,
+    fingerprint: String,
+    reply: oneshot::Sender<Option<Bytes>>,
+) {
+    tokio::spawn(async move {
+        let rows = store.load_open_incidents().await.unwrap_or_default();
+        let row = rows.into_iter().find(|row| row.fingerprint == fingerprint);
+        let packets = match row {
+            Some(row) => packets(&engine, &row).await,
+            None => None,
+        };
+        drop(reply.send(packets));
+    });
+}
+
+async fn packets(engine: &EngineHandle, row: &IncidentRow) -> Option<Bytes> {
+    let addresses = row.report.as_ref()?.get("addresses")?.as_array()?;
+    let hosts: Vec<IpAddr> =
+        addresses.iter().filter_map(|part| part.get("address")?.as_str()?.parse().ok()).collect();
+    if hosts.is_empty() {
+        return None;
+    }
+    let comments = vec![format!("{}: {}", row.alertname, row.summary.en)];
+    let wanted = Wanted { hosts, ..Wanted::default() };
+    engine.pcapng(wanted, comments).await.ok().map(Bytes::from)
+}

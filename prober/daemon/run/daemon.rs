@@ -1,0 +1,316 @@
+//! The owner of the running daemon: its settings, and who is told what.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Result, anyhow};
+use reachd_config::Settings;
+use reachd_core::incident::{IncidentState, IncidentUpdate};
+use reachd_core::monitor::Event;
+use reachd_exporters::http::Request;
+use reachd_exporters::prometheus::Detail;
+use reachd_exporters::store::{BaselineRow, IncidentRow};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+
+use super::answers::{self, Started};
+use super::files::Files;
+use super::probing::{self, Means};
+use super::receivers::Receivers;
+use super::systemd::{self, Watchdog};
+use super::{Parts, apply_arguments, detail, plan_of};
+use crate::cli::Run;
+
+/// How often target files are looked at.
+const FILES_EVERY: Duration = Duration::from_secs(5);
+/// How long stopping may take.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// The running daemon.
+pub(super) struct Daemon {
+    arguments: Run,
+    settings: Settings,
+    parts: Parts,
+    receivers: Receivers,
+    files: Files,
+    started: Started,
+    ready: watch::Sender<bool>,
+    detail: watch::Sender<Detail>,
+    dropped: u64,
+}
+
+/// The signals a service gets.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+impl Daemon {
+    /// Everything is open; receivers are started here.
+    pub(super) fn new(
+        arguments: Run,
+        settings: Settings,
+        parts: Parts,
+        (ready, detail): (watch::Sender<bool>, watch::Sender<Detail>),
+    ) -> Result<Self> {
+        let mut receivers = Receivers::none();
+        receivers.apply(&settings, (&parts.metrics, parts.clock))?;
+        let files = Files::remember(&settings);
+        let daemon = Self {
+            arguments,
+            settings,
+            parts,
+            receivers,
+            files,
+            started: Started::default(),
+            ready,
+            detail,
+            dropped: 0,
+        };
+        daemon.book_files();
+        Ok(daemon)
+    }
+
+    /// Serves until a signal says stop, then drains.
+    pub(super) async fn serve(
+        mut self,
+        mut inbox: mpsc::Receiver<Request>,
+        stop_http: impl FnOnce(),
+    ) {
+        let mut signals = match Signals::new() {
+            Ok(signals) => signals,
+            Err(error) => {
+                error!(%error, "Catching signals failed");
+                return;
+            }
+        };
+        let pet_every = systemd::watchdog().unwrap_or(Duration::from_secs(15));
+        let mut pets = tokio::time::interval(pet_every);
+        let mut looks = tokio::time::interval(FILES_EVERY);
+        let mut watchdog = Watchdog::default();
+        self.announce_ready().await;
+        loop {
+            tokio::select! {
+                event = self.parts.events.recv() => match event {
+                    Some(event) => self.handle_event(*event).await,
+                    None => {
+                        error!("The engine ended by itself");
+                        break;
+                    }
+                },
+                Some(request) = inbox.recv() => self.handle_request(request).await,
+                _ = signals.hangup.recv() => self.reload_for_manager().await,
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = pets.tick() => {
+                    watchdog.pet(self.parts.engine.progress());
+                    self.count_dropped();
+                }
+                _ = looks.tick() => self.look_at_files().await,
+            }
+        }
+        stop_http();
+        self.stop().await;
+    }
+
+    /// The engine answers, so probing has begun: ready.
+    async fn announce_ready(&self) {
+        match self.parts.engine.snapshot().await {
+            Ok(_) => {
+                // Nobody listening is no fault.
+                let _ = self.ready.send(true);
+                systemd::tell(&[NotifyState::Ready]);
+                info!("Ready");
+            }
+            Err(error) => error!(%error, "The engine does not answer"),
+        }
+    }
+
+    async fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::Judged { target, before, report } => {
+                let began = crate::check::started(report.seconds);
+                let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+                started.insert(target.clone(), began);
+                drop(started);
+                if report.verdict.class != before.as_str() {
+                    let confidence = (report.verdict.confidence * 100.0).round() / 100.0;
+                    info!(
+                        %target, class = report.verdict.class, before = before.as_str(), confidence,
+                        "{}", report.verdict.summary
+                    );
+                }
+            }
+            Event::Incident(update) => self.handle_incident(&update).await,
+            Event::VantageHealth { vantage, healthy: true, reason: None } => {
+                info!(vantage, "Vantage is believed");
+            }
+            Event::VantageHealth { vantage, healthy, reason } => {
+                let reason = reason.unwrap_or_default();
+                warn!(vantage, healthy, reason, "Vantage is at fault");
+            }
+            Event::Baseline { target, vantage, baseline } => {
+                let row = BaselineRow::new(&target, &vantage, &baseline);
+                if let Err(error) = self.parts.store.save_baseline(row).await {
+                    warn!(%error, %target, "Baseline was not saved");
+                }
+            }
+            Event::Bug { id } => error!(id, "An invariant broke"),
+        }
+    }
+
+    /// Saved first, then told.
+    async fn handle_incident(&mut self, update: &IncidentUpdate) {
+        let row = IncidentRow::new(update, self.parts.clock);
+        let (class, state) = (update.class_now.as_str(), update.state.as_str());
+        if update.notify {
+            info!(
+                fingerprint = update.fingerprint,
+                version = update.version,
+                class,
+                state,
+                "{} {}",
+                update.kind.alertname(),
+                update.summary.0
+            );
+        }
+        if let Err(error) = self.parts.store.save_incident(row).await {
+            error!(%error, "Incident was not saved; it is told all the same");
+        }
+        if update.state != IncidentState::Pending {
+            self.receivers.outbox.publish(update);
+        }
+    }
+
+    async fn handle_request(&mut self, request: Request) {
+        let (engine, store) = (self.parts.engine.clone(), self.parts.store.clone());
+        match request {
+            Request::Snapshot(reply) => answers::snapshot(engine, Arc::clone(&self.started), reply),
+            Request::Incidents(reply) => answers::incidents(store, reply),
+            Request::Evidence(id, reply) => answers::evidence(engine, store, id, reply),
+            Request::Reload(reply) => {
+                let result = self.reload().await.map_err(|error| format!("{error:#}"));
+                drop(reply.send(result));
+            }
+            Request::Probe(request, reply) => {
+                let (allow, vantages) =
+                    (self.settings.probe_api_allow.clone(), self.settings.plan.vantages.clone());
+                let started = Arc::clone(&self.started);
+                tokio::spawn(async move {
+                    let Ok(snapshot) = engine.snapshot().await else { return };
+                    let snapshot = answers::dated(snapshot, &started);
+                    let means = Means { snapshot, allow, vantages };
+                    drop(reply.send(probing::answer(request, means).await));
+                });
+            }
+        }
+    }
+
+    async fn reload_for_manager(&mut self) {
+        systemd::reloading();
+        if let Err(error) = self.reload().await {
+            error!("Reload refused, the old plan runs on: {error:#}");
+        }
+        systemd::tell(&[NotifyState::Ready]);
+    }
+
+    /// Applies the difference to the file; a broken file changes nothing.
+    async fn reload(&mut self) -> Result<()> {
+        let result = self.try_reload().await;
+        match &result {
+            Ok(()) => self.parts.metrics.reload_succeeded(SystemTime::now()),
+            Err(_) => self.parts.metrics.reload_failed(),
+        }
+        result
+    }
+
+    async fn try_reload(&mut self) -> Result<()> {
+        let Some(path) = self.arguments.config.clone() else {
+            return Err(anyhow!("there is no configuration file to read; start with --config"));
+        };
+        let loaded = reachd_config::reload(&path, &self.settings);
+        let mut settings = loaded.map_err(|report| anyhow!("{report}"))?;
+        apply_arguments(&mut settings, &self.arguments)?;
+        self.take(settings).await
+    }
+
+    async fn take(&mut self, settings: Settings) -> Result<()> {
+        if settings.listen != self.settings.listen || settings.store != self.settings.store {
+            warn!("[listen] and [store] change only with a restart");
+        }
+        self.receivers.apply(&settings, (&self.parts.metrics, self.parts.clock))?;
+        let diff = self.settings.plan.diff(&settings.plan);
+        self.parts.engine.plan(plan_of(&settings)).await?;
+        self.detail.send_replace(detail(&settings));
+        self.settings = settings;
+        self.files = Files::remember(&self.settings);
+        self.book_files();
+        let (added, removed, changed) = (diff.added.len(), diff.removed.len(), diff.changed.len());
+        info!(added, removed, changed, "Plan applied");
+        Ok(())
+    }
+
+    async fn look_at_files(&mut self) {
+        if !self.files.changed() {
+            return;
+        }
+        let (settings, problems) = reachd_config::reread_target_files(&self.settings);
+        for problem in problems.iter().flat_map(|file| &file.problems) {
+            warn!("{problem}");
+        }
+        if let Err(error) = self.take(settings).await {
+            error!("Target files were not applied: {error:#}");
+        }
+    }
+
+    fn book_files(&self) {
+        for file in &self.settings.target_files {
+            let bad = self.settings.file_problems.iter().any(|problem| problem.path == file.path);
+            self.parts.metrics.target_file(&file.path.display().to_string(), !bad);
+        }
+    }
+
+    fn count_dropped(&mut self) {
+        let dropped = self.parts.events.dropped();
+        for _ in self.dropped..dropped {
+            self.parts.metrics.event_dropped();
+        }
+        self.dropped = dropped;
+    }
+
+    /// Stops probing, tells what is left, closes the store.
+    async fn stop(mut self) {
+        systemd::tell(&[NotifyState::Stopping]);
+        info!("Stopping");
+        let drained = tokio::time::timeout(STOP_WITHIN, async {
+            self.parts.engine.stop().await;
+            while let Some(event) = self.parts.events.recv().await {
+                self.handle_event(*event).await;
+            }
+            std::mem::replace(&mut self.receivers, Receivers::none()).stop().await;
+        });
+        if drained.await.is_err() {
+            warn!("Stopping took too long; something may be left untold");
+        }
+        let Parts { store, store_thread, .. } = self.parts;
+        drop(store);
+        let joined = tokio::task::spawn_blocking(move || store_thread.join());
+        if tokio::time::timeout(Duration::from_secs(1), joined).await.is_err() {
+            warn!("The store did not close in time");
+        }
+        info!("Stopped");
+    }
+}

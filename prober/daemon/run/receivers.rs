@@ -1,0 +1,148 @@
+//! Receivers: from their spelling in the configuration to running tasks.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use reachd_config::{Endpoint, Lang, Receiver, ReceiverKind, Relation, Send, Settings};
+use reachd_exporters::clock::WallClock;
+use reachd_exporters::outbox::{Exporter, Outbox};
+use reachd_exporters::prometheus::SelfMetrics;
+use reachd_exporters::webhook::signature::Secret;
+use reachd_exporters::webhook::{self, Language, Matcher, SendMode, Surroundings};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::warn;
+
+/// How long undelivered messages are tried on when the daemon stops.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// The running receivers.
+pub(super) struct Receivers {
+    pub(super) outbox: Outbox,
+    running: Vec<Running>,
+}
+
+struct Running {
+    receiver: Receiver,
+    exporter: Arc<dyn Exporter>,
+    stop: watch::Sender<()>,
+    task: JoinHandle<usize>,
+}
+
+impl Receivers {
+    /// Nobody is told yet.
+    pub(super) fn none() -> Self {
+        Self { outbox: Outbox::default(), running: Vec::new() }
+    }
+
+    /// Starts, keeps and stops receivers as the settings want. One that cannot be started is an
+    /// error and changes nothing.
+    pub(super) fn apply(
+        &mut self,
+        settings: &Settings,
+        (metrics, clock): (&Arc<SelfMetrics>, WallClock),
+    ) -> Result<()> {
+        let wanted: Vec<&Receiver> = settings
+            .receivers
+            .iter()
+            .filter(|receiver| receiver.kind == ReceiverKind::Webhook)
+            .collect();
+        let mut fresh = Vec::new();
+        for receiver in &wanted {
+            if !self.running.iter().any(|running| running.receiver == **receiver) {
+                fresh.push(start(receiver, settings, (metrics, clock))?);
+            }
+        }
+        let kept = |running: &Running| wanted.iter().any(|receiver| **receiver == running.receiver);
+        for gone in self.running.extract_if(.., |running| !kept(running)) {
+            let name = gone.receiver.name.clone();
+            drop(gone.stop);
+            if !wanted.iter().any(|receiver| receiver.name == name) {
+                metrics.forget_receiver(&name);
+            }
+        }
+        self.running.extend(fresh);
+        let exporters = self.running.iter().map(|running| Arc::clone(&running.exporter)).collect();
+        self.outbox = Outbox::new(exporters);
+        Ok(())
+    }
+
+    /// Stops them all and waits for what is still to be delivered, within a limit.
+    pub(super) async fn stop(self) {
+        let mut tasks = Vec::new();
+        for Running { receiver, stop, task, .. } in self.running {
+            drop(stop);
+            tasks.push((receiver.name, task));
+        }
+        for (receiver, task) in tasks {
+            match task.await {
+                Ok(0) => {}
+                Ok(left) => warn!(receiver, left, "Notifications were not delivered"),
+                Err(error) => warn!(receiver, %error, "Receiver ended badly"),
+            }
+        }
+    }
+}
+
+fn start(
+    receiver: &Receiver,
+    settings: &Settings,
+    (metrics, clock): (&Arc<SelfMetrics>, WallClock),
+) -> Result<Running> {
+    let surroundings = Surroundings {
+        external_url: format!("http://{}", settings.listen.address),
+        clock,
+        metrics: Arc::clone(metrics),
+    };
+    let [seed, _] = crate::check::seed()?;
+    let (exporter, task) = webhook::webhook(spell(receiver)?, surroundings, seed)
+        .with_context(|| format!("start receiver {}", receiver.name))?;
+    let (stop, mut stopped) = watch::channel(());
+    let until = async move {
+        // An error is the stop: the sender is dropped.
+        let _ = stopped.changed().await;
+    };
+    let task = tokio::spawn(task.run(until, DRAIN));
+    Ok(Running { receiver: receiver.clone(), exporter, stop, task })
+}
+
+fn spell(receiver: &Receiver) -> Result<webhook::Settings> {
+    let name = &receiver.name;
+    let url = match &receiver.endpoint {
+        Endpoint::Url(url) => url.as_str().to_owned(),
+        Endpoint::File(path) => first_line(path)?,
+        Endpoint::None => return Err(anyhow!("receiver {name} has no url")),
+    };
+    let mut settings = webhook::Settings::new(name, &url);
+    if let Some(path) = &receiver.secret_file {
+        let secret = Secret::parse(&first_line(path)?);
+        settings.secret = Some(secret.with_context(|| format!("read {}", path.display()))?);
+    }
+    settings.language = match receiver.lang {
+        Lang::En => Language::En,
+        Lang::Zh => Language::Zh,
+    };
+    settings.min_severity = receiver.min_severity;
+    settings.send = match receiver.send {
+        Send::Transitions => SendMode::Transitions,
+        Send::Updates => SendMode::Updates,
+    };
+    settings.matchers = receiver
+        .matchers
+        .iter()
+        .map(|matcher| Matcher {
+            label: matcher.label.clone(),
+            value: matcher.value.clone(),
+            equal: matcher.relation == Relation::Is,
+        })
+        .collect();
+    Ok(settings)
+}
+
+fn first_line(path: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let line = text.lines().next().map(str::trim).filter(|line| !line.is_empty());
+    line.map(str::to_owned).ok_or_else(|| anyhow!("{} is empty", path.display()))
+}

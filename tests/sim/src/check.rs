@@ -1,0 +1,127 @@
+//! Outside checkers: what must hold at every step, whatever the world does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use reachd_core::evidence::Probe;
+use reachd_core::incident::{IncidentState, IncidentUpdate, Subject};
+use reachd_core::monitor::{Event, Flight, ProbePacket, SendOrder};
+use reachd_core::plan::VERDICT_TIMER;
+use reachd_core::probe::FULL_TTL;
+use reachd_core::snapshot::Snapshot;
+use reachd_core::time::Instant;
+
+/// What a checker remembers.
+#[derive(Debug, Default)]
+pub struct Checker {
+    flights: BTreeSet<Flight>,
+    /// Moments of full-distance probes by (vantage, address, probe).
+    attempts: BTreeMap<(String, IpAddr, Probe), Vec<Instant>>,
+    incidents: BTreeMap<String, (IncidentState, u64, Instant)>,
+    /// Packets sent in all.
+    pub packets: u64,
+}
+
+impl Checker {
+    /// A packet was ordered: its number is new.
+    pub(crate) fn sent(&mut self, now: Instant, vantage: &str, order: &SendOrder) {
+        assert!(self.flights.insert(order.flight), "{:?} was ordered twice", order.flight);
+        assert!((1..=FULL_TTL).contains(&order.ttl), "hop limit {}", order.ttl);
+        self.packets += 1;
+        let probe = match order.what {
+            ProbePacket::Echo { .. } => Probe::Echo,
+            ProbePacket::Syn { .. } => Probe::Syn,
+        };
+        if order.ttl == FULL_TTL {
+            let key = (vantage.to_owned(), order.to, probe);
+            self.attempts.entry(key).or_default().push(now);
+        }
+    }
+
+    /// Something was told: verdicts rest on evidence, incidents do not flap.
+    pub(crate) fn told(&mut self, now: Instant, event: &Event) {
+        match event {
+            Event::Judged { report, .. } => {
+                let verdict = &report.verdict;
+                let claims = !matches!(verdict.class.as_str(), "reachable" | "unknown");
+                assert!(!claims || !verdict.evidence.is_empty(), "{} rests on nothing", verdict.class);
+                assert!((0.0..=1.0).contains(&verdict.confidence), "{}", verdict.confidence);
+                let total: f64 = verdict.causes.iter().map(|cause| cause.probability).sum();
+                assert!(total <= 1.000_001, "causes sum to {total}");
+            }
+            Event::Incident(update) => self.told_incident(now, update),
+            Event::Bug { id } => panic!("a bug was told: {id}"),
+            Event::VantageHealth { .. } | Event::Baseline { .. } => {}
+        }
+    }
+
+    fn told_incident(&mut self, now: Instant, update: &IncidentUpdate) {
+        let (open_after, close_after) = match &update.subject {
+            Subject::Target(target) => (target.open_after, target.close_after),
+            Subject::Vantage(_) => (Duration::from_secs(10), Duration::from_secs(15)),
+        };
+        if let Some((state, version, since)) = self.incidents.get(&update.fingerprint) {
+            assert!(update.version > *version, "versions grow: {update:?}");
+            let lasted = now.since(*since);
+            let removed = update.ended.is_some_and(|(_, why)| {
+                why == reachd_core::incident::Resolution::Removed
+            });
+            match (state, update.state) {
+                (IncidentState::Firing, IncidentState::Resolved) if !removed => {
+                    assert!(lasted >= close_after.min(Duration::from_secs(15)), "flapped shut: {update:?}");
+                }
+                (IncidentState::Resolved, IncidentState::Firing) => {
+                    assert!(lasted >= open_after, "flapped open: {update:?}");
+                }
+                (IncidentState::Resolved, IncidentState::Resolved) => {
+                    panic!("resolved twice: {update:?}");
+                }
+                (IncidentState::Pending | IncidentState::Firing, _)
+                | (IncidentState::Resolved, IncidentState::Pending) => {}
+            }
+        }
+        assert_eq!(update.ended.is_some(), update.state == IncidentState::Resolved);
+        assert!(!update.summary.0.is_empty() && !update.next_step.0.is_empty());
+        let since = match self.incidents.get(&update.fingerprint) {
+            Some((state, _, since)) if *state == update.state => *since,
+            Some(_) | None => now,
+        };
+        let known = (update.state, update.version, since);
+        self.incidents.insert(update.fingerprint.clone(), known);
+    }
+
+    /// The books: every fate adds up, and every attempt is booked exactly once.
+    pub fn check_books(&self, now: Instant, snapshot: &Snapshot) {
+        assert!(snapshot.bugs.is_empty(), "bugs of ours: {:?}", snapshot.bugs);
+        let mut shared: BTreeMap<&str, u32> = BTreeMap::new();
+        for row in &snapshot.targets {
+            *shared.entry(row.target.host.as_str()).or_default() += 1;
+        }
+        let hosts: BTreeMap<_, _> = snapshot
+            .targets
+            .iter()
+            .filter(|row| shared.get(row.target.host.as_str()) == Some(&1))
+            .map(|row| (&row.target.name, &row.target.host))
+            .collect();
+        for row in &snapshot.probes {
+            assert!(row.counters.adds_up(), "{row:?}");
+            assert!(row.rtt.count <= row.counters.received, "{row:?}");
+            let address = hosts.get(&row.target).and_then(|host| host.parse().ok());
+            let Some(address) = address else { continue };
+            let key = (row.vantage.clone(), address, row.probe);
+            let Some(attempts) = self.attempts.get(&key) else { continue };
+            let all = u64::try_from(attempts.len()).unwrap_or(u64::MAX);
+            let due = attempts.iter().filter(|at| now.since(**at) > VERDICT_TIMER).count();
+            let due = u64::try_from(due).unwrap_or(u64::MAX);
+            let booked = row.counters.sent;
+            assert!(
+                (due..=all).contains(&booked),
+                "{} {} from {}: {booked} booked, {due} due, {all} sent",
+                row.target,
+                row.probe.as_str(),
+                row.vantage
+            );
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! The driver: does what the monitor asks for in virtual time, and watches it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use reachd_core::evidence::{ConnectReport, LocalError};
+use reachd_core::incident::{IncidentState, IncidentUpdate};
+use reachd_core::monitor::{
+    Captured, ConnectOrder, Direction, Event, Flight, Input, Monitor, Output, ProbePacket, Purpose,
+    QueryId, Resolution, ResolveOrder, SendOrder, TapId, VantageState,
+};
+use reachd_core::plan::Plan;
+use reachd_core::target::FamilyChoice;
+use reachd_core::time::{Instant, Stamp, StampSource};
+use reachd_core::vantage::{Mode, VantageId};
+use reachd_core::wire::packet::{EchoSpec, SynSpec, emit_echo, emit_syn};
+
+use crate::check::Checker;
+use crate::forge::forge;
+use crate::world::{LocalFault, Name, World};
+
+/// The interface packets are seen on, and a lower device that sees copies.
+const INTERFACE: u32 = 2;
+const LOWER: u32 = 3;
+/// Books are checked this often.
+const AUDIT: Duration = Duration::from_secs(10);
+/// No single input may draw more outputs than this.
+const OUTPUTS: usize = 20_000;
+
+/// A monitor in a virtual world.
+#[derive(Debug)]
+pub struct Run {
+    /// The network, free to be changed between steps.
+    pub world: World,
+    /// The prober.
+    pub monitor: Monitor,
+    /// The virtual time.
+    pub now: Instant,
+    /// Everything told, in order.
+    pub told: Vec<(Instant, Event)>,
+    /// The outside checker.
+    pub checker: Checker,
+    /// Every order of a packet, if wanted.
+    pub orders: Option<Vec<(Instant, SendOrder)>>,
+    /// How often a captured answer is dropped by the ring.
+    pub capture_loss: f64,
+    /// Whether a lower device's copies are captured as well.
+    pub copies: bool,
+    /// How often an attacker answers a probe with forgeries.
+    pub forgeries: f64,
+    /// Whether the books are audited on the way; off where attempts are forgotten on purpose.
+    pub audits: bool,
+    vantages: BTreeMap<VantageId, String>,
+    counts: BTreeMap<TapId, (u64, u64)>,
+    queue: BTreeMap<(Instant, u64), Happening>,
+    next: u64,
+    audited: Instant,
+    transcript: Transcript,
+}
+
+#[derive(Debug)]
+enum Happening {
+    Vantage(VantageId, VantageState),
+    Captured { tap: TapId, interface: u32, direction: Direction, bytes: Vec<u8> },
+    SendFailed(Flight, LocalError),
+    Connected(Flight, Box<ConnectReport>),
+    Resolved(QueryId, Resolution),
+    Counts(TapId),
+}
+
+/// A hash over everything the monitor said, and when (FNV-1a).
+#[derive(Debug)]
+struct Transcript(u64);
+
+impl std::fmt::Write for Transcript {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        for byte in text.bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    /// A monitor for this purpose in this world.
+    pub fn new(purpose: Purpose, seed: u64, world: World) -> Self {
+        Self {
+            world,
+            monitor: Monitor::new(purpose, [seed, !seed]),
+            now: Instant::from_nanos(1_000_000_000),
+            told: Vec::new(),
+            checker: Checker::default(),
+            orders: None,
+            capture_loss: 0.0,
+            copies: false,
+            forgeries: 0.0,
+            audits: true,
+            vantages: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            next: 0,
+            audited: Instant::ZERO,
+            transcript: Transcript(0xcbf2_9ce4_8422_2325),
+        }
+    }
+
+    /// Hands the monitor an input now, and does what it asks for.
+    pub fn input(&mut self, input: Input<'_>) {
+        self.monitor.handle(self.now, input);
+        self.drain();
+    }
+
+    /// Puts a plan in force.
+    pub fn plan(&mut self, plan: &Plan) {
+        self.input(Input::Plan(Box::new(plan.clone())));
+    }
+
+    /// Lets time pass up to this moment.
+    pub fn until(&mut self, end: Instant) {
+        self.while_told(end, |_| false);
+    }
+
+    /// Lets this much time pass.
+    pub fn pass(&mut self, time: Duration) {
+        self.until(self.now + time);
+    }
+
+    /// Lets time pass until an event is the one looked for; gives how long that took.
+    pub fn wait(&mut self, limit: Duration, wanted: impl Fn(&Event) -> bool) -> Option<Duration> {
+        let began = self.now;
+        self.while_told(began + limit, wanted).then(|| self.now.since(began))
+    }
+
+    /// A hash over the transcript.
+    pub const fn digest(&self) -> u64 {
+        self.transcript.0
+    }
+
+    /// Incident steps told from this moment on.
+    pub fn incidents(&self, since: Instant) -> Vec<&IncidentUpdate> {
+        let told = self.told.iter().filter(|(at, _)| *at >= since);
+        told.filter_map(|(_, event)| match event {
+            Event::Incident(update) => Some(update.as_ref()),
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// The incident steps of this state from this moment on.
+    pub fn steps(&self, since: Instant, state: IncidentState) -> Vec<&IncidentUpdate> {
+        let mut steps = self.incidents(since);
+        steps.retain(|update| update.state == state && update.notify);
+        steps
+    }
+
+    /// A packet arrives at a vantage out of nowhere.
+    pub fn inject(&mut self, vantage: &str, bytes: Vec<u8>) {
+        let tap = self.tap(vantage);
+        let direction = Direction::Received;
+        self.happen(self.now, Happening::Captured { tap, interface: INTERFACE, direction, bytes });
+    }
+
+    /// A vantage goes down, or comes up again.
+    pub fn set_vantage(&mut self, vantage: &str, down: Option<LocalError>) {
+        let found = self.vantages.iter().find(|(_, name)| *name == vantage).map(|(id, _)| *id);
+        let Some(id) = found else { return };
+        let state = match down {
+            Some(error) => VantageState::Down { error, detail: "the interface is gone".to_owned() },
+            None => VantageState::Up { mode: Mode::Raw, tap: Some(self.tap(vantage)) },
+        };
+        self.input(Input::Vantage(id, state));
+    }
+
+    fn tap(&self, vantage: &str) -> TapId {
+        let at = self.world.places.keys().position(|name| name == vantage).unwrap_or(99);
+        TapId(u16::try_from(at).unwrap_or(u16::MAX))
+    }
+
+    fn while_told(&mut self, end: Instant, wanted: impl Fn(&Event) -> bool) -> bool {
+        let mut seen = self.told.len();
+        loop {
+            let wait = self.drain();
+            if self.told.iter().skip(seen).any(|(_, event)| wanted(event)) {
+                return true;
+            }
+            seen = self.told.len();
+            let happening = self.queue.first_key_value().map(|((at, _), _)| *at);
+            let Some(next) = [wait, happening].into_iter().flatten().min().filter(|at| *at <= end)
+            else {
+                self.now = end.max(self.now);
+                return false;
+            };
+            self.now = next.max(self.now);
+            match self.queue.first_entry().filter(|entry| entry.key().0 <= self.now) {
+                Some(entry) => {
+                    let happening = entry.remove();
+                    self.bring(happening);
+                }
+                None => self.monitor.handle(self.now, Input::Tick),
+            }
+        }
+    }
+
+    fn bring(&mut self, happening: Happening) {
+        let now = self.now;
+        let input = match &happening {
+            Happening::Vantage(id, state) => Input::Vantage(*id, state.clone()),
+            Happening::Captured { tap, interface, direction, bytes } => Input::Captured(Captured {
+                tap: *tap,
+                interface: *interface,
+                direction: *direction,
+                at: Stamp { at: now, source: StampSource::Capture },
+                checksums_final: *direction == Direction::Received,
+                bytes,
+            }),
+            Happening::SendFailed(flight, error) => {
+                Input::SendFailed { flight: *flight, error: *error }
+            }
+            Happening::Connected(flight, report) => {
+                Input::Connected { flight: *flight, report: report.clone() }
+            }
+            Happening::Resolved(query, result) => {
+                Input::Resolved { query: *query, result: result.clone() }
+            }
+            Happening::Counts(tap) => {
+                let (packets, drops) = self.counts.get(tap).copied().unwrap_or_default();
+                Input::CaptureCounts { tap: *tap, packets, drops }
+            }
+        };
+        self.monitor.handle(now, input);
+    }
+
+    /// Does all the monitor asks for; gives when it wants to be woken.
+    fn drain(&mut self) -> Option<Instant> {
+        for _ in 0..OUTPUTS {
+            let output = self.monitor.poll();
+            if let Output::Wait(at) = output {
+                assert!(at.is_none_or(|at| at > self.now), "woken at once for ever: {at:?}");
+                assert_eq!(self.monitor.poll(), Output::Wait(at), "said more after it said wait");
+                self.audit();
+                return at;
+            }
+            writeln!(self.transcript, "{} {output:?}", self.now).expect("a hash takes everything");
+            self.obey(output);
+        }
+        panic!("one input drew more than {OUTPUTS} outputs");
+    }
+
+    fn audit(&mut self) {
+        if self.audits && self.now.since(self.audited) >= AUDIT {
+            self.audited = self.now;
+            self.checker.check_books(self.now, &self.monitor.snapshot());
+        }
+    }
+
+    fn obey(&mut self, output: Output) {
+        match output {
+            Output::OpenVantage(id, vantage) => {
+                let state = VantageState::Up {
+                    mode: Mode::Raw,
+                    tap: Some(self.tap(&vantage.name)),
+                };
+                self.vantages.insert(id, vantage.name.clone());
+                self.happen(self.now, Happening::Vantage(id, state));
+            }
+            Output::CloseVantage(id) => {
+                self.vantages.remove(&id);
+            }
+            Output::Send(order) => self.send(order),
+            Output::Connect(order) => self.connect(&order),
+            Output::Resolve(order) => self.resolve(&order),
+            Output::Event(event) => {
+                self.checker.told(self.now, &event);
+                self.told.push((self.now, *event));
+            }
+            Output::Wait(_) => {}
+        }
+    }
+
+    fn happen(&mut self, at: Instant, happening: Happening) {
+        self.next += 1;
+        self.queue.insert((at, self.next), happening);
+    }
+
+    fn send(&mut self, order: SendOrder) {
+        let Some(name) = self.vantages.get(&order.vantage).cloned() else { return };
+        let Some(place) = self.world.places.get(&name).cloned() else { return };
+        self.checker.sent(self.now, &name, &order);
+        let port = match order.what {
+            ProbePacket::Echo { .. } => None,
+            ProbePacket::Syn { dest_port, .. } => Some(dest_port),
+        };
+        let bytes = render(&order, place.address(order.to));
+        if let Some(error) = place.fault.refuses(port) {
+            self.happen(self.now, Happening::SendFailed(order.flight, error));
+        } else if place.fault != LocalFault::Swallows
+            && let Some(bytes) = bytes
+        {
+            let tap = self.tap(&name);
+            self.capture(Duration::ZERO, (tap, Direction::Sent), &bytes);
+            for delivery in self.world.carry(self.now, &name, &bytes) {
+                self.capture(delivery.after, (tap, Direction::Received), &delivery.bytes);
+            }
+            if self.world.random.chance(self.forgeries) {
+                for forged in forge(&order, &place, &mut self.world.random) {
+                    let after = Duration::from_micros(1_000);
+                    self.capture(after, (tap, Direction::Received), &forged);
+                }
+            }
+        }
+        if let Some(orders) = &mut self.orders {
+            orders.push((self.now, order));
+        }
+    }
+
+    /// The ring sees a packet, and maybe its copy on a lower device, or drops it.
+    fn capture(&mut self, after: Duration, (tap, direction): (TapId, Direction), bytes: &[u8]) {
+        let at = self.now + after;
+        let (packets, drops) = self.counts.entry(tap).or_default();
+        if direction == Direction::Received && self.world.random.chance(self.capture_loss) {
+            *drops += 1;
+            self.happen(at + Duration::from_millis(1), Happening::Counts(tap));
+            return;
+        }
+        *packets += 1;
+        let bytes = bytes.to_vec();
+        if self.copies {
+            let (interface, bytes) = (LOWER, bytes.clone());
+            let copy = Happening::Captured { tap, interface, direction, bytes };
+            self.happen(at + Duration::from_micros(40), copy);
+        }
+        self.happen(at, Happening::Captured { tap, interface: INTERFACE, direction, bytes });
+    }
+
+    fn connect(&mut self, order: &ConnectOrder) {
+        let Some(name) = self.vantages.get(&order.vantage).cloned() else { return };
+        let (after, report) = self.world.connect(self.now, &name, order);
+        self.happen(self.now + after, Happening::Connected(order.flight, Box::new(report)));
+    }
+
+    fn resolve(&mut self, order: &ResolveOrder) {
+        let name = self.vantages.get(&order.vantage);
+        let lives = name.and_then(|name| self.world.places.get(name)).is_some_and(|place| {
+            place.resolver && place.fault == LocalFault::None
+        });
+        let wanted = |address: &std::net::IpAddr| match order.family {
+            FamilyChoice::Any => true,
+            FamilyChoice::V4 => address.is_ipv4(),
+            FamilyChoice::V6 => address.is_ipv6(),
+        };
+        let ttl = Duration::from_secs(10);
+        let (after, result) = match self.world.names.get(&order.host) {
+            _ if !lives => (4_000, Resolution::ResolverDead),
+            Some(Name::Addresses(all)) => {
+                let addresses = all.iter().copied().filter(wanted).collect();
+                (20, Resolution::Addresses { addresses, ttl })
+            }
+            Some(Name::Unknown) | None => (20, Resolution::NoSuchName),
+            Some(Name::Fails) => (20, Resolution::ServerFailure),
+            Some(Name::TimesOut) => (4_000, Resolution::Timeout),
+        };
+        let at = self.now + Duration::from_millis(after);
+        self.happen(at, Happening::Resolved(order.query, result));
+    }
+}
+
+fn render(order: &SendOrder, source: std::net::IpAddr) -> Option<Vec<u8>> {
+    let SendOrder { to: dest, ttl, ip_id, .. } = *order;
+    match order.what {
+        ProbePacket::Echo { id, seq, payload } => {
+            let (payload, dont_fragment) = (&payload[..], false);
+            emit_echo(&EchoSpec { source, dest, ttl, ip_id, id, seq, payload, dont_fragment })
+        }
+        ProbePacket::Syn { source_port, dest_port, seq, timestamp } => {
+            let mss = 1_460;
+            let spec = SynSpec {
+                source,
+                dest,
+                ttl,
+                ip_id,
+                source_port,
+                dest_port,
+                seq,
+                mss,
+                timestamp,
+            };
+            emit_syn(&spec)
+        }
+    }
+}
