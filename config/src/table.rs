@@ -237,21 +237,24 @@ const RESOLVER: &[Key] = &[
         Value(r#""2s""#),
         r#""2s""#,
         "How long one name server is waited for.",
-    ),
+    )
+    .later("two seconds"),
     key(
         "min_ttl",
         Kind::Duration { min: seconds(1), max: seconds(HOUR) },
         Value(r#""5s""#),
         r#""5s""#,
         "An answer is kept at least this long, however short its own time to live.",
-    ),
+    )
+    .later("five seconds"),
     key(
         "max_ttl",
         Kind::Duration { min: seconds(1), max: seconds(DAY) },
         Value(r#""1h""#),
         r#""1h""#,
         "An answer is kept at most this long; changes of address are noticed no later.",
-    ),
+    )
+    .later("one hour"),
 ];
 
 const EVIDENCE: &[Key] = &[

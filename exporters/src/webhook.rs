@@ -125,9 +125,10 @@ impl Webhook {
     /// Counts what the queue did since last time.
     fn book(&self, mut delivery: MutexGuard<'_, Delivery>) {
         let (changes, queued) = (delivery.take_changes(), delivery.queued());
-        drop(delivery);
         let (metrics, receiver) = (&self.surroundings.metrics, self.settings.name.as_str());
+        // Under the lock, so that the last one to change the queue is the last one to tell.
         metrics.queue_length(receiver, queued);
+        drop(delivery);
         for change in changes {
             match change {
                 Change::Queued(id) | Change::Superseded(id) => debug!(receiver, %id, "Queued"),

@@ -63,6 +63,7 @@ pub struct Check {
     #[arg(long, value_enum)]
     pub service: Option<ServiceName>,
     #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub from: From,
     /// Take vantages, canaries and target settings from this configuration file.
     #[arg(long, value_name = "FILE")]

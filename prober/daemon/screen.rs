@@ -4,6 +4,7 @@ mod checklist;
 mod words;
 
 use reachd_core::judge::cause::{self, Text};
+use reachd_core::judge::verdict::NEXT_EVIDENCE;
 use reachd_core::judge::{Class, Note};
 use reachd_core::report::{HopPart, SeriesPart, TargetReport, VantagePart};
 use unicode_width::UnicodeWidthStr;
@@ -263,7 +264,11 @@ impl<'a> Screen<'a> {
             self.line(&format!("  {title}"));
         }
         for part in &next {
-            self.line(&format!("    - {}: {} ({})", part.ask, part.how, part.splits.join(", ")));
+            let known = NEXT_EVIDENCE.iter().find(|known| known.ask.en == part.ask);
+            let (ask, how) = known.map_or((part.ask.as_str(), part.how.as_str()), |known| {
+                (self.say(known.ask), self.say(known.how))
+            });
+            self.line(&format!("    - {ask}: {how} ({})", part.splits.join(", ")));
         }
     }
 
@@ -273,7 +278,7 @@ impl<'a> Screen<'a> {
         let port = target.port.map_or_else(String::new, |port| port.to_string());
         let sources: Vec<_> =
             self.report.vantages.iter().filter_map(|vantage| vantage.address.clone()).collect();
-        let instance = target.labels.get("instance_id").cloned();
+        let instance = self.report.spoken.instance_id.clone();
         let blank = "________".to_owned();
         let rows = [
             (w::TICKET_TARGET, format!("{} TCP {port}", target.host)),

@@ -138,7 +138,7 @@ pub(super) const SETTINGS: &[Key] = &[
         r#""none""#,
         "What stands in front of the host and answers in its place.",
     )
-    .later("the address is taken as the host's own"),
+    .later("only the distances of resets are no longer compared"),
     key(
         "expect",
         Kind::Expectations,

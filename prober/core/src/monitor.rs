@@ -381,6 +381,13 @@ impl Timers {
         Some(timer)
     }
 
+    /// Sets a timer unless it is due sooner already.
+    fn hasten(&mut self, timer: Timer, at: Instant) {
+        if self.by_timer.get(&timer).is_none_or(|known| *known > at) {
+            self.set(timer, Some(at));
+        }
+    }
+
     fn next(&self) -> Option<Instant> {
         self.by_moment.first().map(|(at, _)| *at)
     }

@@ -35,13 +35,15 @@ pub struct TargetReport {
     pub spoken: Spoken,
 }
 
-/// The sentences of a verdict in both languages.
+/// What texts for people say beyond the document.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Spoken {
     /// What is seen: English and Chinese.
     pub summary: (String, String),
     /// What to do next: English and Chinese.
     pub next_step: (String, String),
+    /// The provider's instance id, if configured.
+    pub instance_id: Option<String>,
 }
 
 /// Who is judged.

@@ -213,6 +213,11 @@ impl Survey {
         self.connect = Connecting::Done(report);
     }
 
+    /// The full connection's end was never told: nothing is known of it.
+    pub fn handle_connect_lost(&mut self) {
+        self.connect = Connecting::NotAsked;
+    }
+
     /// Our own kernel refused something.
     pub fn handle_local_error(&mut self, error: LocalError) {
         if self.local.len() < 8 {
@@ -280,9 +285,10 @@ impl Survey {
     }
 
     fn advance(&mut self, now: Instant) {
-        self.plan_tcp_trace();
+        self.plan_tcp_trace(now);
         match self.phase {
             Phase::Quick if self.everything_answered() => {
+                self.trace_refusals();
                 if self.traces_settled(now) {
                     self.phase = Phase::Done;
                 }
@@ -296,16 +302,16 @@ impl Survey {
 
     /// The TCP trace waits for the ICMP one, which tells how many hop limits are worth asking: at
     /// most three SYNs of a pass reach the target (DESIGN section 4 rule 4).
-    fn plan_tcp_trace(&mut self) {
+    fn plan_tcp_trace(&mut self, now: Instant) {
         let (Some(port), Some(icmp), None) = (self.scope.port, &self.icmp_trace, &self.tcp_trace)
         else {
             return;
         };
-        if !icmp.knows_enough() {
+        if !icmp.knows_enough(now) {
             return;
         }
         let known = icmp.reached().or_else(|| self.distance_guess().map(|routers| routers + 1));
-        let limit = known.map_or_else(|| icmp.last_answer() + 4, |length| length + 1);
+        let limit = known.map_or_else(|| icmp.last_answer() + 3, |length| length + 1);
         self.tcp_trace = Some(Trace::new(Flavour::Tcp(port), Some(limit)));
     }
 
@@ -334,6 +340,22 @@ impl Survey {
         tcp_planned
             && self.icmp_trace.as_ref().is_none_or(over)
             && self.tcp_trace.as_ref().is_none_or(over)
+            && self.siblings.iter().all(|(_, trace)| over(trace))
+    }
+
+    /// Where only errors came, paths tell a host that is gone from a way that is gone.
+    fn trace_refusals(&mut self) {
+        if self.scope.depth != Depth::Recheck && self.nothing_came() {
+            self.trace_siblings();
+        }
+    }
+
+    fn trace_siblings(&mut self) {
+        self.icmp_trace.get_or_insert_with(|| Trace::new(Flavour::Icmp, None));
+        if self.siblings.is_empty() {
+            let trace = |address: &IpAddr| (*address, Trace::new(Flavour::Icmp, None));
+            self.siblings = self.scope.siblings.iter().map(trace).collect();
+        }
     }
 
     /// Whether an answer is overdue by what is known of the round trip.
@@ -367,8 +389,7 @@ impl Survey {
         self.phase = Phase::Confirm { dense: false };
         self.icmp_trace.get_or_insert_with(|| Trace::new(Flavour::Icmp, None));
         if self.nothing_came() {
-            let trace = |address: &IpAddr| (*address, Trace::new(Flavour::Icmp, None));
-            self.siblings = self.scope.siblings.iter().map(trace).collect();
+            self.trace_siblings();
         }
     }
 

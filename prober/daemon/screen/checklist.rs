@@ -90,6 +90,7 @@ fn path_row(report: &TargetReport) -> Row {
     let last_hop = verdict.evidence.iter().find(|part| part.signal == "last_hop");
     match last_hop.map(|part| part.value.as_str()) {
         Some("reaches_target") => (Mark::Good, PATH, None),
+        Some("tcp_stops_alone") => (Mark::Bad, PATH, Some(TCP_STOPS)),
         Some(_) => (Mark::Bad, PATH, None),
         None => (Mark::Hidden, PATH, None),
     }
@@ -160,6 +161,8 @@ const IN_GUEST_REGISTRY: Text = Text {
     en: "look inside the guest: fDenyTSConnections, PortNumber",
     zh: "系统内查看 fDenyTSConnections、PortNumber",
 };
+const TCP_STOPS: Text =
+    Text { en: "ICMP reaches the host, TCP does not", zh: "ICMP 可达主机，TCP 不可达" };
 const PING_NOTE: Text = Text {
     en: "no answer; Windows drops echo by default",
     zh: "无应答；Windows 默认丢弃 echo",

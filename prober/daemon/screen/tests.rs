@@ -1,1 +1,117 @@
+use std::collections::BTreeMap;
 
+use reachd_core::report::{
+    CausePart, PathPart, SCHEMA, Spoken, TargetPart, VantagePart, VerdictPart,
+};
+
+use super::*;
+
+fn report(class: &str) -> TargetReport {
+    let series = SeriesPart {
+        sent: 7,
+        received: 0,
+        lost: BTreeMap::from([("silent".to_owned(), 7)]),
+        invalid: BTreeMap::new(),
+        answers: BTreeMap::from([("silence".to_owned(), 7)]),
+        rtt_min_seconds: None,
+        rtt_mean_seconds: None,
+        rtt_max_seconds: None,
+        ttl: None,
+        distance: None,
+    };
+    TargetReport {
+        schema: SCHEMA,
+        target: TargetPart {
+            name: "win-1".to_owned(),
+            host: "192.0.2.10".to_owned(),
+            port: Some(3389),
+            service: "rdp".to_owned(),
+            labels: BTreeMap::new(),
+        },
+        verdict: VerdictPart {
+            class: class.to_owned(),
+            confidence: 0.91,
+            summary: "summary".to_owned(),
+            causes: vec![CausePart {
+                cause: "security_group_port".to_owned(),
+                probability: 0.3,
+                meaning: String::new(),
+                remedy: String::new(),
+            }],
+            notes: Vec::new(),
+            evidence: Vec::new(),
+            next_evidence: Vec::new(),
+            scope: "all".to_owned(),
+            reachable_from: Vec::new(),
+            unreachable_from: vec!["default".to_owned()],
+        },
+        addresses: Vec::new(),
+        vantages: vec![VantagePart {
+            name: "default".to_owned(),
+            mode: Some("raw".to_owned()),
+            address: Some("192.0.2.1".to_owned()),
+            echo: Some(SeriesPart { received: 7, ..series.clone() }),
+            connect: Some(series),
+            service: None,
+            path: PathPart::default(),
+            capture: None,
+        }],
+        started: Some("2026-01-02T03:04:05.000Z".to_owned()),
+        seconds: 11.0,
+        packets_sent: 60,
+        spoken: Spoken {
+            summary: ("filtered.".to_owned(), "被过滤。".to_owned()),
+            next_step: ("Next.".to_owned(), "下一步。".to_owned()),
+            instance_id: Some("i-123".to_owned()),
+        },
+    }
+}
+
+fn render(class: &str, style: Style) -> String {
+    Screen::new(style, &report(class)).render()
+}
+
+const PLAIN: Style = Style { lang: Lang::En, ascii: false, colour: false };
+
+#[test]
+fn the_first_line_says_what_how_sure_and_since_when() {
+    let text = render("security_group", PLAIN);
+    let first = text.lines().next().unwrap();
+    assert_eq!(first, "✗ win-1: port silently filtered (91%, seen 2026-01-02T03:04:05.000Z)");
+    assert!(text.contains("i-123"), "the ticket names the instance");
+}
+
+#[test]
+fn chinese_labels_keep_the_column() {
+    let text = render("security_group", Style { lang: Lang::Zh, ..PLAIN });
+    assert!(text.contains("端口被静默过滤") && text.contains("被过滤。"));
+    let columns: Vec<usize> = text
+        .lines()
+        .filter(|line| line.contains("外部不可见"))
+        .map(|line| line.split("外部不可见").next().unwrap().width())
+        .collect();
+    assert!(columns.len() > 3 && columns.windows(2).all(|pair| pair[0] == pair[1]), "{columns:?}");
+}
+
+#[test]
+fn ascii_means_ascii_marks() {
+    let text = render("security_group", Style { ascii: true, ..PLAIN });
+    assert!(text.is_ascii(), "{text}");
+    assert!(text.contains("[!!]") && text.contains("[ok]") && text.contains("[??]"));
+}
+
+#[test]
+fn a_host_that_echoes_proves_the_instance_and_not_the_port() {
+    let text = render("security_group", PLAIN);
+    assert!(text.contains("✓ instance running"));
+    assert!(text.contains("✗ TCP port answers"));
+    assert!(text.contains("? Windows firewall"));
+}
+
+#[test]
+fn without_capture_the_first_line_says_what_is_lost() {
+    let mut report = report("port_closed");
+    report.vantages[0].mode = Some("sockets".to_owned());
+    let text = Screen::new(PLAIN, &report).render();
+    assert!(text.starts_with("No CAP_NET_RAW"), "{text}");
+}

@@ -45,7 +45,11 @@ impl Checker {
             Event::Judged { report, .. } => {
                 let verdict = &report.verdict;
                 let claims = !matches!(verdict.class.as_str(), "reachable" | "unknown");
-                assert!(!claims || !verdict.evidence.is_empty(), "{} rests on nothing", verdict.class);
+                assert!(
+                    !claims || !verdict.evidence.is_empty(),
+                    "{} rests on nothing",
+                    verdict.class
+                );
                 assert!((0.0..=1.0).contains(&verdict.confidence), "{}", verdict.confidence);
                 let total: f64 = verdict.causes.iter().map(|cause| cause.probability).sum();
                 assert!(total <= 1.000_001, "causes sum to {total}");
@@ -64,12 +68,15 @@ impl Checker {
         if let Some((state, version, since)) = self.incidents.get(&update.fingerprint) {
             assert!(update.version > *version, "versions grow: {update:?}");
             let lasted = now.since(*since);
-            let removed = update.ended.is_some_and(|(_, why)| {
-                why == reachd_core::incident::Resolution::Removed
-            });
+            let removed = update
+                .ended
+                .is_some_and(|(_, why)| why == reachd_core::incident::Resolution::Removed);
             match (state, update.state) {
                 (IncidentState::Firing, IncidentState::Resolved) if !removed => {
-                    assert!(lasted >= close_after.min(Duration::from_secs(15)), "flapped shut: {update:?}");
+                    assert!(
+                        lasted >= close_after.min(Duration::from_secs(15)),
+                        "flapped shut: {update:?}"
+                    );
                 }
                 (IncidentState::Resolved, IncidentState::Firing) => {
                     assert!(lasted >= open_after, "flapped open: {update:?}");

@@ -137,7 +137,13 @@ fn read(bytes: &[u8]) -> Option<ConnectResult> {
                 IcmpKind::from_v6(error.ty, error.code)
             };
             let (ty, code, ttl) = (error.ty, error.code, Some(packet.ttl));
-            Some(ConnectResult::Icmp(IcmpAnswer { from: packet.source, kind: kind?, ty, code, ttl }))
+            Some(ConnectResult::Icmp(IcmpAnswer {
+                from: packet.source,
+                kind: kind?,
+                ty,
+                code,
+                ttl,
+            }))
         }
         Body::Icmp(_) | Body::Udp(_) | Body::Fragment | Body::Other { .. } => None,
     }

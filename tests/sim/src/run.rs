@@ -257,10 +257,8 @@ impl Run {
     fn obey(&mut self, output: Output) {
         match output {
             Output::OpenVantage(id, vantage) => {
-                let state = VantageState::Up {
-                    mode: Mode::Raw,
-                    tap: Some(self.tap(&vantage.name)),
-                };
+                let state =
+                    VantageState::Up { mode: Mode::Raw, tap: Some(self.tap(&vantage.name)) };
                 self.vantages.insert(id, vantage.name.clone());
                 self.happen(self.now, Happening::Vantage(id, state));
             }
@@ -341,9 +339,9 @@ impl Run {
 
     fn resolve(&mut self, order: &ResolveOrder) {
         let name = self.vantages.get(&order.vantage);
-        let lives = name.and_then(|name| self.world.places.get(name)).is_some_and(|place| {
-            place.resolver && place.fault == LocalFault::None
-        });
+        let lives = name
+            .and_then(|name| self.world.places.get(name))
+            .is_some_and(|place| place.resolver && place.fault == LocalFault::None);
         let wanted = |address: &std::net::IpAddr| match order.family {
             FamilyChoice::Any => true,
             FamilyChoice::V4 => address.is_ipv4(),
@@ -374,17 +372,8 @@ fn render(order: &SendOrder, source: std::net::IpAddr) -> Option<Vec<u8>> {
         }
         ProbePacket::Syn { source_port, dest_port, seq, timestamp } => {
             let mss = 1_460;
-            let spec = SynSpec {
-                source,
-                dest,
-                ttl,
-                ip_id,
-                source_port,
-                dest_port,
-                seq,
-                mss,
-                timestamp,
-            };
+            let spec =
+                SynSpec { source, dest, ttl, ip_id, source_port, dest_port, seq, mss, timestamp };
             emit_syn(&spec)
         }
     }

@@ -172,8 +172,7 @@ impl World {
         let Ok(packet) = Packet::parse(bytes, Checksums::Verify) else { return Vec::new() };
         let route = self.route(from, packet.dest);
         let mut left = packet.ttl;
-        let mut trip =
-            Trip { now, from, packet, bytes, delay: Duration::ZERO, back: Vec::new() };
+        let mut trip = Trip { now, from, packet, bytes, delay: Duration::ZERO, back: Vec::new() };
         let mut at = 0;
         while let Some(name) = route.get(at) {
             match self.pass(&mut trip, (&route, at), (name, left)) {

@@ -9,11 +9,12 @@ use super::sign::Sign;
 use super::text::{Facts, next_step, summary};
 use super::verdict::{Verdict, ViewEvidence, answer_name, next_evidence};
 use crate::evidence::{ConnectReport, ConnectResult, ServiceAnswer};
-use crate::path::{Path, distance};
+use crate::path::{Path, PathEnd, distance};
 use crate::probe::series::Tally;
 use crate::report::{
     AddressPart, CapturePart, CausePart, EvidencePart, HopPart, NextEvidencePart, NotePart,
-    PathPart, SCHEMA, SeriesPart, ServicePart, Spoken, TargetPart, TargetReport, VantagePart, VerdictPart,
+    PathPart, SCHEMA, SeriesPart, ServicePart, Spoken, TargetPart, TargetReport, VantagePart,
+    VerdictPart,
 };
 use crate::statistics::real;
 use crate::survey::signs::service_detail;
@@ -70,7 +71,11 @@ pub fn document(target: &Target, verdict: &Verdict, lenses: &[Lens<'_>]) -> Targ
         started: None,
         seconds: seconds.as_secs_f64(),
         packets_sent: findings().map(|findings| findings.packets).sum(),
-        spoken: Spoken { summary: (summary.en, summary.zh), next_step: (next.en, next.zh) },
+        spoken: Spoken {
+            summary: (summary.en, summary.zh),
+            next_step: (next.en, next.zh),
+            instance_id: target.instance_id.clone(),
+        },
     }
 }
 
@@ -110,8 +115,8 @@ fn verdict_part(verdict: &Verdict, summary: String) -> VerdictPart {
         next_evidence: next_evidence(verdict)
             .into_iter()
             .map(|(next, splits)| NextEvidencePart {
-                ask: next.ask.to_owned(),
-                how: next.how.to_owned(),
+                ask: next.ask.en.to_owned(),
+                how: next.how.en.to_owned(),
                 splits,
             })
             .collect(),
@@ -136,7 +141,7 @@ fn evidence(verdict: &Verdict) -> Vec<EvidencePart> {
 
 fn vantage_part(lens: &Lens<'_>) -> VantagePart {
     let findings = lens.view.findings;
-    let hops = |path: Option<&Path>| path.map(|path| path.hops.iter().map(hop_part).collect());
+    let hops = |path: Option<&Path>| path.map(|path| hop_parts(path, lens.view.address));
     VantagePart {
         name: lens.view.vantage.to_owned(),
         mode: lens.view.mode.map(|mode| mode.as_str().to_owned()),
@@ -150,6 +155,17 @@ fn vantage_part(lens: &Lens<'_>) -> VantagePart {
         },
         capture: lens.capture.map(|(packets, drops)| CapturePart { packets, drops }),
     }
+}
+
+/// The hops of a path, the destination itself included where it was reached.
+fn hop_parts(path: &Path, destination: Option<IpAddr>) -> Vec<HopPart> {
+    let mut parts: Vec<_> = path.hops.iter().map(hop_part).collect();
+    if let (PathEnd::Reached(ttl), Some(last)) = (path.end, parts.last_mut())
+        && last.ttl == ttl
+    {
+        last.address = last.address.or(destination);
+    }
+    parts
 }
 
 fn hop_part(hop: &crate::path::Hop) -> HopPart {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::cause::Text;
 use super::class::Class;
 use super::note::Note;
 use super::posterior::{Posterior, posterior};
@@ -309,9 +310,9 @@ fn security_note(findings: &Findings) -> Option<Note> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NextEvidence {
     /// What to find out.
-    pub ask: &'static str,
+    pub ask: Text,
     /// Where or how.
-    pub how: &'static str,
+    pub how: Text,
     /// Causes it speaks about.
     pub about: &'static [&'static str],
 }
@@ -319,23 +320,37 @@ pub struct NextEvidence {
 /// What only the provider, the guest or another vantage can tell.
 pub static NEXT_EVIDENCE: &[NextEvidence] = &[
     NextEvidence {
-        ask: "instance state",
-        how: "the provider's console: is it running, stopped or restarting?",
+        ask: Text { en: "instance state", zh: "实例状态" },
+        how: Text {
+            en: "the provider's console: is it running, stopped or restarting?",
+            zh: "控制台查看：运行中、已停止还是重启中？",
+        },
         about: &["instance_stopped", "rebooting", "hypervisor_failure", "instance_hung"],
     },
     NextEvidence {
-        ask: "DDoS blackhole state",
-        how: "the provider's security console: is the address in a blackhole, and until when?",
+        ask: Text { en: "DDoS blackhole state", zh: "DDoS 黑洞状态" },
+        how: Text {
+            en: "the provider's security console: is the address in a blackhole, and until when?",
+            zh: "安全控制台查看：该地址是否处于黑洞，何时解封？",
+        },
         about: &["ddos_blackhole", "partial_blackhole"],
     },
     NextEvidence {
-        ask: "public address binding and bandwidth",
-        how: "the provider's console: is the address bound, paid for and above 0 Mbit/s?",
+        ask: Text { en: "public address binding and bandwidth", zh: "公网地址绑定与带宽" },
+        how: Text {
+            en: "the provider's console: is the address bound, paid for and above 0 Mbit/s?",
+            zh: "控制台查看：EIP 是否绑定、是否欠费、带宽是否大于 0？",
+        },
         about: &["eip_unbound", "bandwidth_zero"],
     },
     NextEvidence {
-        ask: "security group and network ACL rules",
-        how: "does an inbound rule admit this port from the probing source address?",
+        ask: Text {
+            en: "security group and network ACL rules", zh: "安全组与网络 ACL 规则"
+        },
+        how: Text {
+            en: "does an inbound rule admit this port from the probing source address?",
+            zh: "入方向规则是否放行探测源 IP 访问该端口？",
+        },
         about: &[
             "security_group_port",
             "network_acl",
@@ -345,9 +360,14 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
         ],
     },
     NextEvidence {
-        ask: "service and firewall inside the guest",
-        how: "by the provider's console session: is TermService running and listening, and is the \
+        ask: Text {
+            en: "service and firewall inside the guest", zh: "系统内的服务与防火墙"
+        },
+        how: Text {
+            en: "by the provider's console session: is TermService running and listening, and is the \
               inbound rule on?",
+            zh: "通过控制台远程连接查看：TermService 是否运行并监听，入站规则是否启用？",
+        },
         about: &[
             "service_stopped_stealth",
             "host_firewall_port",
@@ -362,8 +382,11 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
         ],
     },
     NextEvidence {
-        ask: "a probe from inside the provider's network",
-        how: "configure a vantage with role = \"inside\" in the same VPC",
+        ask: Text { en: "a probe from inside the provider's network", zh: "从云内网络探测" },
+        how: Text {
+            en: "configure a vantage with role = \"inside\" in the same VPC",
+            zh: "在同一 VPC 内配置 role = \"inside\" 的观测点",
+        },
         about: &[
             "ddos_blackhole",
             "security_group_port",
@@ -373,8 +396,11 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
         ],
     },
     NextEvidence {
-        ask: "a probe from another network",
-        how: "configure a second vantage, or run `reachd check` elsewhere",
+        ask: Text { en: "a probe from another network", zh: "从其他网络探测" },
+        how: Text {
+            en: "configure a second vantage, or run `reachd check` elsewhere",
+            zh: "增加第二个观测点，或在别处运行 `reachd check`",
+        },
         about: &["source_block", "return_path_broken", "transit_blackhole", "carrier_port_block"],
     },
 ];

@@ -65,6 +65,12 @@ impl Alarm {
         }
     }
 
+    /// Takes over the damping of a changed plan.
+    pub(super) const fn set_limits(&mut self, open_after: Duration, close_after: Duration) {
+        self.open_after = open_after;
+        self.close_after = close_after;
+    }
+
     /// An incident that was firing when the process ended, taken up again.
     pub(super) const fn resume(mut self, class: Class, version: u64, now: Instant) -> Self {
         self.phase = Phase::Firing { healthy: None };

@@ -43,6 +43,12 @@ impl Bucket {
         granted
     }
 
+    /// Whether there is a token.
+    pub(super) fn has(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.level >= 1.0
+    }
+
     fn wait(&self) -> Duration {
         let missing = (1.0 - self.level).max(0.0);
         Duration::from_secs_f64((missing / self.rate.max(0.001)).min(60.0))
@@ -77,6 +83,20 @@ impl Budgets {
 
     /// Takes a packet's worth from every bucket concerned, or says how long to wait.
     pub(super) fn take(&mut self, now: Instant, to: IpAddr) -> Result<(), Duration> {
+        self.admit(now, to)?;
+        self.spend(to);
+        Ok(())
+    }
+
+    /// Books a packet that [`Self::admit`] let pass.
+    pub(super) fn spend(&mut self, to: IpAddr) {
+        self.all.level -= 1.0;
+        let concerned = [self.destinations.get_mut(&to), self.prefixes.get_mut(&prefix(to))];
+        concerned.into_iter().flatten().for_each(|bucket| bucket.level -= 1.0);
+    }
+
+    /// Whether a packet may be sent to this address now, or how long to wait.
+    pub(super) fn admit(&mut self, now: Instant, to: IpAddr) -> Result<(), Duration> {
         if self.destinations.len() >= BUCKETS {
             self.destinations.retain(|_, bucket| !bucket.is_full(now));
             self.prefixes.retain(|_, bucket| !bucket.is_full(now));
@@ -89,12 +109,7 @@ impl Budgets {
         let mut buckets = [&mut self.all, destination, prefix];
         buckets.iter_mut().for_each(|bucket| bucket.fill(now));
         let wait = buckets.iter().map(|bucket| bucket.wait()).max().unwrap_or_default();
-        if wait.is_zero() {
-            buckets.iter_mut().for_each(|bucket| bucket.level -= 1.0);
-            Ok(())
-        } else {
-            Err(wait.max(Duration::from_millis(1)))
-        }
+        if wait.is_zero() { Ok(()) } else { Err(wait.max(Duration::from_millis(1))) }
     }
 }
 

@@ -88,6 +88,8 @@ pub(super) enum News {
     },
     /// The same answer once more.
     Duplicate,
+    /// The driver never told how a full connection ended.
+    ConnectLost,
 }
 
 #[derive(Debug)]
@@ -101,14 +103,54 @@ struct InFlight {
     ordered: Instant,
     sent: Option<Stamp>,
     tap: Option<TapId>,
+    /// An answer that does not prove it saw the probe: the fate only if nothing better comes.
+    unproven: Option<(Answer, Stamp)>,
     settled: Option<Settled>,
+    /// The last other answer after that.
+    revised: Option<Settled>,
+}
+
+impl InFlight {
+    fn new(key: ViewKey, purpose: Purpose, (to, ttl): (IpAddr, u8), wire: Wire) -> Self {
+        Self {
+            key,
+            purpose,
+            to,
+            ttl,
+            ip_id: 0,
+            wire,
+            ordered: Instant::ZERO,
+            sent: None,
+            tap: None,
+            unproven: None,
+            settled: None,
+            revised: None,
+        }
+    }
+
+    fn report(&self, news: News) -> Report {
+        Report { key: self.key.clone(), purpose: self.purpose, ttl: self.ttl, news }
+    }
+
+    /// Whether the target itself has answered: nothing more is to be waited for.
+    fn is_answered(&self) -> bool {
+        self.settled.is_some_and(|first| first.from_target) && self.revised.is_none()
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Settled {
     kind: AnswerKind,
+    from_target: bool,
     at: Instant,
     interface: u32,
+}
+
+impl Settled {
+    /// Whether the same packet was seen again on another device.
+    fn is_copied_by(&self, next: &Self) -> bool {
+        self.interface != next.interface && next.at.since(self.at) < COPY_WINDOW
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -213,19 +255,8 @@ impl Flights {
         self.index(to, &wire, flight);
         self.deadlines.insert((now + VERDICT_TIMER, flight, Stage::Verdict));
         let ttl = ask.ttl;
-        let probe = InFlight {
-            key,
-            purpose,
-            to,
-            ttl,
-            ip_id,
-            wire,
-            ordered: now,
-            sent: None,
-            tap,
-            settled: None,
-        };
-        self.flying.insert(flight, probe);
+        let probe = InFlight::new(key, purpose, (to, ttl), wire);
+        self.flying.insert(flight, InFlight { ip_id, ordered: now, tap, ..probe });
         SendOrder { flight, vantage, to, ttl, ip_id, what }
     }
 
@@ -238,19 +269,9 @@ impl Flights {
         limit: Duration,
     ) -> Flight {
         let flight = self.token();
-        let probe = InFlight {
-            to: key.address,
-            key,
-            purpose,
-            ttl: FULL_TTL,
-            ip_id: 0,
-            wire: Wire::Connect,
-            ordered: now,
-            sent: None,
-            tap: None,
-            settled: None,
-        };
-        self.flying.insert(flight, probe);
+        let to = (key.address, FULL_TTL);
+        let probe = InFlight::new(key, purpose, to, Wire::Connect);
+        self.flying.insert(flight, InFlight { ordered: now, ..probe });
         self.deadlines.insert((now + limit, flight, Stage::Listen));
         flight
     }
@@ -288,6 +309,16 @@ impl Flights {
         self.take(flight, seen.answer, (at, seen.arrived, 0))
     }
 
+    /// Keeps an answer that proves nothing for the case that no better one comes: an attacker who
+    /// guesses a port must not be able to talk over the target.
+    fn doubt(&mut self, flight: Flight, answer: Answer, at: Stamp) {
+        if let Some(probe) = self.flying.get_mut(&flight)
+            && probe.settled.is_none()
+        {
+            probe.unproven.get_or_insert((answer, at));
+        }
+    }
+
     /// Takes a captured packet; gives news if it proves to be about one of our probes.
     pub(super) fn handle_captured(&mut self, captured: &Captured<'_>) -> Option<Report> {
         let checksums = if captured.checksums_final { Checksums::Verify } else { Checksums::Skip };
@@ -303,6 +334,10 @@ impl Flights {
                     return None;
                 }
                 let at = captured.at;
+                if matches!(answer, Answer::BareReset(_) | Answer::ChallengeAck(_)) {
+                    self.doubt(flight, answer, at);
+                    return None;
+                }
                 self.take(flight, answer, (at.at, Some(at), captured.interface))
             }
         }
@@ -323,18 +358,29 @@ impl Flights {
             self.deadlines.pop_first();
             match stage {
                 Stage::Listen => {
-                    self.forget(flight);
+                    let lost = self.forget(flight);
+                    if let Some(probe) = lost.filter(|probe| matches!(probe.wire, Wire::Connect)) {
+                        return Some(probe.report(News::ConnectLost));
+                    }
                 }
                 Stage::Verdict => {
                     let Some(probe) = self.flying.get(&flight) else { continue };
+                    // Only what the target left unanswered is worth listening for any longer.
+                    if probe.is_answered() {
+                        self.forget(flight);
+                        continue;
+                    }
                     self.deadlines.insert((probe.ordered + LISTEN_TIMER, flight, Stage::Listen));
                     if probe.settled.is_some() {
                         continue;
                     }
                     let seen_leaving = probe.sent.is_some() || probe.tap.is_none();
-                    let answer = excuse(&probe.key, probe.ordered, seen_leaving);
+                    let excused = excuse(&probe.key, probe.ordered, seen_leaving);
+                    let unproven = probe.unproven.filter(|_| excused.is_none());
+                    let answer = unproven.map(|(answer, _)| answer).or(excused);
+                    let arrived = unproven.map(|(_, at)| at);
                     let answer = answer.unwrap_or(Answer::Silence);
-                    if let Some(report) = self.take(flight, answer, (now, None, 0)) {
+                    if let Some(report) = self.take(flight, answer, (now, arrived, 0)) {
                         return Some(report);
                     }
                 }
@@ -350,25 +396,24 @@ impl Flights {
     ) -> Option<Report> {
         let probe = self.flying.get_mut(&flight)?;
         let observation = Observation { answer, sent: probe.sent, arrived };
-        let kind = answer.kind();
-        let news = match probe.settled {
-            None => {
-                probe.settled = Some(Settled { kind, at, interface });
+        let from_target = answer.is_from_target();
+        let next = Settled { kind: answer.kind(), from_target, at, interface };
+        let news = match (probe.settled, probe.revised) {
+            (None, _) => {
+                probe.settled = Some(next);
                 News::Settled(observation)
             }
-            Some(first) if first.kind == kind => {
-                let copy = first.interface != interface && at.since(first.at) < COPY_WINDOW;
-                if copy {
-                    return None;
-                }
-                News::Duplicate
+            (Some(known), _) | (_, Some(known)) if known.kind == next.kind => {
+                let copy = known.is_copied_by(&next);
+                return (!copy).then(|| probe.report(News::Duplicate));
             }
-            Some(first) => {
+            (Some(first), _) => {
+                probe.revised = Some(next);
                 let late = matches!(first.kind, AnswerKind::Silence | AnswerKind::Invalid);
                 News::Afterthought { observation, late }
             }
         };
-        Some(Report { key: probe.key.clone(), purpose: probe.purpose, ttl: probe.ttl, news })
+        Some(probe.report(news))
     }
 
     fn note_sent(&mut self, captured: &Captured<'_>, packet: &Packet<'_>) {
@@ -494,7 +539,11 @@ impl Flights {
         let flight = match quoted.transport {
             QuotedTransport::Echo { id, seq } => {
                 let flight = *self.by_echo.get(&(quoted.dest, id, seq))?;
-                self.quote_proves(flight, quoted.ip_id).then_some(flight)
+                let proven = match quoted.ip_id {
+                    Some(_) => self.quote_proves(flight, quoted.ip_id),
+                    None => self.payload_proves(flight, error.quoted),
+                };
+                proven.then_some(flight)
             }
             QuotedTransport::Tcp { source_port, dest_port, seq, timestamp } => {
                 let flights = self.by_flow.get(&(quoted.dest, dest_port, source_port))?;
@@ -521,6 +570,16 @@ impl Flights {
     fn quote_proves(&self, flight: Flight, ip_id: Option<u16>) -> bool {
         let known = self.flying.get(&flight).map(|probe| probe.ip_id);
         ip_id.is_none_or(|quoted| Some(quoted) == known)
+    }
+
+    /// IPv6 quotes are long enough (RFC 4443 2.4) to hold an echo's payload, which is keyed.
+    fn payload_proves(&self, flight: Flight, quoted: &[u8]) -> bool {
+        const PAYLOAD_AT: usize = 40 + 8;
+        let Some(Wire::Echo { proof, .. }) = self.flying.get(&flight).map(|probe| &probe.wire)
+        else {
+            return false;
+        };
+        quoted.get(PAYLOAD_AT..).is_some_and(|payload| payload.starts_with(proof))
     }
 
     fn token(&mut self) -> Flight {

@@ -101,7 +101,7 @@ impl Monitor {
             vantage.note_resolver(&name, dead);
         }
         self.timers.set(Timer::Names(name.clone(), vantage), Some(now + again));
-        self.timers.set(Timer::Vantage(vantage), Some(now));
+        self.review_soon(now, vantage);
         self.refresh_views(now, &name);
         self.rejudge(now, &name);
     }

@@ -99,7 +99,7 @@ impl Monitor {
         }
     }
 
-    fn is_unwatched(&self, watch: &super::TargetWatch) -> bool {
+    pub(super) fn is_unwatched(&self, watch: &super::TargetWatch) -> bool {
         let port = watch.target.service.has_port().then_some(watch.target.port);
         let mut watching = self
             .vantages

@@ -13,13 +13,16 @@ use super::{Event, Monitor, Output, Purpose, TapId, Timer, VantageState};
 use crate::evidence::Probe;
 use crate::judge::{Class, Sign};
 use crate::plan::Plan;
-use crate::survey::signs::signs;
 use crate::target::TargetName;
 use crate::time::Instant;
 use crate::vantage::{Mode, Vantage, VantageId};
 
 /// A standing is looked at this often even when nothing happens.
 const REVIEW: Duration = Duration::from_secs(2);
+/// News of many targets at once make one review.
+const REVIEW_GAP: Duration = Duration::from_millis(200);
+/// Canaries are asked out of turn at most this often.
+const HURRY_GAP: Duration = Duration::from_secs(1);
 /// How long a fault must last before people are told, and how long a recovery before they are.
 const OPEN_AFTER: Duration = Duration::from_secs(10);
 const CLOSE_AFTER: Duration = Duration::from_secs(15);
@@ -36,6 +39,8 @@ pub(super) struct VantageWatch {
     pub(super) capture_packets: u64,
     pub(super) capture_drops: u64,
     pub(super) alarm: Alarm,
+    /// When its canaries were last asked out of turn.
+    hurried: Option<Instant>,
     dead_resolver: BTreeSet<TargetName>,
 }
 
@@ -56,6 +61,7 @@ impl VantageWatch {
             capture_packets: 0,
             capture_drops: 0,
             alarm: Alarm::new(OPEN_AFTER, CLOSE_AFTER),
+            hurried: None,
             dead_resolver: BTreeSet::new(),
         }
     }
@@ -172,6 +178,11 @@ impl Monitor {
 
     /// Asks the canaries at once: is it me?
     pub(super) fn hurry_canaries(&mut self, now: Instant, vantage: VantageId) {
+        let Some(watch) = self.vantages.get_mut(&vantage) else { return };
+        if watch.hurried.is_some_and(|at| now.since(at) < HURRY_GAP) {
+            return;
+        }
+        watch.hurried = Some(now);
         let mut hurried = Vec::new();
         for (name, watch) in self.targets.iter_mut().filter(|(_, watch)| watch.canary) {
             for ((at, address), view) in &mut watch.views {
@@ -188,6 +199,11 @@ impl Monitor {
         for key in hurried {
             self.timers.set(Timer::View(key), Some(now));
         }
+    }
+
+    /// Something happened that may change a vantage's standing.
+    pub(super) fn review_soon(&mut self, now: Instant, id: VantageId) {
+        self.timers.hasten(Timer::Vantage(id), now + REVIEW_GAP);
     }
 
     /// Looks at a vantage's standing, and tells when it changes.
@@ -210,8 +226,8 @@ impl Monitor {
             self.tell(Event::VantageHealth { vantage: name, healthy, reason });
             let names: Vec<_> = self.targets.keys().cloned().collect();
             for name in names {
-                if healthy && before.0 {
-                    self.resurvey(now, &name, Some(id));
+                if (healthy && before.0) || before.1.len() > ports.len() {
+                    self.look_again(now, &name, |at, _| at == id);
                 }
                 self.rejudge(now, &name);
             }
@@ -251,20 +267,10 @@ impl Monitor {
 
     /// Most targets are refused by our own kernel.
     fn local_majority(&self, id: VantageId) -> Option<Fault> {
-        let mut first = None;
-        let mut refused = |(watch, view): (&super::TargetWatch, &View)| {
-            let Some(findings) = &view.findings else { return false };
-            let seen = signs(findings, &watch.target, None);
-            let local = seen.into_iter().find(|seen| {
-                seen.sign.family() == crate::judge::Family::Local && seen.sign != Sign::LocalFine
-            });
-            let found = local.is_some();
-            first = first.take().or(local);
-            found
-        };
-        let share = Share::count(self.views_from(id, false).map(&mut refused));
-        let seen = first.filter(|_| share.at_least_half())?;
-        let detail = seen.detail.unwrap_or_else(|| seen.sign.as_str().to_owned());
+        let local = || self.views_from(id, false).map(|(_, view)| view.local.as_ref());
+        let share = Share::count(local().map(|seen| seen.is_some()));
+        let seen = local().flatten().next().filter(|_| share.at_least_half())?;
+        let detail = seen.detail.clone().unwrap_or_else(|| seen.sign.as_str().to_owned());
         Some(Fault { sign: seen.sign, reason: format!("own side: {detail}") })
     }
 
@@ -277,12 +283,10 @@ impl Monitor {
         let with_canaries =
             canaries.failing >= 2 && canaries.at_least_half() && targets.at_least_half();
         let at_our_door = || {
-            let near = |(_, view): &(&super::TargetWatch, &View)| {
-                view.findings.as_ref().is_none_or(|findings| {
-                    findings.icmp_path.is_none() || findings.last_router() <= 1
-                })
-            };
-            self.views_from(id, false).filter(|(_, view)| view.is_mute(1)).all(|view| near(&view))
+            let mute = self.views_from(id, false).filter(|(_, view)| view.is_mute(1));
+            all_near(mute.filter(|(_, view)| view.is_current(Probe::Echo)).map(|(_, view)| {
+                view.findings.as_ref().map_or(0, |findings| findings.last_router())
+            }))
         };
         let without = canaries.of == 0
             && targets.failing >= 3
@@ -314,11 +318,13 @@ impl Monitor {
             let with_canaries = canaries.failing >= 2 && canaries.at_least_half();
             let near = || {
                 let affected = self.views_from(id, false).filter(of_port);
-                affected.filter(|(_, view)| lost(view, 1)).all(|(_, view)| {
-                    let path =
-                        view.findings.as_ref().and_then(|findings| findings.tcp_path.as_ref());
-                    path.is_none_or(|path| path.last_router() <= 1)
-                })
+                let affected = affected.filter(|(_, view)| lost(view, 1));
+                let affected = affected.filter(|(_, view)| view.is_current(Probe::Syn));
+                all_near(affected.map(|(_, view)| {
+                    let findings = view.findings.as_ref();
+                    let path = findings.and_then(|findings| findings.tcp_path.as_ref());
+                    path.map_or(0, crate::path::Path::last_router)
+                }))
             };
             let without = canaries.of == 0
                 && targets.failing >= 3
@@ -338,6 +344,12 @@ impl Monitor {
             open && port.is_none_or(|port| !watch.bad_ports.contains(&port))
         })
     }
+}
+
+/// Whether several paths, by their last router that answered, all end right behind us.
+fn all_near(last_routers: impl Iterator<Item = u8>) -> bool {
+    let near = Share::count(last_routers.map(|last| last <= 1));
+    near.of >= 2 && near.failing == near.of
 }
 
 /// The class a vantage fault is told as.

@@ -27,6 +27,8 @@ use crate::vantage::VantageId;
 const BELIEF: f64 = 0.99;
 /// How long the first surveys of all vantages are waited for before judging without some.
 const FIRST_LOOK: Duration = Duration::from_secs(20);
+/// How long a verdict waits for surveys that go on, one beginning before the other ends.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// What an incident step needs to be told.
 struct Telling {
@@ -37,10 +39,27 @@ struct Telling {
 
 impl Monitor {
     /// A survey ended: its target is judged once nothing else is under way for it.
-    pub(super) fn survey_ended(&mut self, now: Instant, key: &ViewKey) {
+    pub(super) fn survey_ended(&mut self, now: Instant, key: &ViewKey, changed: bool) {
         self.learn_baseline(key);
+        let view = |monitor: &Self| {
+            let watch = monitor.targets.get(&key.target)?;
+            let view = watch.views.get(&(key.vantage, key.address))?;
+            Some((view.findings.as_ref()?.started, view.look_again.is_some()))
+        };
+        let (began, again) = view(self).unwrap_or((now, false));
+        if changed {
+            // Evidence of before the change must not be mixed with evidence of after it.
+            self.look_again(now, &key.target, |vantage, view| {
+                vantage != key.vantage && view.is_stale(began)
+            });
+        }
+        if again {
+            self.look_again(now, &key.target, |vantage, view| {
+                vantage == key.vantage && view.look_again.is_some()
+            });
+        }
         self.judge_target(now, &key.target, true);
-        self.timers.set(Timer::Vantage(key.vantage), Some(now));
+        self.review_soon(now, key.vantage);
     }
 
     /// Judges again without new probes, because something around them changed.
@@ -71,9 +90,12 @@ impl Monitor {
         });
         for (id, vantage) in watching {
             let views = || watch.views.iter().filter(|((at, _), _)| at == id).map(|(_, view)| view);
-            let busy = views().any(|view| {
-                view.survey.as_ref().is_some_and(|(_, survey)| survey.depth() != Depth::Recheck)
-            });
+            let busy = vantage.is_up()
+                && views().any(|view| {
+                    let survey = view.survey.as_ref();
+                    let deep = survey.is_some_and(|(_, survey)| survey.depth() != Depth::Recheck);
+                    deep || view.look_again.is_some()
+                });
             let named = watch.names.contains_key(id);
             let pending = vantage.is_up() && !named || views().any(|view| view.findings.is_none());
             let opening = vantage.state.is_none();
@@ -87,15 +109,25 @@ impl Monitor {
 
     /// Judges a target by everything its believed vantages saw.
     pub(super) fn judge_target(&mut self, now: Instant, name: &TargetName, fresh: bool) {
+        let Some(watch) = self.targets.get(name).filter(|watch| !watch.canary) else { return };
+        let since = watch.waiting.unwrap_or(now);
+        let patient = self.purpose == Purpose::Once || now.since(since) < LONGEST_WAIT;
+        if patient && self.must_wait(now, watch) {
+            if let Some(watch) = self.targets.get_mut(name) {
+                watch.waiting = Some(since);
+            }
+            return;
+        }
+        self.judge_now(now, name, fresh);
+    }
+
+    /// The same without waiting for evidence that is still being gathered.
+    pub(super) fn judge_now(&mut self, now: Instant, name: &TargetName, fresh: bool) {
+        let Some(watch) = self.targets.get_mut(name).filter(|watch| !watch.canary) else { return };
+        watch.waiting = None;
         let Some(watch) = self.targets.get(name) else { return };
-        if watch.canary {
-            return;
-        }
-        if self.must_wait(now, watch) {
-            return;
-        }
         let evidence = self.evidence(watch);
-        if evidence.is_empty() {
+        if evidence.is_empty() && self.purpose == Purpose::Watch {
             self.forget_verdict(now, name);
             return;
         }
@@ -294,6 +326,13 @@ impl Monitor {
         kind: AlertKind,
         (class, version): (Class, u64),
     ) {
+        if kind == AlertKind::VantageFault {
+            let mut vantages = self.vantages.values_mut();
+            if let Some(watch) = vantages.find(|watch| watch.vantage.name == target.as_str()) {
+                watch.alarm = watch.alarm.clone().resume(class, version, now);
+            }
+            return;
+        }
         let Some(watch) = self.targets.get_mut(target) else { return };
         let alarm = Alarm::new(watch.target.open_after, watch.target.close_after);
         watch.alarms.insert(kind, alarm.resume(class, version, now));
@@ -437,7 +476,8 @@ impl Monitor {
         let ports =
             (!watch.bad_ports.is_empty()).then(|| super::standing::port_list(&watch.bad_ports));
         let reason = reason.or(ports).unwrap_or_else(|| "recovered".to_owned());
-        let unwatched = self.snapshot().unwatched;
+        let targets = self.targets.values().filter(|watch| !watch.canary);
+        let unwatched = targets.filter(|watch| self.is_unwatched(watch)).count();
         let summary = (
             format!("Vantage {name}: {reason}. {unwatched} targets are not watched meanwhile."),
             format!("观测点 {name} 故障：{reason}。期间有 {unwatched} 个目标无人监测。"),

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use crate::accounting::{Counters, Histogram};
 use crate::evidence::{Answer, AnswerKind, Observation, Probe};
+use crate::judge::Sign;
 use crate::monitor::budget::Bucket;
 use crate::path::Path;
 use crate::plan::Budget;
+use crate::probe::series::is_local_fault;
 use crate::survey::findings::Findings;
+use crate::survey::signs::{Seen, local};
 use crate::survey::{Depth, Known, Survey};
 use crate::target::Target;
 use crate::time::Instant;
@@ -17,6 +20,8 @@ use crate::time::Instant;
 pub(super) const RECHECK_EVERY: Duration = Duration::from_secs(8);
 /// Surveys of one view begin at least this far apart.
 const SURVEY_GAP: Duration = Duration::from_secs(4);
+/// Changes that several vantages see within this time are one change.
+const SAME_CHANGE: Duration = Duration::from_secs(15);
 
 /// A standing probe.
 #[derive(Debug, Clone, Copy)]
@@ -38,12 +43,20 @@ pub(super) struct View {
     pub(super) survey: Option<(u64, Survey)>,
     /// What the last survey found.
     pub(super) findings: Option<Findings>,
+    /// What our own side did wrong in it, if anything.
+    pub(super) local: Option<Seen>,
+    /// Evidence must be newer than this: something changed around this view since its last survey.
+    pub(super) look_again: Option<Instant>,
     /// Packets by fate.
     pub(super) counters: BTreeMap<Probe, (Counters, Histogram)>,
     /// Consecutive probes without an answer from the target.
     pub(super) misses: BTreeMap<Probe, u32>,
     /// Whether this kind of probe was ever answered.
     pub(super) ever: BTreeMap<Probe, bool>,
+    /// When the first of the consecutive misses was known.
+    missed: BTreeMap<Probe, Instant>,
+    /// When what usually answers last changed, by the start of the survey that saw it.
+    changed: Option<Instant>,
     /// How often the path changed.
     pub(super) path_changes: u64,
     /// Whether the last judgement from here was good.
@@ -70,6 +83,10 @@ impl View {
             rows,
             survey: None,
             findings: None,
+            local: None,
+            look_again: None,
+            missed: BTreeMap::new(),
+            changed: None,
             counters: BTreeMap::new(),
             misses: BTreeMap::new(),
             ever: BTreeMap::new(),
@@ -84,7 +101,39 @@ impl View {
 
     /// Whether another full connection is within the caps.
     pub(super) fn may_connect(&mut self, now: Instant) -> bool {
-        self.per_minute.take(now) && self.per_hour.take(now)
+        let granted = self.per_minute.has(now) && self.per_hour.has(now);
+        granted && self.per_minute.take(now) && self.per_hour.take(now)
+    }
+
+    /// Takes over the intervals of a changed plan.
+    pub(super) fn reschedule(&mut self, target: &Target, now: Instant) {
+        for row in &mut self.rows {
+            row.interval = match row.probe {
+                Probe::Echo => target.echo_interval,
+                Probe::Syn => target.syn_interval,
+                Probe::Connect | Probe::X224 => target.connect_interval,
+            };
+            row.due = row.due.min(now + row.interval);
+        }
+    }
+
+    /// Whether a recheck should reach for the service: only where TCP was last seen to accept.
+    pub(super) fn service_matters(&self) -> bool {
+        self.known().is_none_or(|known| matches!(known.syn, None | Some(AnswerKind::SynAck)))
+    }
+
+    /// Whether the last survey speaks of the failure that the sweep sees now.
+    pub(super) fn is_current(&self, probe: Probe) -> bool {
+        let missed = self.missed.get(&probe);
+        let findings = self.findings.as_ref();
+        missed.zip(findings).is_some_and(|(missed, findings)| findings.started >= *missed)
+    }
+
+    /// Whether its evidence is older than a change seen elsewhere at `moment`, and did not itself
+    /// change lately.
+    pub(super) fn is_stale(&self, moment: Instant) -> bool {
+        let older = self.findings.as_ref().is_some_and(|findings| findings.started < moment);
+        older && self.changed.is_none_or(|changed| moment.since(changed) > SAME_CHANGE)
     }
 
     /// Whether a survey may begin now.
@@ -124,21 +173,22 @@ impl View {
     }
 
     /// Whether an answer of the standing watch differs from what is known.
-    pub(super) fn is_surprised(&self, probe: Probe, kind: AnswerKind) -> bool {
-        if kind == AnswerKind::Invalid {
-            return false;
-        }
+    pub(super) fn is_surprised(&self, probe: Probe, answer: &Answer) -> bool {
         let Some(known) = self.known() else { return false };
+        if let Answer::Invalid(_) = answer {
+            return is_local_fault(answer) && self.local.is_none();
+        }
+        let kind = answer.kind();
         let usual = match probe {
             Probe::Echo => known.echo,
             Probe::Syn => known.syn,
-            Probe::Connect | Probe::X224 => None,
+            Probe::Connect | Probe::X224 => return false,
         };
-        usual.is_some_and(|usual| usual != kind)
+        usual.map_or(self.local.is_some(), |usual| usual != kind)
     }
 
     /// Books a probe whose fate is known.
-    pub(super) fn account(&mut self, probe: Probe, seen: &Observation) {
+    pub(super) fn account(&mut self, now: Instant, probe: Probe, seen: &Observation) {
         let (counters, histogram) = self.counters.entry(probe).or_default();
         counters.settle(seen);
         if seen.answer.is_from_target()
@@ -152,6 +202,11 @@ impl View {
         let answered = seen.answer.is_from_target();
         let misses = self.misses.entry(probe).or_default();
         *misses = if answered { 0 } else { *misses + 1 };
+        match *misses {
+            0 => drop(self.missed.remove(&probe)),
+            1 => drop(self.missed.insert(probe, now)),
+            _ => {}
+        }
         *self.ever.entry(probe).or_default() |= answered;
     }
 
@@ -172,11 +227,15 @@ impl View {
         asked.peek().is_some() && asked.all(|probe| missed(probe)) && (!never || at_least > 1)
     }
 
-    /// Takes the result of a survey.
-    pub(super) fn conclude(&mut self, mut findings: Findings) {
+    /// Takes the result of a survey; says whether what usually answers has changed.
+    pub(super) fn conclude(&mut self, mut findings: Findings) -> bool {
         self.survey = None;
+        let mut changes = false;
+        let seen = local(&findings);
+        self.local = Some(seen).filter(|seen| seen.sign != Sign::LocalFine);
+        self.look_again = self.look_again.filter(|moment| findings.started < *moment);
         if let Some(before) = &self.findings {
-            if changed(before.icmp_path.as_ref(), findings.icmp_path.as_ref()) {
+            if rerouted(before.icmp_path.as_ref(), findings.icmp_path.as_ref()) {
                 self.path_changes += 1;
             }
             let same = |a: &Findings, b: &Findings| {
@@ -184,11 +243,16 @@ impl View {
                     && a.syn.as_ref().and_then(|tally| tally.usual())
                         == b.syn.as_ref().and_then(|tally| tally.usual())
             };
-            if findings.depth != Depth::Full && same(before, &findings) {
+            changes = !same(before, &findings);
+            if findings.depth != Depth::Full && !changes {
                 findings.complete_from(before);
             }
         }
+        if changes {
+            self.changed = Some(findings.started);
+        }
         self.findings = Some(findings);
+        changes
     }
 
     /// The next moment something is due here.
@@ -200,7 +264,7 @@ impl View {
 }
 
 /// Whether two paths name different routers where both name one.
-fn changed(before: Option<&Path>, after: Option<&Path>) -> bool {
+fn rerouted(before: Option<&Path>, after: Option<&Path>) -> bool {
     let (Some(before), Some(after)) = (before, after) else { return false };
     after.hops.iter().any(|hop| {
         let known = before.at(hop.ttl);

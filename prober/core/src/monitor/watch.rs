@@ -30,6 +30,10 @@ use crate::vantage::VantageId;
 /// How long the handshake of a full connection may take, and the service's answer after it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 const SERVICE_TIMEOUT: Duration = Duration::from_secs(4);
+/// The driver has this much longer to tell how a connection ended.
+const CONNECT_GRACE: Duration = Duration::from_secs(2);
+/// How long a probe waits that nothing may be sent for now.
+const NO_ROOM: Duration = Duration::from_millis(100);
 /// Canaries are asked this often, so that a vantage's fault is known before a target's survey ends.
 const CANARY_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -48,6 +52,8 @@ pub(super) struct TargetWatch {
     pub(super) alarms: BTreeMap<AlertKind, Alarm>,
     pub(super) failing_kind: AlertKind,
     pub(super) since: Instant,
+    /// Since when a verdict waits for evidence that is still being gathered.
+    pub(super) waiting: Option<Instant>,
 }
 
 impl TargetWatch {
@@ -65,7 +71,19 @@ impl TargetWatch {
             alarms: BTreeMap::new(),
             failing_kind: AlertKind::Unreachable,
             since: now,
+            waiting: None,
         }
+    }
+
+    /// Forgets all that was seen, since something else is asked now.
+    fn forget(&mut self, now: Instant) {
+        self.views.clear();
+        self.names.clear();
+        self.baselines.clear();
+        self.verdict = None;
+        self.report = None;
+        self.class = Class::Unknown;
+        self.since = now;
     }
 
     /// Whether this vantage watches it.
@@ -117,16 +135,16 @@ impl Monitor {
                 && watch.target.service == target.service
                 && watch.target.family == target.family;
             watch.target = target;
-            if !asks_the_same {
-                watch.views.clear();
-                watch.names.clear();
-                let changed = name.clone();
-                self.flights.forget_view(|key| key.target == changed);
-            }
-            for view in
-                self.targets.get_mut(&name).into_iter().flat_map(|watch| watch.views.values_mut())
-            {
+            let limits = (watch.target.open_after, watch.target.close_after);
+            watch.alarms.values_mut().for_each(|alarm| alarm.set_limits(limits.0, limits.1));
+            for view in watch.views.values_mut() {
+                view.reschedule(&watch.target, now);
                 view.plan_recheck(now, true);
+            }
+            if !asks_the_same {
+                watch.forget(now);
+                self.flights.forget_view(|key| key.target == name);
+                self.vantages.values_mut().for_each(|at| at.note_resolver(&name, false));
             }
         } else {
             self.targets.insert(name.clone(), TargetWatch::new(target, canary, now));
@@ -136,19 +154,17 @@ impl Monitor {
 
     fn remove_target(&mut self, now: Instant, name: &TargetName) {
         self.resolve_removed(now, name);
-        self.targets.remove(name);
+        let Some(watch) = self.targets.remove(name) else { return };
         self.flights.forget_view(|key| key.target == *name);
         self.queries.retain(|_, (target, _)| target != name);
-        let timers: Vec<_> = self.timers.by_timer.keys().cloned().collect();
-        for timer in timers {
-            let of_target = match &timer {
-                Timer::View(key) => key.target == *name,
-                Timer::Names(target, _) | Timer::Target(target) => target == name,
-                Timer::Vantage(_) => false,
-            };
-            if of_target {
-                self.timers.set(timer, None);
-            }
+        self.timers.set(Timer::Target(name.clone()), None);
+        for (vantage, address) in watch.views.into_keys() {
+            let key = ViewKey { target: name.clone(), vantage, address };
+            self.timers.set(Timer::View(key), None);
+        }
+        for (vantage, watch) in &mut self.vantages {
+            watch.note_resolver(name, false);
+            self.timers.set(Timer::Names(name.clone(), *vantage), None);
         }
     }
 
@@ -170,7 +186,7 @@ impl Monitor {
         for name in names {
             if up {
                 self.refresh_views(now, &name);
-                self.resurvey(now, &name, Some(id));
+                self.look_again(now, &name, |view, _| view == id);
             } else {
                 self.rejudge(now, &name);
             }
@@ -204,6 +220,13 @@ impl Monitor {
                 }
             }
         }
+        watch.names.retain(|id, _| {
+            let vantage = self.vantages.get(id).map(|watch| &watch.vantage.name);
+            vantage.is_some_and(|vantage| {
+                let watching = &watch.target.vantages;
+                watching.is_empty() || watching.contains(vantage)
+            })
+        });
         watch.views.retain(|(vantage, address), _| {
             watch.names.get(vantage).is_some_and(|names| names.addresses.contains(address))
         });
@@ -219,7 +242,7 @@ impl Monitor {
     }
 
     /// Looks again at every view of a target, so that all evidence is of one time.
-    pub(super) fn resurvey(&mut self, now: Instant, name: &TargetName, only: Option<VantageId>) {
+    pub(super) fn resurvey(&mut self, now: Instant, name: &TargetName) {
         let Some(watch) = self.targets.get(name) else { return };
         if watch.canary {
             return;
@@ -227,15 +250,35 @@ impl Monitor {
         let keys: Vec<_> = watch
             .views
             .iter()
-            .filter(|((vantage, _), view)| {
-                only.is_none_or(|only| only == *vantage) && view.may_survey(now)
-            })
+            .filter(|(_, view)| view.may_survey(now))
             .map(|((vantage, address), _)| ViewKey {
                 target: name.clone(),
                 vantage: *vantage,
                 address: *address,
             })
             .collect();
+        for key in keys {
+            self.begin_survey(now, &key, Depth::Suspicion);
+            self.timers.set(Timer::View(key), Some(now));
+        }
+    }
+
+    /// Demands evidence newer than now of these views of a target.
+    pub(super) fn look_again(
+        &mut self,
+        now: Instant,
+        name: &TargetName,
+        wanted: impl Fn(VantageId, &View) -> bool,
+    ) {
+        let Some(watch) = self.targets.get_mut(name).filter(|watch| !watch.canary) else { return };
+        let mut keys = Vec::new();
+        for ((vantage, address), view) in &mut watch.views {
+            if wanted(*vantage, view) {
+                view.look_again = Some(now);
+                let (target, vantage, address) = (name.clone(), *vantage, *address);
+                keys.push(ViewKey { target, vantage, address });
+            }
+        }
         for key in keys {
             self.begin_survey(now, &key, Depth::Suspicion);
             self.timers.set(Timer::View(key), Some(now));
@@ -255,7 +298,9 @@ impl Monitor {
             port: has_port.then_some(watch.target.port),
             depth,
             siblings,
-            connect: has_port && view.may_connect(now),
+            connect: has_port
+                && (depth != Depth::Recheck || view.service_matters())
+                && view.may_connect(now),
             known: view.known(),
         };
         self.next_survey += 1;
@@ -318,9 +363,14 @@ impl Monitor {
 
     /// Sends what the survey wants; gives how long the budget holds it back, if it does.
     fn run_survey(&mut self, now: Instant, key: &ViewKey) -> Option<Duration> {
+        self.view(key)?.survey.as_ref()?;
         loop {
-            if let Err(wait) = self.budgets.take(now, key.address) {
+            if let Err(wait) = self.budgets.admit(now, key.address) {
                 return Some(wait);
+            }
+            if !self.flights.has_room() {
+                *self.bugs.entry("flights_full").or_default() += 1;
+                return Some(NO_ROOM);
             }
             let (number, want) = {
                 let (number, survey) = self.view(key)?.survey.as_mut()?;
@@ -328,9 +378,13 @@ impl Monitor {
             };
             match want {
                 Some(Want::Ask(part, to, ask)) => {
+                    self.budgets.spend(to);
                     self.send(now, key, Errand::Survey { number, part, ask: ask.id }, (to, ask));
                 }
-                Some(Want::Connect) => self.connect(now, key, Errand::SurveyConnect(number)),
+                Some(Want::Connect) => {
+                    self.budgets.spend(key.address);
+                    self.connect(now, key, Errand::SurveyConnect(number));
+                }
                 None => break,
             }
         }
@@ -339,8 +393,8 @@ impl Monitor {
             survey.poll_findings(now)
         };
         if let Some(findings) = findings {
-            self.view(key)?.conclude(findings);
-            self.survey_ended(now, key);
+            let changed = self.view(key)?.conclude(findings);
+            self.survey_ended(now, key, changed);
         }
         None
     }
@@ -365,10 +419,17 @@ impl Monitor {
                     continue;
                 }
             };
-            if self.budgets.take(now, key.address).is_ok() && self.flights.has_room() {
+            let granted = self.budgets.take(now, key.address);
+            if granted.is_ok() && self.flights.has_room() {
                 let ask = Ask { id: 0, what, ttl: FULL_TTL };
                 self.send(now, key, Errand::Sweep(probe), (key.address, ask));
+                continue;
             }
+            *self.bugs.entry("flights_full").or_default() += u64::from(granted.is_ok());
+            // What the budget holds back is late, not left out.
+            let again = now + granted.err().unwrap_or_default().max(NO_ROOM);
+            let rows = self.view(key).into_iter().flat_map(|view| &mut view.rows);
+            rows.filter(|row| row.probe == probe).for_each(|row| row.due = again);
         }
     }
 
@@ -395,7 +456,7 @@ impl Monitor {
 
     fn connect(&mut self, now: Instant, key: &ViewKey, errand: Errand) {
         let Some(watch) = self.targets.get(&key.target) else { return };
-        let limit = CONNECT_TIMEOUT + SERVICE_TIMEOUT + Duration::from_secs(30);
+        let limit = CONNECT_TIMEOUT + SERVICE_TIMEOUT + CONNECT_GRACE;
         let order = ConnectOrder {
             flight: self.flights.order_connect(now, key.clone(), errand, limit),
             vantage: key.vantage,
@@ -513,6 +574,9 @@ impl Monitor {
     /// Takes news of a probe to where it belongs.
     pub(super) fn deliver(&mut self, now: Instant, report: Report) {
         let key = report.key.clone();
+        if report.news == News::ConnectLost {
+            return self.connect_lost(now, &key, report.purpose);
+        }
         let (probe, full) = match report.purpose {
             Errand::Sweep(probe) => (Some(probe), true),
             Errand::Survey { part: Part::Echo, .. } => (Some(Probe::Echo), true),
@@ -541,25 +605,32 @@ impl Monitor {
             (News::Afterthought { observation, late: true }, None) if full => {
                 new_fact = Some(observation);
             }
-            (News::Settled(_) | News::Afterthought { .. } | News::Duplicate, _) => {}
+            (
+                News::Settled(_)
+                | News::Afterthought { .. }
+                | News::Duplicate
+                | News::ConnectLost,
+                _,
+            ) => {}
         }
         if let Some(probe) = probe {
             match report.news {
-                News::Settled(seen) => view.account(probe, &believed(seen, withdrawn)),
+                News::Settled(seen) => view.account(now, probe, &believed(seen, withdrawn)),
                 News::Afterthought { late, observation } => {
                     let late = late && observation.answer.is_from_target();
                     view.counters.entry(probe).or_default().0.late += u64::from(late);
                 }
                 News::Duplicate => view.counters.entry(probe).or_default().0.duplicate += 1,
+                News::ConnectLost => {}
             }
         }
         let surprised = match (report.purpose, report.news) {
             (Errand::Sweep(probe), News::Settled(seen)) => {
-                view.is_surprised(probe, seen.answer.kind()) && view.may_survey(now)
+                view.is_surprised(probe, &seen.answer) && view.may_survey(now)
             }
             _ => false,
         };
-        self.after_news(now, &key, (surprised, new_fact));
+        self.after_news(now, &key, (surprised, new_fact.zip(probe)));
         self.timers.set(Timer::View(key), Some(now));
     }
 
@@ -567,28 +638,41 @@ impl Monitor {
         &mut self,
         now: Instant,
         key: &ViewKey,
-        (surprised, fact): (bool, Option<Observation>),
+        (surprised, fact): (bool, Option<(Observation, Probe)>),
     ) {
         let canary = self.targets.get(&key.target).is_some_and(|watch| watch.canary);
         if canary {
-            self.timers.set(Timer::Vantage(key.vantage), Some(now));
+            self.review_soon(now, key.vantage);
             return;
         }
         if surprised {
             self.hurry_canaries(now, key.vantage);
-            self.resurvey(now, &key.target, None);
-            self.timers.set(Timer::Vantage(key.vantage), Some(now));
+            self.resurvey(now, &key.target);
+            self.review_soon(now, key.vantage);
         }
         // A late host-unreachable is a new fact about a failure that was judged without it.
-        if let Some(seen) = fact
+        if let Some((seen, probe)) = fact
             && let Answer::Icmp(error) = seen.answer
             && let Some(findings) = self.view(key).and_then(|view| view.findings.as_mut())
-            && findings.echo.received() == 0
-            && findings.echo.errors.len() < 32
+            && findings.learn(probe, (error, seen.rtt()))
         {
-            findings.echo.errors.push((error, seen.rtt()));
             self.rejudge(now, &key.target);
         }
+    }
+
+    /// The driver owes us the end of a connection: nothing is known of it.
+    fn connect_lost(&mut self, now: Instant, key: &ViewKey, errand: Errand) {
+        *self.bugs.entry("connect_lost").or_default() += 1;
+        let Some(view) = self.view(key) else { return };
+        let (counters, _) = view.counters.entry(Probe::Connect).or_default();
+        counters.book(Fate::Invalid(InvalidReason::Lag));
+        if let (Errand::SurveyConnect(number), Some((current, survey))) =
+            (errand, view.survey.as_mut())
+            && number == *current
+        {
+            survey.handle_connect_lost();
+        }
+        self.timers.set(Timer::View(key.clone()), Some(now));
     }
 
     pub(super) fn handle_baseline(&mut self, target: &TargetName, vantage: &str, known: Baseline) {
@@ -609,7 +693,7 @@ impl Monitor {
             names.push(name.clone());
         }
         for name in names {
-            self.judge_target(now, &name, true);
+            self.judge_now(now, &name, true);
         }
     }
 }

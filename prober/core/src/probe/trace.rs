@@ -107,9 +107,12 @@ impl Trace {
         self.answered.keys().next_back().copied().unwrap_or(0)
     }
 
-    /// Whether the first window is resolved well enough to plan another flow by it.
-    pub fn knows_enough(&self) -> bool {
-        self.finished || self.reached.is_some() || self.pass > 0
+    /// Whether the first window is resolved well enough to plan another flow by it: answers that
+    /// overtook each other must not make the path look longer than it is.
+    pub fn knows_enough(&self, now: Instant) -> bool {
+        let reached = self.reached.is_some()
+            && (self.window_is_complete() || self.waits_for_silence_only(now));
+        self.finished || reached || self.pass > 0
     }
 
     /// Whether only silent hops are still waited for.
@@ -205,6 +208,11 @@ impl Trace {
             }
             Answer::Icmp(error) if error.kind == IcmpKind::TimeExceeded => {
                 self.answered.entry(ttl).or_insert((error.from, rtt));
+                // Resets carry no mark of the hop limit they answer: one that was taken for an
+                // answer to this hop limit or a smaller one belongs to a larger one.
+                if matches!(self.flavour, Flavour::Tcp(_)) {
+                    self.reached = self.reached.map(|reached| reached.max(ttl + 1));
+                }
             }
             Answer::Icmp(error) if error.kind != IcmpKind::TooBig => {
                 let known = self.unreachable.map_or(u8::MAX, |(known, _)| known);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Depth;
-use crate::evidence::{ConnectReport, LocalError};
+use crate::evidence::{ConnectReport, IcmpAnswer, LocalError, Probe};
 use crate::path::Path;
 use crate::probe::series::Tally;
 use crate::time::Instant;
@@ -61,6 +61,23 @@ impl Findings {
         self.ended.since(self.started)
     }
 
+    /// Adds an error that came late; `true` if nothing was answered and none of its kind from its
+    /// sender is known, so that it is a new fact.
+    pub fn learn(&mut self, probe: Probe, (error, delay): (IcmpAnswer, Option<Duration>)) -> bool {
+        let tally = match (probe, &mut self.syn) {
+            (Probe::Syn, Some(syn)) => syn,
+            (Probe::Echo | Probe::Syn | Probe::Connect | Probe::X224, _) => &mut self.echo,
+        };
+        let same = |(known, _): &(IcmpAnswer, Option<Duration>)| {
+            known.kind == error.kind && known.from == error.from
+        };
+        let new = tally.received() == 0 && !tally.errors.iter().any(same);
+        if new {
+            tally.errors.push((error, delay));
+        }
+        new
+    }
+
     /// Takes over what a shorter look at the same address did not ask again.
     pub fn complete_from(&mut self, before: &Self) {
         if self.icmp_path.is_none() {
@@ -74,6 +91,14 @@ impl Findings {
         }
         if self.connect.is_none() {
             self.connect.clone_from(&before.connect);
+        }
+        if self.echo.errors.is_empty() {
+            self.echo.errors.clone_from(&before.echo.errors);
+        }
+        if let (Some(syn), Some(before)) = (&mut self.syn, &before.syn)
+            && syn.errors.is_empty()
+        {
+            syn.errors.clone_from(&before.errors);
         }
     }
 }

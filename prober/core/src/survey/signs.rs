@@ -47,7 +47,7 @@ pub fn signs(findings: &Findings, target: &Target, baseline: Option<&Baseline>) 
         seen.extend(resets(findings, target));
         seen.extend(path(findings));
         seen.extend(siblings(findings));
-        seen.extend(service(findings));
+        seen.extend(service(findings, target));
         seen.extend(history(baseline, findings));
     }
     seen.push(local);
@@ -222,8 +222,15 @@ fn sibling_sign(findings: &Findings) -> Option<Sign> {
     paths().any(fails_too).then_some(Sign::SiblingFailsToo)
 }
 
-fn service(findings: &Findings) -> Option<Seen> {
+fn service(findings: &Findings, target: &Target) -> Option<Seen> {
     let report = findings.connect.as_ref()?;
+    // Where TCP itself loses packets, what a connection missed proves nothing about the service.
+    let lossy = findings.syn.as_ref().is_some_and(|syn| is_lossy(syn, target.loss_threshold));
+    let missed =
+        matches!(report.service, Some(ServiceAnswer::Silent | ServiceAnswer::Closed { .. }));
+    if lossy && (missed || report.result == ConnectResult::TimedOut) {
+        return None;
+    }
     let sign = match (&report.result, &report.service) {
         (ConnectResult::Connected, Some(answer)) => match answer {
             // Codes 1, 2 and 5 tell which security the healthy server wants.
@@ -265,7 +272,8 @@ fn history(baseline: Option<&Baseline>, findings: &Findings) -> Option<Seen> {
     Some(Seen::new(sign, None))
 }
 
-fn local(findings: &Findings) -> Seen {
+/// What our own side says: fine, or what it refused.
+pub fn local(findings: &Findings) -> Seen {
     let connect = match findings.connect.as_ref().map(|report| &report.result) {
         Some(ConnectResult::Local(error)) => Some(*error),
         _ => None,

@@ -41,9 +41,11 @@ pub(super) struct Engine<B> {
     vantages: Vantages,
     store: Store,
     ports: BTreeSet<u16>,
-    /// When the monitor wants to be woken, and since when.
+    /// When the monitor wants to be woken, and what time it thought it was when it said so: what
+    /// it needs for thinking is lateness too.
     deadline: Option<Instant>,
     asked: Instant,
+    turn_began: Instant,
     housekeeping_due: Instant,
     clock_due: Instant,
     stopping: bool,
@@ -63,6 +65,7 @@ impl<B: Brain> Engine<B> {
             ends,
             deadline: None,
             asked: Instant::ZERO,
+            turn_began: Instant::ZERO,
             housekeeping_due: Instant::ZERO + HOUSEKEEPING,
             clock_due: Instant::ZERO,
             stopping: false,
@@ -76,6 +79,7 @@ impl<B: Brain> Engine<B> {
         self.perform();
         while !self.stopping {
             self.wait();
+            self.turn_began = self.clock.now();
             self.check_clock();
             self.read_taps();
             self.read_sockets();
@@ -219,7 +223,7 @@ impl<B: Brain> Engine<B> {
             match self.brain.poll() {
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
-                    self.asked = self.clock.now();
+                    self.asked = self.turn_began;
                     return;
                 }
                 Output::OpenVantage(id, vantage) => {

@@ -23,6 +23,7 @@ struct Script {
     captured: Vec<(Direction, Vec<u8>)>,
     counts: Option<(u64, u64)>,
     ticks: u64,
+    nap: Duration,
     lag: Duration,
 }
 
@@ -37,6 +38,7 @@ impl Brain for Scripted {
             Input::Tick => {
                 script.ticks += 1;
                 script.wake = Some(now + Duration::from_millis(20));
+                std::thread::sleep(std::mem::take(&mut script.nap));
             }
             Input::Lag(lag) => script.lag = script.lag.max(lag),
             other => script.log.push(format!("{other:?}")),
@@ -155,6 +157,8 @@ fn raw_probes_connects_and_names_go_round() {
         assert_eq!(snapshot.unmatched, 42);
         let file = engine.pcapng(Wanted::default(), vec![]).await.unwrap();
         assert!(file.len() > 12 * 60);
+        brain.0.lock().unwrap().nap = Duration::from_millis(300);
+        tokio::time::sleep(Duration::from_millis(500)).await;
         let before = engine.progress();
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(engine.progress() > before);
@@ -167,6 +171,9 @@ fn raw_probes_connects_and_names_go_round() {
         assert_eq!(script.captured.len(), 12, "{:?}", script.captured);
         assert_eq!(script.counts, Some((12, 0)));
         assert!(script.ticks > 10);
+        // It was asleep for 300 ms when it wanted to be woken after 20.
+        let late = Duration::from_millis(270)..Duration::from_secs(1);
+        assert!(late.contains(&script.lag), "{:?}", script.lag);
     });
 }
 

@@ -38,6 +38,8 @@ const RETURN: u16 = 0x06;
 enum Label {
     V4,
     V6,
+    HopByHop,
+    Listener,
     IcmpV4,
     IcmpV6,
     TcpV4,
@@ -135,11 +137,25 @@ fn add_v6(program: &mut Program) {
     program.op(LD_BYTE, 6);
     program.jump_if(JUMP_EQ, 58, Label::IcmpV6);
     program.jump_if(JUMP_EQ, 6, Label::TcpV6);
-    // Hop-by-hop, routing, fragment and destination options: rare, so judged later.
-    for next in [0, 43, 44, 60] {
+    // Routing, fragment, destination and hop-by-hop options: rare, so judged later.
+    for next in [43, 44, 60] {
         program.jump_if(JUMP_EQ, next, Label::KeepIcmp);
     }
+    program.jump_if(JUMP_EQ, 0, Label::HopByHop);
     program.jump(Label::Drop);
+    // Except multicast listener messages (RFC 3810), which are everywhere and would wake us.
+    program.place(Label::HopByHop);
+    program.op(LD_BYTE, 41);
+    program.jump_if(JUMP_GE, 1, Label::KeepIcmp);
+    program.op(LD_BYTE, 40);
+    program.jump_if(JUMP_EQ, 58, Label::Listener);
+    program.jump(Label::KeepIcmp);
+    program.place(Label::Listener);
+    program.op(LD_BYTE, 48);
+    for ty in [130, 131, 132, 143] {
+        program.jump_if(JUMP_EQ, ty, Label::Drop);
+    }
+    program.jump(Label::KeepIcmp);
     program.place(Label::IcmpV6);
     program.op(LD_BYTE, 40);
     // The four errors, echo and its reply; no neighbour discovery.

@@ -137,13 +137,19 @@ impl Place {
         };
         let socket = Socket::new(domain, ty, protocol)?;
         socket.set_nonblocking(true)?;
-        if let Some((name, _)) = &self.device {
-            socket.bind_device(Some(name.as_bytes()))?;
-        }
+        self.bind_device(&socket)?;
         if let Some(mark) = self.mark {
             socket.set_mark(mark)?;
         }
         Ok(socket)
+    }
+
+    /// Ties a socket to the place's device, if it has one.
+    pub(super) fn bind_device(&self, socket: &Socket) -> io::Result<()> {
+        match &self.device {
+            Some((name, _)) => socket.bind_device(Some(name.as_bytes())),
+            None => Ok(()),
+        }
     }
 
     /// Whether the place can reach addresses of this family at all.

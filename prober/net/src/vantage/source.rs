@@ -25,7 +25,7 @@ const SOME_PORT: u16 = 9;
 /// Asks the kernel's routing by connecting datagram sockets, and remembers what it said.
 #[derive(Debug)]
 pub struct SourceCache {
-    fixed: Option<IpAddr>,
+    place: Place,
     sockets: Vec<Socket>,
     known: HashMap<IpAddr, (Instant, Result<IpAddr, LocalError>)>,
 }
@@ -47,7 +47,7 @@ impl SourceCache {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { fixed: place.source(), sockets, known: HashMap::new() })
+        Ok(Self { place: place.clone(), sockets, known: HashMap::new() })
     }
 
     /// The source address toward a destination, or the local fact that forbids one.
@@ -71,18 +71,19 @@ impl SourceCache {
     }
 
     fn ask(&self, dest: IpAddr) -> Result<IpAddr, LocalError> {
-        if self.fixed.is_some_and(|fixed| fixed.is_ipv4() != dest.is_ipv4()) {
+        if !self.place.serves(dest) {
             return Err(LocalError::NoRoute);
         }
-        let place = if dest.is_ipv4() { 0 } else { 1 };
-        let socket = self.sockets.get(place).ok_or(LocalError::NoRoute)?;
-        ask_socket(socket, dest).map_err(|error| errno::of_route(&error))
+        let index = usize::from(dest.is_ipv6());
+        let socket = self.sockets.get(index).ok_or(LocalError::NoRoute)?;
+        ask_socket(&self.place, socket, dest).map_err(|error| errno::of_route(&error))
     }
 }
 
-fn ask_socket(socket: &Socket, dest: IpAddr) -> io::Result<IpAddr> {
-    // Otherwise the address chosen last time would stay.
+fn ask_socket(place: &Place, socket: &Socket, dest: IpAddr) -> io::Result<IpAddr> {
+    // Otherwise the address chosen last time would stay. It unties the device, too.
     sys::disconnect(socket)?;
+    place.bind_device(socket)?;
     socket.connect(&SockAddr::from(SocketAddr::new(dest, SOME_PORT)))?;
     let local = socket.local_addr()?.as_socket();
     local.map(|local| local.ip()).ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))

@@ -1,9 +1,10 @@
 use super::*;
 use crate::testing::{in_namespace, run};
 use reachd_core::evidence::LocalError;
-use reachd_core::monitor::{Flight, ProbePacket, SendOrder};
+use reachd_core::monitor::{Direction, Flight, ProbePacket, SendOrder, TapId};
 use reachd_core::time::Instant;
 use reachd_core::vantage::{Binding, Mode, Vantage, VantageId};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -134,5 +135,62 @@ fn our_own_firewall_shows_as_blocked() {
 fn names_do_not_lead_out_of_the_directory() {
     for name in ["", ".", "..", "../x", "a/b", "a\0b"] {
         assert!(crate::namespace::Namespace::open(name).is_err());
+    }
+}
+
+#[test]
+fn marks_and_interfaces_choose_the_way_out() {
+    if !in_namespace("vantage::tests::marks_and_interfaces_choose_the_way_out") {
+        return;
+    }
+    run(WIRES);
+    run("ip link add vc type veth peer name vd; ip addr add 10.3.0.1/24 dev vc; \
+         ip link set vc up; ip link set vd up; ip route add default via 10.1.0.9; \
+         ip rule add fwmark 5 table 100; ip route add default via 10.3.0.9 table 100");
+    let dest = address("198.51.100.7");
+    let source = |spec: &Vantage| {
+        let mut vantage = OpenedVantage::open(spec).unwrap();
+        vantage.source_toward(dest, Instant::ZERO)
+    };
+    let plain = bound(Binding::Any);
+    assert_eq!(source(&plain), Ok(address("10.1.0.1")));
+    let marked = Vantage { mark: Some(5), ..plain };
+    assert_eq!(source(&marked), Ok(address("10.3.0.1")));
+    run("ip route add default via 10.3.0.9 metric 50");
+    assert_eq!(source(&bound(Binding::Interface("va".to_owned()))), Ok(address("10.1.0.1")));
+    assert_eq!(source(&bound(Binding::Interface("vc".to_owned()))), Ok(address("10.3.0.1")));
+    // And the packets really leave there.
+    run("ip neigh add 10.1.0.9 lladdr 02:00:00:00:00:09 dev va; \
+         ip neigh add 10.3.0.9 lladdr 02:00:00:00:00:09 dev vc; \
+         ip rule add from 10.1.0.5 table 100");
+    let clock = crate::clock::Clock::start();
+    let options = crate::tap::TapOptions::default();
+    let mut tap = crate::tap::Tap::open(TapId(0), options, &BTreeSet::new()).unwrap();
+    let mut store = crate::tap::store::Store::new(0);
+    for (spec, interface) in [
+        (bound(Binding::Interface("va".to_owned())), "va"),
+        (bound(Binding::Interface("vc".to_owned())), "vc"),
+        (marked, "vc"),
+        (bound(Binding::Source(address("10.1.0.5"))), "vc"),
+    ] {
+        let mut vantage = OpenedVantage::open(&spec).unwrap();
+        vantage.send_raw(&echo("198.51.100.7"), clock.now()).unwrap();
+        let index = crate::sys::interface_index(interface).unwrap();
+        let mut sent = Vec::new();
+        for _ in 0..50 {
+            std::thread::sleep(Duration::from_millis(10));
+            while tap
+                .read_block(&clock, &mut store, |seen| {
+                    if seen.direction == Direction::Sent {
+                        sent.push((seen.interface, seen.bytes[12..16].to_vec()));
+                    }
+                })
+                .is_some()
+            {}
+        }
+        let IpAddr::V4(source) = vantage.source_toward(dest, clock.now()).unwrap() else {
+            panic!("not IPv4")
+        };
+        assert_eq!(sent, [(index, source.octets().to_vec())], "{spec:?}");
     }
 }
