@@ -58,8 +58,10 @@ impl Facts<'_> {
     fn loss(&self) -> (u64, u64) {
         let Some(findings) = self.findings else { return (0, 0) };
         let syn = findings.syn.as_ref();
-        let valid = findings.echo.valid() + syn.map_or(0, |tally| tally.valid());
-        let received = findings.echo.received() + syn.map_or(0, |tally| tally.received());
+        let valid =
+            findings.echo.valid() + syn.map_or(0, super::super::probe::series::Tally::valid);
+        let received =
+            findings.echo.received() + syn.map_or(0, super::super::probe::series::Tally::received);
         (valid.saturating_sub(received), valid)
     }
 
@@ -69,7 +71,7 @@ impl Facts<'_> {
             .findings
             .into_iter()
             .flat_map(|findings| findings.syn.iter().chain([&findings.echo]));
-        let error = tallies.filter_map(|tally| tally.main_error()).next();
+        let error = tallies.filter_map(super::super::probe::series::Tally::main_error).next();
         error.map_or_else(|| "?".to_owned(), |(kind, from)| format!("{from} ({})", kind.as_str()))
     }
 

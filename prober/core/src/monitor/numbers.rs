@@ -65,7 +65,9 @@ impl Monitor {
                     vantage: name.clone(),
                     target: target.clone(),
                     reachable: (!judged.is_empty()).then(|| judged.iter().all(|reached| *reached)),
-                    path_hops: paths.map(|findings| findings.last_router()).find(|hops| *hops > 0),
+                    path_hops: paths
+                        .map(super::super::survey::findings::Findings::last_router)
+                        .find(|hops| *hops > 0),
                     path_changes: views.iter().map(|view| view.path_changes).sum(),
                 });
                 let asked = if watch.target.service.has_port() {

@@ -285,7 +285,9 @@ impl Monitor {
         let at_our_door = || {
             let mute = self.views_from(id, false).filter(|(_, view)| view.is_mute(1));
             all_near(mute.filter(|(_, view)| view.is_current(Probe::Echo)).map(|(_, view)| {
-                view.findings.as_ref().map_or(0, |findings| findings.last_router())
+                view.findings
+                    .as_ref()
+                    .map_or(0, super::super::survey::findings::Findings::last_router)
             }))
         };
         let without = canaries.of == 0

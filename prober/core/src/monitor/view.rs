@@ -168,7 +168,7 @@ impl View {
         let findings = self.findings.as_ref()?;
         Some(Known {
             echo: findings.echo.usual(),
-            syn: findings.syn.as_ref().and_then(|tally| tally.usual()),
+            syn: findings.syn.as_ref().and_then(super::super::probe::series::Tally::usual),
         })
     }
 
@@ -224,7 +224,7 @@ impl View {
             asked.into_iter().filter(|probe| self.misses.contains_key(probe)).peekable();
         let missed = |probe: Probe| self.misses.get(&probe).copied().unwrap_or(0) >= at_least;
         let never = self.ever.values().all(|ever| !*ever);
-        asked.peek().is_some() && asked.all(|probe| missed(probe)) && (!never || at_least > 1)
+        asked.peek().is_some() && asked.all(missed) && (!never || at_least > 1)
     }
 
     /// Takes the result of a survey; says whether what usually answers has changed.
@@ -240,8 +240,8 @@ impl View {
             }
             let same = |a: &Findings, b: &Findings| {
                 a.echo.usual() == b.echo.usual()
-                    && a.syn.as_ref().and_then(|tally| tally.usual())
-                        == b.syn.as_ref().and_then(|tally| tally.usual())
+                    && a.syn.as_ref().and_then(super::super::probe::series::Tally::usual)
+                        == b.syn.as_ref().and_then(super::super::probe::series::Tally::usual)
             };
             changes = !same(before, &findings);
             if findings.depth != Depth::Full && !changes {

@@ -445,7 +445,7 @@ impl Monitor {
     }
 
     fn send(&mut self, now: Instant, key: &ViewKey, errand: Errand, (to, ask): (IpAddr, Ask)) {
-        let tap = self.vantages.get(&key.vantage).and_then(|vantage| vantage.tap());
+        let tap = self.vantages.get(&key.vantage).and_then(super::standing::VantageWatch::tap);
         let survey = match errand {
             Errand::Survey { number, .. } | Errand::SurveyConnect(number) => number,
             Errand::Sweep(_) => 0,
@@ -606,10 +606,7 @@ impl Monitor {
                 new_fact = Some(observation);
             }
             (
-                News::Settled(_)
-                | News::Afterthought { .. }
-                | News::Duplicate
-                | News::ConnectLost,
+                News::Settled(_) | News::Afterthought { .. } | News::Duplicate | News::ConnectLost,
                 _,
             ) => {}
         }

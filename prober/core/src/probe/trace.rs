@@ -2,7 +2,7 @@
 //!
 //! Hop limits go out in windows, all at once; a second pass asks the silent ones again, since a
 //! missing answer is unknown and never "down". The trace stops where the destination answers, where
-//! a router refuses, where addresses repeat, or behind [`GAP_LIMIT`] silent hops.
+//! a router refuses, where addresses repeat, or behind five silent hops.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
