@@ -46,7 +46,7 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEAD: usize = 16 * 1024;
 
 /// How long answers under way are waited for when the daemon stops.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What the interface asks of the daemon. An answer that is not wanted any more may be dropped.
 #[derive(Debug)]

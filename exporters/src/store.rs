@@ -286,6 +286,37 @@ impl Store {
         Ok(parse("incident", &texts))
     }
 
+    /// Every incident that is remembered as it stands, by fingerprint.
+    pub fn load_incidents(&mut self) -> Result<Vec<IncidentRow>, StoreError> {
+        let statement = "SELECT json FROM incidents ORDER BY fingerprint";
+        Ok(parse("incident", &self.texts("load incidents", statement, 0)?))
+    }
+
+    /// Notes the last step of an incident that a receiver took.
+    pub fn note_delivered(
+        &mut self,
+        receiver: &str,
+        fingerprint: &str,
+        version: u64,
+    ) -> Result<(), StoreError> {
+        self.set_meta(&delivered_key(receiver, fingerprint), &version.to_string())
+    }
+
+    /// The state that a receiver was told last of an incident; `None` when it was told nothing.
+    pub fn last_delivered(
+        &mut self,
+        receiver: &str,
+        fingerprint: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let Some(version) = self.meta(&delivered_key(receiver, fingerprint))? else {
+            return Ok(None);
+        };
+        let statement = "SELECT state FROM incident_events WHERE fingerprint = ?1 AND version = ?2";
+        let key = params![fingerprint, version.parse::<i64>().unwrap_or_default()];
+        let found = self.connection.query_row(statement, key, |row| row.get(0)).optional();
+        found.map_err(|error| self.database("read a delivery", error))
+    }
+
     /// Saves what a target looks like while healthy.
     pub fn save_baseline(&mut self, row: &BaselineRow, now: SystemTime) -> Result<(), StoreError> {
         let what = "save a baseline";
@@ -403,6 +434,11 @@ fn parse<T: serde::de::DeserializeOwned>(what: &str, texts: &[String]) -> Vec<T>
         }
     };
     texts.iter().filter_map(parse).collect()
+}
+
+/// A receiver's name has no slash.
+fn delivered_key(receiver: &str, fingerprint: &str) -> String {
+    format!("delivered/{receiver}/{fingerprint}")
 }
 
 fn unix(date: SystemTime) -> i64 {

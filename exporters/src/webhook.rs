@@ -40,6 +40,8 @@ pub struct Surroundings {
     pub clock: WallClock,
     /// Where notifications are counted.
     pub metrics: Arc<SelfMetrics>,
+    /// Told of every delivery: receiver and message. It must not wait.
+    pub delivered: Arc<dyn Fn(&str, &MessageId) + Send + Sync>,
 }
 
 /// Makes a receiver: the exporter to offer updates to, and the task that delivers them. `seed`
@@ -134,6 +136,7 @@ impl Webhook {
                 Change::Queued(id) | Change::Superseded(id) => debug!(receiver, %id, "Queued"),
                 Change::Delivered(id) => {
                     metrics.notified(receiver, NotificationOutcome::Delivered);
+                    (self.surroundings.delivered)(receiver, &id);
                     debug!(receiver, %id, "Notification delivered");
                 }
                 Change::Retried(id) => {

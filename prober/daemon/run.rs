@@ -11,7 +11,9 @@ mod probing;
 mod receivers;
 mod restore;
 mod systemd;
+mod versions;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use crate::check::{read_target, seed};
 use crate::cli::Run;
 use crate::{exit, logging};
 use daemon::Daemon;
+use restore::Restored;
 
 /// Watches for ever; gives the exit code when told to stop.
 pub fn run(arguments: Run) -> Result<u8> {
@@ -91,6 +94,7 @@ struct Parts {
     store_thread: JoinHandle<()>,
     metrics: Arc<SelfMetrics>,
     clock: WallClock,
+    restored: Restored,
 }
 
 async fn watch(arguments: Run, settings: Settings) -> Result<u8> {
@@ -139,8 +143,15 @@ fn detail(settings: &Settings) -> Detail {
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("listen on {address}; is another reachd running? choose another with --listen")
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = match error.kind() {
+            ErrorKind::AddrInUse => "is another reachd running?",
+            ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE;",
+            ErrorKind::AddrNotAvailable => "this machine does not have that address;",
+            _ => "the system refuses it;",
+        };
+        let fix = "choose another with --listen or [listen] address";
+        anyhow!(error).context(format!("listen on {address}; {hint} {fix}"))
     })
 }
 
@@ -159,11 +170,12 @@ async fn start(settings: &Settings) -> Result<Parts> {
     let ports = plan.targets.iter().map(|target| target.port);
     let ports = ports.chain(plan.canaries.iter().map(|canary| canary.port)).collect();
     monitor.handle(Instant::ZERO, Input::Plan(Box::new(plan)));
-    restore::restore(&mut monitor, &store).await;
+    let restored = restore::restore(&mut monitor, &settings.plan, &store).await;
     let options = EngineOptions { ports, ..EngineOptions::default() };
     let (engine, events) = engine::start(monitor, options, &tokio::runtime::Handle::current())?;
     let clock = WallClock::anchored(engine.now(), SystemTime::now());
-    Ok(Parts { engine, events, store, store_thread, metrics: Arc::new(metrics), clock })
+    let metrics = Arc::new(metrics);
+    Ok(Parts { engine, events, store, store_thread, metrics, clock, restored })
 }
 
 /// `[store] path`, else `$STATE_DIRECTORY`, else the XDG state folder.

@@ -303,7 +303,7 @@ impl<'a> Screen<'a> {
 }
 
 /// Signals whose numbers stand in the report already.
-const DULL: [&str; 4] = ["echo", "syn", "service", "local"];
+const DULL: [&str; 3] = ["echo", "syn", "service"];
 
 fn hop_line(hops: &[HopPart]) -> String {
     let hop = |hop: &HopPart| match hop.address {

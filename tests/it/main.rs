@@ -1,1 +1,6 @@
 //! Integration tests.
+mod check;
+mod daemon;
+mod peers;
+mod support;
+mod tidy;

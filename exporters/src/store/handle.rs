@@ -46,6 +46,20 @@ impl StoreHandle {
         self.call(Store::load_open_incidents).await
     }
 
+    /// Notes a delivery without waiting for it; see [`Store::note_delivered`]. A note that finds
+    /// no room costs a second message after the next start.
+    pub fn note_delivered(&self, receiver: &str, fingerprint: &str, version: u64) {
+        let (receiver, fingerprint) = (receiver.to_owned(), fingerprint.to_owned());
+        let job: Job = Box::new(move |store| {
+            if let Err(error) = store.note_delivered(&receiver, &fingerprint, version) {
+                tracing::warn!(%error, receiver, "A delivery was not noted");
+            }
+        });
+        if self.jobs.try_send(job).is_err() {
+            tracing::warn!("A delivery was not noted: the store's queue is full or closed");
+        }
+    }
+
     /// See [`Store::save_baseline`].
     pub async fn save_baseline(&self, row: BaselineRow) -> Result<(), StoreError> {
         self.call(move |store| store.save_baseline(&row, SystemTime::now())).await

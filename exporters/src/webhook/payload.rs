@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use reachd_core::incident::{IncidentState, IncidentUpdate, Subject};
+use reachd_core::incident::{IncidentState, IncidentUpdate, Resolution, Subject};
 use reachd_core::report::TargetReport;
 use serde::Serialize;
 
@@ -140,7 +140,7 @@ fn annotations(update: &IncidentUpdate, context: &Context<'_>) -> BTreeMap<&'sta
     let evidence_url = report.map(|_| own_url(context, &path));
     BTreeMap::from([
         ("class_now", update.class_now.as_str().to_owned()),
-        ("summary", choose(&update.summary)),
+        ("summary", summary(update, context.language)),
         ("cause", report.map(causes).unwrap_or_default()),
         ("confidence", confidence.unwrap_or_default()),
         ("evidence", report.map(evidence).unwrap_or_default()),
@@ -148,6 +148,21 @@ fn annotations(update: &IncidentUpdate, context: &Context<'_>) -> BTreeMap<&'sta
         ("evidence_url", evidence_url.unwrap_or_default()),
         ("version", update.version.to_string()),
     ])
+}
+
+/// What is wrong; an incident that ends because nobody watches any more says that first.
+fn summary(update: &IncidentUpdate, language: Language) -> String {
+    let removed = matches!(update.ended, Some((_, Resolution::Removed)));
+    match (language, &update.summary) {
+        (Language::En, (en, _)) if removed => {
+            format!("Removed from the plan, no longer watched. Last known: {en}")
+        }
+        (Language::Zh, (_, zh)) if removed => {
+            format!("已从监测计划移除，不再监测。最后所知：{zh}")
+        }
+        (Language::En, (en, _)) => en.clone(),
+        (Language::Zh, (_, zh)) => zh.clone(),
+    }
 }
 
 /// The likeliest causes with their odds: one alone would claim more than is known.
@@ -239,6 +254,18 @@ mod tests {
         assert_eq!(alert["labels"]["class"], "blackhole");
         assert_eq!(alert["annotations"]["class_now"], "reachable");
         assert_eq!(alert["annotations"]["summary"], "无响应。");
+    }
+
+    #[test]
+    fn a_target_that_left_the_plan_ends_with_that_reason() {
+        let mut update = fixture::update(4, IncidentState::Resolved);
+        update.ended = update.ended.map(|(at, _)| (at, Resolution::Removed));
+        for (language, reason) in [(Language::En, "Removed from the plan"), (Language::Zh, "移除")]
+        {
+            let told = rendered(&update, language);
+            let summary = told["alerts"][0]["annotations"]["summary"].as_str().unwrap();
+            assert!(summary.contains(reason), "{summary}");
+        }
     }
 
     #[test]

@@ -35,6 +35,7 @@ fn receiver(address: SocketAddr) -> (Arc<Webhook>, WebhookTask, Arc<SelfMetrics>
     settings.secret = Some(Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap());
     let metrics = fixture::metrics();
     let surroundings = Surroundings {
+        delivered: Arc::new(|_, _| {}),
         external_url: "http://reachd.example".to_owned(),
         clock: WallClock::anchored(Instant::ZERO, SystemTime::UNIX_EPOCH),
         metrics: Arc::clone(&metrics),

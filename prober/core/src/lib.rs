@@ -1,4 +1,4 @@
-//! What is true: probing, evidence and inference, without IO, clock, async or randomness of its own.
+//! What is true: probing, evidence and inference, without IO, clock, async or own randomness.
 //!
 //! Everything here is driven from outside: [`monitor::Monitor`] is handed inputs with the time they
 //! happened at and answers with what is to be sent and what is to be told. The same code runs under

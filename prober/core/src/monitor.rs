@@ -5,6 +5,7 @@
 //! [`Output::Wait`]. One owner, no locks, no clock.
 
 mod alarm;
+mod answers;
 mod budget;
 mod flights;
 mod naming;
@@ -510,7 +511,7 @@ impl Monitor {
     /// Does everything that is due by `now`.
     fn run_due(&mut self, now: Instant) {
         self.expire_flights(now);
-        // Every timer handler sets its next moment after `now`; the bound only guards against a bug.
+        // Every handler sets its next moment after `now`; the bound only guards against a bug.
         for _ in 0..100_000 {
             let Some(timer) = self.timers.pop(now) else { return };
             match timer {

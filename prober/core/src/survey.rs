@@ -194,6 +194,12 @@ impl Survey {
         None
     }
 
+    /// Every address it sends to now.
+    pub fn destinations(&self) -> Vec<IpAddr> {
+        let siblings = self.siblings.iter().map(|(address, _)| *address);
+        [self.scope.address].into_iter().chain(siblings).collect()
+    }
+
     /// Takes the fate of one ask.
     pub fn handle_observation(&mut self, now: Instant, part: Part, ask: u16, seen: &Observation) {
         if let Some(engine) = self.engine(part) {

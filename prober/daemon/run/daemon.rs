@@ -25,8 +25,8 @@ use crate::cli::Run;
 
 /// How often target files are looked at.
 const FILES_EVERY: Duration = Duration::from_secs(5);
-/// How long stopping may take.
-const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// How long draining may take; the store closes after it, and all is over within five seconds.
+const STOP_WITHIN: Duration = Duration::from_secs(4);
 
 /// The running daemon.
 pub(super) struct Daemon {
@@ -67,7 +67,7 @@ impl Daemon {
         (ready, detail): (watch::Sender<bool>, watch::Sender<Detail>),
     ) -> Result<Self> {
         let mut receivers = Receivers::none();
-        receivers.apply(&settings, (&parts.metrics, parts.clock))?;
+        receivers.apply(&settings, (&parts.metrics, parts.clock, &parts.store))?;
         let files = Files::remember(&settings);
         let daemon = Self {
             arguments,
@@ -101,6 +101,11 @@ impl Daemon {
         let mut pets = tokio::time::interval(pet_every);
         let mut looks = tokio::time::interval(FILES_EVERY);
         let mut watchdog = Watchdog::default();
+        let saved = std::mem::take(&mut self.parts.restored.saved);
+        self.receivers.catch_up(&saved, &self.parts.store).await;
+        for over in std::mem::take(&mut self.parts.restored.orphans) {
+            self.handle_incident(over).await;
+        }
         self.announce_ready().await;
         loop {
             tokio::select! {
@@ -154,7 +159,7 @@ impl Daemon {
                     );
                 }
             }
-            Event::Incident(update) => self.handle_incident(&update).await,
+            Event::Incident(update) => self.handle_incident(*update).await,
             Event::VantageHealth { vantage, healthy: true, reason: None } => {
                 info!(vantage, "Vantage is believed");
             }
@@ -173,8 +178,10 @@ impl Daemon {
     }
 
     /// Saved first, then told.
-    async fn handle_incident(&mut self, update: &IncidentUpdate) {
-        let row = IncidentRow::new(update, self.parts.clock);
+    async fn handle_incident(&mut self, mut update: IncidentUpdate) {
+        let versions = &mut self.parts.restored.versions;
+        update.version = versions.tell(&update.fingerprint, update.version);
+        let row = IncidentRow::new(&update, self.parts.clock);
         let (class, state) = (update.class_now.as_str(), update.state.as_str());
         if update.notify {
             info!(
@@ -191,7 +198,7 @@ impl Daemon {
             error!(%error, "Incident was not saved; it is told all the same");
         }
         if update.state != IncidentState::Pending {
-            self.receivers.outbox.publish(update);
+            self.receivers.outbox.publish(&update);
         }
     }
 
@@ -251,7 +258,8 @@ impl Daemon {
         if settings.listen != self.settings.listen || settings.store != self.settings.store {
             warn!("[listen] and [store] change only with a restart");
         }
-        self.receivers.apply(&settings, (&self.parts.metrics, self.parts.clock))?;
+        let Parts { metrics, clock, store, .. } = &self.parts;
+        self.receivers.apply(&settings, (metrics, *clock, store))?;
         let diff = self.settings.plan.diff(&settings.plan);
         self.parts.engine.plan(plan_of(&settings)).await?;
         self.detail.send_replace(detail(&settings));

@@ -43,7 +43,8 @@ fn planned(request: &ProbeRequest, snapshot: &Snapshot) -> Option<TargetReport> 
     let asked = request.target.to_string();
     let row = snapshot.targets.iter().find(|row| {
         let same_port = request.target.port.is_none_or(|port| port == row.target.port);
-        row.target.name.as_str() == asked || row.target.host == request.target.host && same_port
+        let names = [row.target.name.as_str(), row.target.host.as_str()];
+        names[0] == asked || names.contains(&request.target.host.as_str()) && same_port
     })?;
     row.report.clone()
 }

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use reachd_config::{Endpoint, Lang, Receiver, ReceiverKind, Relation, Send, Settings};
+use reachd_core::incident::{IncidentState, IncidentUpdate};
 use reachd_exporters::clock::WallClock;
 use reachd_exporters::outbox::{Exporter, Outbox};
 use reachd_exporters::prometheus::SelfMetrics;
+use reachd_exporters::store::StoreHandle;
 use reachd_exporters::webhook::signature::Secret;
 use reachd_exporters::webhook::{self, Language, Matcher, SendMode, Surroundings};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// How long undelivered messages are tried on when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -42,7 +44,7 @@ impl Receivers {
     pub(super) fn apply(
         &mut self,
         settings: &Settings,
-        (metrics, clock): (&Arc<SelfMetrics>, WallClock),
+        (metrics, clock, store): (&Arc<SelfMetrics>, WallClock, &StoreHandle),
     ) -> Result<()> {
         let wanted: Vec<&Receiver> = settings
             .receivers
@@ -52,7 +54,7 @@ impl Receivers {
         let mut fresh = Vec::new();
         for receiver in &wanted {
             if !self.running.iter().any(|running| running.receiver == **receiver) {
-                fresh.push(start(receiver, settings, (metrics, clock))?);
+                fresh.push(start(receiver, settings, (metrics, clock, store))?);
             }
         }
         let kept = |running: &Running| wanted.iter().any(|receiver| **receiver == running.receiver);
@@ -67,6 +69,30 @@ impl Receivers {
         let exporters = self.running.iter().map(|running| Arc::clone(&running.exporter)).collect();
         self.outbox = Outbox::new(exporters);
         Ok(())
+    }
+
+    /// Tells each receiver what an earlier run saved and could not deliver to it any more: that an
+    /// incident fires, unless that was the last it heard, and that one is over that it heard of.
+    pub(super) async fn catch_up(&self, saved: &[IncidentUpdate], store: &StoreHandle) {
+        for exporter in self.running.iter().map(|running| &running.exporter) {
+            for update in saved {
+                let (name, id) = (exporter.name().to_owned(), update.fingerprint.clone());
+                let last = store.call(move |store| store.last_delivered(&name, &id)).await;
+                let last = last.unwrap_or_else(|error| {
+                    warn!(%error, "What was delivered is not known; it is told again");
+                    None
+                });
+                let owed = match update.state {
+                    IncidentState::Firing => last.as_deref() != Some("firing"),
+                    IncidentState::Resolved => last.as_deref() == Some("firing"),
+                    IncidentState::Pending => false,
+                };
+                if owed {
+                    info!(receiver = exporter.name(), id = update.fingerprint, "Told late");
+                    exporter.offer(update);
+                }
+            }
+        }
     }
 
     /// Stops them all and waits for what is still to be delivered, within a limit.
@@ -89,12 +115,16 @@ impl Receivers {
 fn start(
     receiver: &Receiver,
     settings: &Settings,
-    (metrics, clock): (&Arc<SelfMetrics>, WallClock),
+    (metrics, clock, store): (&Arc<SelfMetrics>, WallClock, &StoreHandle),
 ) -> Result<Running> {
+    let store = store.clone();
     let surroundings = Surroundings {
         external_url: format!("http://{}", settings.listen.address),
         clock,
         metrics: Arc::clone(metrics),
+        delivered: Arc::new(move |receiver, message| {
+            store.note_delivered(receiver, &message.fingerprint, message.version);
+        }),
     };
     let [seed, _] = crate::check::seed()?;
     let (exporter, task) = webhook::webhook(spell(receiver)?, surroundings, seed)

@@ -2,18 +2,35 @@
 
 use std::time::Duration;
 
+use reachd_core::incident::{IncidentState, IncidentUpdate, Resolution, Subject};
 use reachd_core::judge::Class;
 use reachd_core::monitor::{Input, Monitor};
-use reachd_core::target::TargetName;
+use reachd_core::plan::Plan;
+use reachd_core::target::{Service, Severity, Target, TargetName};
 use reachd_core::time::Instant;
-use reachd_exporters::store::{IncidentRow, StoreHandle, SubjectRow};
+use reachd_exporters::store::{IncidentRow, Store, StoreHandle, SubjectRow};
 use tracing::{info, warn};
+
+use super::versions::Versions;
 
 /// Older baselines say nothing about today.
 const BASELINE_AGE: Duration = Duration::from_secs(30 * 86_400);
 
-/// Hands the monitor what the store kept. A store that fails costs the memory, not the start.
-pub(super) async fn restore(monitor: &mut Monitor, store: &StoreHandle) {
+/// What the store says besides what the monitor was handed.
+#[derive(Debug, Default)]
+pub(super) struct Restored {
+    /// The steps that were told of each incident.
+    pub(super) versions: Versions,
+    /// Incidents whose subject has left the plan meanwhile: they are over, and somebody waits to
+    /// hear of it.
+    pub(super) orphans: Vec<IncidentUpdate>,
+    /// Every incident as it was saved last, for receivers that were not told of it.
+    pub(super) saved: Vec<IncidentUpdate>,
+}
+
+/// Hands the monitor, which has its plan, what the store kept. A store that fails costs the memory,
+/// not the start.
+pub(super) async fn restore(monitor: &mut Monitor, plan: &Plan, store: &StoreHandle) -> Restored {
     match store.load_baselines(BASELINE_AGE).await {
         Ok(rows) => {
             info!(baselines = rows.len(), "Restored");
@@ -25,18 +42,78 @@ pub(super) async fn restore(monitor: &mut Monitor, store: &StoreHandle) {
         }
         Err(error) => warn!(%error, "Baselines were not restored"),
     }
-    match store.load_open_incidents().await {
-        Ok(rows) => rows.iter().for_each(|row| take_up(monitor, row)),
-        Err(error) => warn!(%error, "Open incidents were not restored"),
+    let mut restored = Restored::default();
+    match store.call(Store::load_incidents).await {
+        Ok(rows) => rows.iter().for_each(|row| restored.take_up(monitor, plan, row)),
+        Err(error) => warn!(%error, "Incidents were not restored"),
+    }
+    restored
+}
+
+impl Restored {
+    /// Remembers an incident, and lets it go on if it fires and somebody still watches its subject.
+    fn take_up(&mut self, monitor: &mut Monitor, plan: &Plan, row: &IncidentRow) {
+        let firing = row.incident_state() == Some(IncidentState::Firing);
+        self.versions.remember(&row.fingerprint, row.version, firing);
+        let Some(update) = revive(row) else { return };
+        let name = match &row.subject {
+            SubjectRow::Target { name, .. } | SubjectRow::Vantage { name } => name,
+        };
+        let planned = match &row.subject {
+            SubjectRow::Target { .. } => plan.targets.iter().any(|one| one.name.as_str() == name),
+            SubjectRow::Vantage { .. } => plan.vantages.iter().any(|one| one.name == *name),
+        };
+        if firing && planned {
+            let (target, kind, class) = (TargetName::new(name), update.kind, update.class);
+            info!(subject = name, class = class.as_str(), "An open incident goes on");
+            let version = row.version;
+            monitor.handle(Instant::ZERO, Input::Firing { target, kind, class, version });
+        } else if firing {
+            self.orphans.push(IncidentUpdate {
+                version: row.version + 1,
+                state: IncidentState::Resolved,
+                ended: Some((Instant::ZERO, Resolution::Removed)),
+                ..update.clone()
+            });
+        }
+        self.saved.push(update);
     }
 }
 
-fn take_up(monitor: &mut Monitor, row: &IncidentRow) {
-    let SubjectRow::Target { name, .. } = &row.subject else { return };
-    let (Some(kind), Some(class)) = (row.alert_kind(), Class::from_name(&row.class)) else {
-        return;
+/// An incident's last step, as far as it was saved: its times are those of the start, and its
+/// verdict is left behind. `None` for one that nobody was to be told of.
+fn revive(row: &IncidentRow) -> Option<IncidentUpdate> {
+    let severities = [Severity::Info, Severity::Warning, Severity::Critical];
+    let class = Class::from_name(&row.class)?;
+    let state = row.incident_state().filter(|state| *state != IncidentState::Pending)?;
+    let resolution = match row.resolution.as_deref() {
+        Some("removed") => Resolution::Removed,
+        Some(_) | None => Resolution::Recovered,
     };
-    let (target, version) = (TargetName::new(name), row.version);
-    info!(target = %target, class = class.as_str(), "An open incident goes on");
-    monitor.handle(Instant::ZERO, Input::Firing { target, kind, class, version });
+    Some(IncidentUpdate {
+        fingerprint: row.fingerprint.clone(),
+        version: row.version,
+        kind: row.alert_kind()?,
+        subject: match &row.subject {
+            SubjectRow::Vantage { name } => Subject::Vantage(name.clone()),
+            SubjectRow::Target { name, host, port, labels } => {
+                let service = if port.is_some() { Service::Tcp } else { Service::Ping };
+                let mut target = Target::new(host, port.unwrap_or_default(), service);
+                target.name = TargetName::new(name);
+                target.labels.clone_from(labels);
+                Subject::Target(Box::new(target))
+            }
+        },
+        state,
+        severity: severities.into_iter().find(|one| one.as_str() == row.severity)?,
+        class,
+        class_now: Class::from_name(&row.class_now).unwrap_or(class),
+        started: Instant::ZERO,
+        ended: (state == IncidentState::Resolved).then_some((Instant::ZERO, resolution)),
+        flaps: row.flaps,
+        report: None,
+        summary: (row.summary.en.clone(), row.summary.zh.clone()),
+        next_step: (row.next_step.en.clone(), row.next_step.zh.clone()),
+        notify: true,
+    })
 }

@@ -24,6 +24,14 @@ impl Random {
         self.next() % bound
     }
 
+    /// A number below `bound` as another type.
+    ///
+    /// # Panics
+    /// If the type cannot hold it.
+    pub fn draw<T: TryFrom<u64>>(&mut self, bound: u64) -> T {
+        T::try_from(self.below(bound)).ok().expect("a type that holds the bound")
+    }
+
     /// A number from 0 to below 1.
     pub fn fraction(&mut self) -> f64 {
         let bits = u32::try_from(self.next() >> 32).unwrap_or_default();
@@ -37,8 +45,8 @@ impl Random {
 
     /// One of these, which must not be empty.
     pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
-        let index = self.below(u64::try_from(items.len()).unwrap_or(1));
-        &items[usize::try_from(index).unwrap_or_default()]
+        let index: usize = self.draw(u64::try_from(items.len()).unwrap_or(1));
+        &items[index]
     }
 
     /// Random bytes.

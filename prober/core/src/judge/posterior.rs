@@ -36,14 +36,13 @@ const ECHOING: &[(&[Sign], f64)] = &[
 
 /// Signs that are read off an answer or agreed on by many targets, not inferred from one silence:
 /// the floor, made for measurements, understates them. The exponent sharpens it; what our own
-/// kernel and resolver say is the surest.
+/// kernel and resolver say, and a contradiction, are the surest.
 const READ: &[(&[Sign], f64)] = &[
     (
         &[
             Sign::SynAccepted,
             Sign::SynReset,
             Sign::ResetElsewhere,
-            Sign::TwoAnswers,
             Sign::TimeExceeded,
             Sign::PathLoops,
             Sign::ServiceConfirmed,
@@ -58,6 +57,8 @@ const READ: &[(&[Sign], f64)] = &[
     ),
     (
         &[
+            // Two answers to one keyed number: nothing but a second speaker does that.
+            Sign::TwoAnswers,
             Sign::LocalNoRoute,
             Sign::LocalBlocked,
             Sign::LocalGatewaySilent,

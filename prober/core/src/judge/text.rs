@@ -3,8 +3,10 @@
 
 use super::class::Class;
 use super::verdict::Verdict;
+use crate::probe::series::Tally;
 use crate::statistics::{real, wilson};
 use crate::survey::findings::Findings;
+use crate::survey::signs::missing;
 use crate::target::Target;
 
 /// The same sentence in both languages.
@@ -54,15 +56,11 @@ impl Facts<'_> {
         (failing, failing + self.verdict.reaching.len())
     }
 
-    /// Lost and valid probes over echo and SYN together.
+    /// Probes whose first answer went missing, and valid ones, over echo and SYN together.
     fn loss(&self) -> (u64, u64) {
         let Some(findings) = self.findings else { return (0, 0) };
-        let syn = findings.syn.as_ref();
-        let valid =
-            findings.echo.valid() + syn.map_or(0, super::super::probe::series::Tally::valid);
-        let received =
-            findings.echo.received() + syn.map_or(0, super::super::probe::series::Tally::received);
-        (valid.saturating_sub(received), valid)
+        let tallies = || [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
+        (tallies().map(missing).sum(), tallies().map(Tally::valid).sum())
     }
 
     /// Whatever said no, as text.
@@ -71,7 +69,7 @@ impl Facts<'_> {
             .findings
             .into_iter()
             .flat_map(|findings| findings.syn.iter().chain([&findings.echo]));
-        let error = tallies.filter_map(super::super::probe::series::Tally::main_error).next();
+        let error = tallies.filter_map(Tally::main_error).next();
         error.map_or_else(|| "?".to_owned(), |(kind, from)| format!("{from} ({})", kind.as_str()))
     }
 

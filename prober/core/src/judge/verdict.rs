@@ -186,7 +186,9 @@ fn judge_address(address: Option<IpAddr>, views: &[&ViewEvidence<'_>]) -> Verdic
     let slices: Vec<&[Sign]> = signs.iter().map(Vec::as_slice).collect();
     let posterior = posterior(&slices);
     let expected = failing.is_empty() && !reaching.is_empty();
-    let class = if expected { Class::Reachable } else { class_of(&posterior) };
+    let asked: Vec<_> = weighing.iter().map(|opinion| opinion.view).collect();
+    let class = asked_enough(&asked, class_of(&posterior));
+    let class = if expected { Class::Reachable } else { class };
     let names = |opinions: &[&Opinion<'_>]| {
         opinions.iter().map(|opinion| opinion.view.vantage.to_owned()).collect::<Vec<_>>()
     };
@@ -232,9 +234,19 @@ fn class_of(posterior: &Posterior) -> Class {
     if inseparable { posterior.leading } else { posterior.class }
 }
 
+/// A port that was asked and whose fate is still open is not reachable yet, however well the host
+/// answers otherwise.
+fn asked_enough(views: &[&ViewEvidence<'_>], class: Class) -> Class {
+    let open = |view: &&ViewEvidence<'_>| {
+        let asked = view.findings.is_some_and(|findings| findings.port.is_some());
+        asked && !view.seen.iter().any(|seen| seen.sign.family() == Family::Syn)
+    };
+    if class == Class::Reachable && views.iter().any(open) { Class::Unknown } else { class }
+}
+
 fn opinion<'a>(view: &'a ViewEvidence<'a>) -> Opinion<'a> {
     let signs: Vec<_> = view.seen.iter().map(|seen| seen.sign).collect();
-    let class = posterior(&[&signs]).class;
+    let class = asked_enough(&[view], posterior(&[&signs]).class);
     let answers = signs.contains(&Sign::SynAccepted) || signs.contains(&Sign::SynPartial);
     let exposed = view.expect != Expect::Reachable && answers;
     let as_expected = match view.expect {
@@ -448,3 +460,6 @@ pub fn has_sign(verdict: &Verdict, sign: Sign) -> bool {
 pub fn has_family(verdict: &Verdict, family: Family) -> bool {
     verdict.weighed.iter().any(|(_, seen)| seen.sign.family() == family)
 }
+
+#[cfg(test)]
+mod tests;

@@ -227,7 +227,7 @@ impl Monitor {
             let names: Vec<_> = self.targets.keys().cloned().collect();
             for name in names {
                 if (healthy && before.0) || before.1.len() > ports.len() {
-                    self.look_again(now, &name, |at, _| at == id);
+                    self.look_again((now, now), &name, |at, _| at == id);
                 }
                 self.rejudge(now, &name);
             }

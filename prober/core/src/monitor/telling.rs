@@ -44,22 +44,24 @@ impl Monitor {
         let view = |monitor: &Self| {
             let watch = monitor.targets.get(&key.target)?;
             let view = watch.views.get(&(key.vantage, key.address))?;
-            Some((view.findings.as_ref()?.started, view.look_again.is_some()))
+            Some((view.findings.as_ref()?.started, view.look_again))
         };
-        let (began, again) = view(self).unwrap_or((now, false));
+        let (began, again) = view(self).unwrap_or((now, None));
         if changed {
             // Evidence of before the change must not be mixed with evidence of after it.
-            self.look_again(now, &key.target, |vantage, view| {
+            self.look_again((now, began), &key.target, |vantage, view| {
                 vantage != key.vantage && view.is_stale(began)
             });
         }
-        if again {
-            self.look_again(now, &key.target, |vantage, view| {
+        if let Some(moment) = again {
+            self.look_again((now, moment), &key.target, |vantage, view| {
                 vantage == key.vantage && view.look_again.is_some()
             });
         }
         self.judge_target(now, &key.target, true);
-        self.review_soon(now, key.vantage);
+        if changed {
+            self.review_soon(now, key.vantage);
+        }
     }
 
     /// Judges again without new probes, because something around them changed.

@@ -5,16 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::alarm::Alarm;
-use super::flights::{News, Purpose as Errand, Report, ViewKey};
+use super::flights::{Purpose as Errand, ViewKey};
 use super::naming::Names;
 use super::standing::VantageWatch;
 use super::view::View;
-use super::{Baseline, ConnectOrder, Flight, Monitor, Output, Purpose, TapId, Timer, VantageState};
-use crate::accounting::Fate;
-use crate::evidence::{
-    Answer, ConnectReport, ConnectResult, InvalidReason, LocalError, LossReason, Observation,
-    Probe, ServiceAnswer,
-};
+use super::{Baseline, ConnectOrder, Monitor, Output, Purpose, Timer, VantageState};
+use crate::evidence::Probe;
 use crate::incident::AlertKind;
 use crate::judge::Class;
 use crate::judge::verdict::Verdict;
@@ -22,9 +18,9 @@ use crate::monitor::budget::prefix;
 use crate::plan::{Canary, Plan};
 use crate::probe::{Ask, FULL_TTL, Question};
 use crate::report::TargetReport;
-use crate::survey::{Depth, Part, Scope, Survey, Want};
+use crate::survey::{Depth, Scope, Survey, Want};
 use crate::target::{Service, Siblings, Target, TargetName};
-use crate::time::{Instant, Stamp};
+use crate::time::Instant;
 use crate::vantage::VantageId;
 
 /// How long the handshake of a full connection may take, and the service's answer after it.
@@ -186,7 +182,7 @@ impl Monitor {
         for name in names {
             if up {
                 self.refresh_views(now, &name);
-                self.look_again(now, &name, |view, _| view == id);
+                self.look_again((now, now), &name, |view, _| view == id);
             } else {
                 self.rejudge(now, &name);
             }
@@ -263,10 +259,10 @@ impl Monitor {
         }
     }
 
-    /// Demands evidence newer than now of these views of a target.
+    /// Demands evidence of these views of a target that is not older than `moment`.
     pub(super) fn look_again(
         &mut self,
-        now: Instant,
+        (now, moment): (Instant, Instant),
         name: &TargetName,
         wanted: impl Fn(VantageId, &View) -> bool,
     ) {
@@ -274,7 +270,7 @@ impl Monitor {
         let mut keys = Vec::new();
         for ((vantage, address), view) in &mut watch.views {
             if wanted(*vantage, view) {
-                view.look_again = Some(now);
+                view.look_again = Some(moment);
                 let (target, vantage, address) = (name.clone(), *vantage, *address);
                 keys.push(ViewKey { target, vantage, address });
             }
@@ -324,7 +320,10 @@ impl Monitor {
         });
         let configured = watch.target.neighbours.iter().copied();
         let mut siblings = Vec::new();
-        for address in planned.filter(|at| prefix(*at) == subnet).chain(configured).chain(first) {
+        // The nearest: if all targets of a subnet traced the same two, those two would drown.
+        let mut near: Vec<_> = planned.filter(|at| prefix(*at) == subnet).collect();
+        near.sort_by_key(|at| (bits(*at).abs_diff(bits(key.address)), *at));
+        for address in near.into_iter().chain(configured).chain(first) {
             if address != key.address && !siblings.contains(&address) && siblings.len() < 2 {
                 siblings.push(address);
             }
@@ -357,20 +356,21 @@ impl Monitor {
         self.timers.set(Timer::View(key.clone()), next);
     }
 
-    fn view(&mut self, key: &ViewKey) -> Option<&mut View> {
+    pub(super) fn view(&mut self, key: &ViewKey) -> Option<&mut View> {
         self.targets.get_mut(&key.target)?.views.get_mut(&(key.vantage, key.address))
     }
 
     /// Sends what the survey wants; gives how long the budget holds it back, if it does.
     fn run_survey(&mut self, now: Instant, key: &ViewKey) -> Option<Duration> {
-        self.view(key)?.survey.as_ref()?;
         loop {
-            if let Err(wait) = self.budgets.admit(now, key.address) {
-                return Some(wait);
+            let destinations = self.view(key)?.survey.as_ref()?.1.destinations();
+            let waits = destinations.into_iter().map(|to| self.budgets.admit(now, to));
+            if let Some(wait) = waits.filter_map(Result::err).max() {
+                return Some(wait.max(self.turn(now, key)));
             }
             if !self.flights.has_room() {
                 *self.bugs.entry("flights_full").or_default() += 1;
-                return Some(NO_ROOM);
+                return Some(self.turn(now, key));
             }
             let (number, want) = {
                 let (number, survey) = self.view(key)?.survey.as_mut()?;
@@ -399,6 +399,13 @@ impl Monitor {
         None
     }
 
+    /// How long a view that is held back lets others go first; all asking at once for every free
+    /// token would cost more than the packets do.
+    fn turn(&self, now: Instant, key: &ViewKey) -> Duration {
+        let draw = self.secret.hash_address(key.address, now.as_nanos(), 9);
+        NO_ROOM.mul_f64(0.5 + fraction(draw))
+    }
+
     fn run_rows(&mut self, now: Instant, key: &ViewKey) {
         let canary = self.targets.get(&key.target).is_some_and(|watch| watch.canary);
         let port = self.targets.get(&key.target).map_or(0, |watch| watch.target.port);
@@ -425,7 +432,9 @@ impl Monitor {
                 self.send(now, key, Errand::Sweep(probe), (key.address, ask));
                 continue;
             }
-            *self.bugs.entry("flights_full").or_default() += u64::from(granted.is_ok());
+            if granted.is_ok() {
+                *self.bugs.entry("flights_full").or_default() += 1;
+            }
             // What the budget holds back is late, not left out.
             let again = now + granted.err().unwrap_or_default().max(NO_ROOM);
             let rows = self.view(key).into_iter().flat_map(|view| &mut view.rows);
@@ -445,7 +454,7 @@ impl Monitor {
     }
 
     fn send(&mut self, now: Instant, key: &ViewKey, errand: Errand, (to, ask): (IpAddr, Ask)) {
-        let tap = self.vantages.get(&key.vantage).and_then(super::standing::VantageWatch::tap);
+        let tap = self.vantages.get(&key.vantage).and_then(VantageWatch::tap);
         let survey = match errand {
             Errand::Survey { number, .. } | Errand::SurveyConnect(number) => number,
             Errand::Sweep(_) => 0,
@@ -468,208 +477,6 @@ impl Monitor {
             service_timeout: SERVICE_TIMEOUT,
         };
         self.outputs.push_back(Output::Connect(Box::new(order)));
-    }
-
-    pub(super) fn handle_answered(
-        &mut self,
-        now: Instant,
-        flight: Flight,
-        (sent, answer, arrived): (Option<Stamp>, Answer, Option<Stamp>),
-    ) {
-        if let Some(report) = self.flights.settle(flight, Observation { answer, sent, arrived }) {
-            self.deliver(now, report);
-        }
-    }
-
-    pub(super) fn handle_send_failed(&mut self, now: Instant, flight: Flight, error: LocalError) {
-        let reason = match error {
-            LocalError::NoPrivilege => InvalidReason::NoPrivilege,
-            LocalError::NoRoute
-            | LocalError::GatewaySilent
-            | LocalError::Blocked
-            | LocalError::Exhausted
-            | LocalError::VantageGone
-            | LocalError::Other(_) => InvalidReason::SendError,
-        };
-        let observation =
-            Observation { answer: Answer::Invalid(reason), sent: None, arrived: None };
-        let Some(report) = self.flights.settle(flight, observation) else { return };
-        if let Some(view) = self.view(&report.key)
-            && let Some((_, survey)) = view.survey.as_mut()
-        {
-            survey.handle_local_error(error);
-        }
-        self.deliver(now, report);
-    }
-
-    pub(super) fn handle_connected(
-        &mut self,
-        now: Instant,
-        flight: Flight,
-        report: Box<ConnectReport>,
-    ) {
-        let Some((key, errand)) = self.flights.end_connect(flight) else { return };
-        let Some(view) = self.view(&key) else { return };
-        let (counters, histogram) = view.counters.entry(Probe::Connect).or_default();
-        counters.book(connect_fate(&report.result));
-        if let Some(handshake) = report.handshake {
-            histogram.observe(handshake);
-        }
-        if let Some(answer) = &report.service {
-            let (counters, histogram) = view.counters.entry(Probe::X224).or_default();
-            if *answer != ServiceAnswer::NotAsked {
-                counters.book(service_fate(answer));
-                report.service_time.into_iter().for_each(|time| histogram.observe(time));
-            }
-        }
-        if let (Errand::SurveyConnect(number), Some((current, survey))) =
-            (errand, view.survey.as_mut())
-            && number == *current
-        {
-            survey.handle_connect(report);
-        }
-        self.timers.set(Timer::View(key), Some(now));
-    }
-
-    pub(super) fn expire_flights(&mut self, now: Instant) {
-        loop {
-            let (vantages, disturbed) = (&self.vantages, &self.disturbed);
-            let since = |at: Option<Instant>, ordered: Instant| at.is_some_and(|at| at >= ordered);
-            let excuse = |key: &ViewKey, ordered: Instant, left: bool| {
-                let vantage = vantages.get(&key.vantage)?;
-                let dropped = vantage.tap().and_then(|tap| disturbed.drops.get(&tap).copied());
-                let reason = if since(dropped, ordered) {
-                    InvalidReason::CaptureDrop
-                } else if !left {
-                    InvalidReason::NotSeenLeaving
-                } else if since(disturbed.lag, ordered) {
-                    InvalidReason::Lag
-                } else if since(disturbed.clock, ordered) {
-                    InvalidReason::ClockStep
-                } else {
-                    return None;
-                };
-                Some(Answer::Invalid(reason))
-            };
-            let Some(report) = self.flights.expire(now, excuse) else { return };
-            self.deliver(now, report);
-        }
-    }
-
-    pub(super) fn handle_capture_counts(
-        &mut self,
-        now: Instant,
-        tap: TapId,
-        (packets, drops): (u64, u64),
-    ) {
-        for vantage in self.vantages.values_mut().filter(|vantage| vantage.tap() == Some(tap)) {
-            if drops > vantage.capture_drops {
-                self.disturbed.drops.insert(tap, now);
-            }
-            vantage.capture_packets = packets;
-            vantage.capture_drops = drops;
-        }
-    }
-
-    /// Takes news of a probe to where it belongs.
-    pub(super) fn deliver(&mut self, now: Instant, report: Report) {
-        let key = report.key.clone();
-        if report.news == News::ConnectLost {
-            return self.connect_lost(now, &key, report.purpose);
-        }
-        let (probe, full) = match report.purpose {
-            Errand::Sweep(probe) => (Some(probe), true),
-            Errand::Survey { part: Part::Echo, .. } => (Some(Probe::Echo), true),
-            Errand::Survey { part: Part::Syn, .. } => (Some(Probe::Syn), true),
-            Errand::Survey { .. } | Errand::SurveyConnect(_) => (None, false),
-        };
-        let withdrawn =
-            self.vantages.get(&key.vantage).is_some_and(|vantage| !vantage.is_believed());
-        let Some(view) = self.view(&key) else { return };
-        let survey = match (report.purpose, view.survey.as_mut()) {
-            (Errand::Survey { number, part, ask }, Some((current, survey)))
-                if number == *current =>
-            {
-                Some((part, ask, survey))
-            }
-            _ => None,
-        };
-        let mut new_fact = None;
-        match (report.news, survey) {
-            (News::Settled(seen), Some((part, ask, survey))) => {
-                survey.handle_observation(now, part, ask, &seen);
-            }
-            (News::Afterthought { observation, .. }, Some((part, ask, survey))) => {
-                survey.handle_afterthought(now, part, ask, &observation);
-            }
-            (News::Afterthought { observation, late: true }, None) if full => {
-                new_fact = Some(observation);
-            }
-            (
-                News::Settled(_) | News::Afterthought { .. } | News::Duplicate | News::ConnectLost,
-                _,
-            ) => {}
-        }
-        if let Some(probe) = probe {
-            match report.news {
-                News::Settled(seen) => view.account(now, probe, &believed(seen, withdrawn)),
-                News::Afterthought { late, observation } => {
-                    let late = late && observation.answer.is_from_target();
-                    view.counters.entry(probe).or_default().0.late += u64::from(late);
-                }
-                News::Duplicate => view.counters.entry(probe).or_default().0.duplicate += 1,
-                News::ConnectLost => {}
-            }
-        }
-        let surprised = match (report.purpose, report.news) {
-            (Errand::Sweep(probe), News::Settled(seen)) => {
-                view.is_surprised(probe, &seen.answer) && view.may_survey(now)
-            }
-            _ => false,
-        };
-        self.after_news(now, &key, (surprised, new_fact.zip(probe)));
-        self.timers.set(Timer::View(key), Some(now));
-    }
-
-    fn after_news(
-        &mut self,
-        now: Instant,
-        key: &ViewKey,
-        (surprised, fact): (bool, Option<(Observation, Probe)>),
-    ) {
-        let canary = self.targets.get(&key.target).is_some_and(|watch| watch.canary);
-        if canary {
-            self.review_soon(now, key.vantage);
-            return;
-        }
-        if surprised {
-            self.hurry_canaries(now, key.vantage);
-            self.resurvey(now, &key.target);
-            self.review_soon(now, key.vantage);
-        }
-        // A late host-unreachable is a new fact about a failure that was judged without it.
-        if let Some((seen, probe)) = fact
-            && let Answer::Icmp(error) = seen.answer
-            && let Some(findings) = self.view(key).and_then(|view| view.findings.as_mut())
-            && findings.learn(probe, (error, seen.rtt()))
-        {
-            self.rejudge(now, &key.target);
-        }
-    }
-
-    /// The driver owes us the end of a connection: nothing is known of it.
-    fn connect_lost(&mut self, now: Instant, key: &ViewKey, errand: Errand) {
-        *self.bugs.entry("connect_lost").or_default() += 1;
-        let Some(view) = self.view(key) else { return };
-        let (counters, _) = view.counters.entry(Probe::Connect).or_default();
-        counters.book(Fate::Invalid(InvalidReason::Lag));
-        if let (Errand::SurveyConnect(number), Some((current, survey))) =
-            (errand, view.survey.as_mut())
-            && number == *current
-        {
-            survey.handle_connect_lost();
-        }
-        self.timers.set(Timer::View(key.clone()), Some(now));
     }
 
     pub(super) fn handle_baseline(&mut self, target: &TargetName, vantage: &str, known: Baseline) {
@@ -695,31 +502,10 @@ impl Monitor {
     }
 }
 
-fn believed(seen: Observation, withdrawn: bool) -> Observation {
-    if withdrawn && !seen.answer.is_from_target() && !matches!(seen.answer, Answer::Invalid(_)) {
-        Observation { answer: Answer::Invalid(InvalidReason::Canary), ..seen }
-    } else {
-        seen
-    }
-}
-
-fn connect_fate(result: &ConnectResult) -> Fate {
-    match result {
-        ConnectResult::Connected | ConnectResult::Refused => Fate::Received,
-        ConnectResult::Icmp(_) => Fate::Lost(LossReason::IcmpUnreachable),
-        ConnectResult::TimedOut => Fate::Lost(LossReason::Silent),
-        ConnectResult::Local(_) => Fate::Invalid(InvalidReason::SendError),
-    }
-}
-
-fn service_fate(answer: &ServiceAnswer) -> Fate {
-    match answer {
-        ServiceAnswer::Confirmed { .. }
-        | ServiceAnswer::Refused { .. }
-        | ServiceAnswer::Foreign { .. }
-        | ServiceAnswer::NotAsked => Fate::Received,
-        ServiceAnswer::Silent => Fate::Lost(LossReason::Silent),
-        ServiceAnswer::Closed { .. } => Fate::Lost(LossReason::ForeignReset),
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_bits().into(),
+        IpAddr::V6(v6) => v6.to_bits(),
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Tally {
     pub resets: Vec<TcpAnswer>,
     /// Whether one SYN drew both an acceptance and a reset.
     pub two_answers: bool,
+    /// Whether our own kernel gave up on a probe after it took it: its next hop does not answer.
+    pub gave_up: bool,
 }
 
 impl Tally {
@@ -191,10 +193,16 @@ impl Engine for Series {
                 | (Some(AnswerKind::Reset | AnswerKind::BareReset), AnswerKind::SynAck)
         );
         self.tally.two_answers |= contradiction;
-        if let Answer::Icmp(error) = observation.answer
-            && self.tally.errors.len() < KEPT
-        {
-            self.tally.errors.push((error, observation.rtt()));
+        // Counted already; only the fingerprint is new.
+        match observation.answer {
+            Answer::Icmp(error) if self.tally.errors.len() < KEPT => {
+                self.tally.errors.push((error, observation.rtt()));
+            }
+            Answer::Reset(tcp) if contradiction && self.tally.resets.len() < KEPT => {
+                self.tally.resets.push(tcp);
+            }
+            Answer::Invalid(InvalidReason::SendError) => self.tally.gave_up = true,
+            _ => {}
         }
     }
 

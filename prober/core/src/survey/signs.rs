@@ -20,6 +20,9 @@ const LOSSY: f64 = 0.9;
 /// asks three times, a second apart, before it says so.
 const NEIGHBOUR_DELAY: Duration = Duration::from_millis(800);
 
+/// An acceptance this much later than the quickest is a repetition: hosts wait a second at least.
+const REPEATED_AFTER: Duration = Duration::from_millis(900);
+
 /// A sign with the numbers behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -40,7 +43,9 @@ impl Seen {
 pub fn signs(findings: &Findings, target: &Target, baseline: Option<&Baseline>) -> Vec<Seen> {
     let local = local(findings);
     let mut seen = Vec::new();
-    if local.sign == Sign::LocalFine {
+    if is_dead_neighbour(findings) {
+        seen.extend(dead_neighbour(findings));
+    } else if local.sign == Sign::LocalFine {
         seen.extend(echo(findings, target));
         seen.extend(syn(findings, target));
         seen.extend(unreachable(findings));
@@ -56,13 +61,33 @@ pub fn signs(findings: &Findings, target: &Target, baseline: Option<&Baseline>) 
 
 fn counts(tally: &Tally) -> Option<String> {
     let (received, valid) = (tally.received(), tally.valid());
-    Some(format!("{received} of {valid} answered"))
+    let repeated = (missing(tally) + received).saturating_sub(valid);
+    let late = match repeated {
+        0 => String::new(),
+        count => format!(", {count} of them only after a repetition"),
+    };
+    Some(format!("{received} of {valid} answered{late}"))
 }
 
 /// Whether enough is missing to speak of loss, given what is there.
 pub fn is_lossy(tally: &Tally, threshold: f64) -> bool {
+    tally.received() > 0 && loss_above(threshold, missing(tally), tally.valid()) > LOSSY
+}
+
+/// Probes whose first SYN or first answer went missing: those lost, and those that only a
+/// repetition saved. A host repeats its SYN-ACK after a second (RFC 6298 2.1); through sockets our
+/// own kernel repeats the SYN, and then no time is known, since nobody knows which was answered.
+pub fn missing(tally: &Tally) -> u64 {
     let lost = tally.valid().saturating_sub(tally.received());
-    tally.received() > 0 && loss_above(threshold, lost, tally.valid()) > LOSSY
+    if tally.count(AnswerKind::SynAck) == 0 {
+        return lost;
+    }
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let quickest = tally.rtts.iter().min().copied().unwrap_or_default();
+    let late = tally.rtts.iter().filter(|rtt| **rtt > quickest + REPEATED_AFTER).count();
+    let through_sockets = tally.ttls.is_empty();
+    let untimed = tally.received().saturating_sub(count(tally.rtts.len()));
+    lost + count(late) + if through_sockets { untimed } else { 0 }
 }
 
 fn echo(findings: &Findings, target: &Target) -> Option<Seen> {
@@ -154,9 +179,7 @@ fn resets(findings: &Findings, target: &Target) -> Vec<Seen> {
     }
     let reset_ttl = tally.resets.iter().find_map(|reset| reset.ttl);
     let host_ttl = findings.echo.ttl();
-    if let (Some(reset), Some(host)) = (reset_ttl, host_ttl)
-        && tally.count(AnswerKind::Reset) > 0
-    {
+    if let (Some(reset), Some(host)) = (reset_ttl, host_ttl) {
         let (reset, host) = (distance(reset), distance(host));
         let sign = if reset == host { Sign::ResetSame } else { Sign::ResetElsewhere };
         let detail = format!("reset passed {reset} routers, echo reply {host}");
@@ -181,6 +204,18 @@ fn path(findings: &Findings) -> Option<Seen> {
     } else {
         Sign::PathStops
     };
+    // A hop's silence is a fact no sooner than that of the target: until then the trace is open.
+    let waited = match sign {
+        Sign::TcpStopsAlone => findings.syn.as_ref().is_some_and(|tally| tally.valid() > 0),
+        Sign::PathStops => {
+            let tallies = [Some(&findings.echo), findings.syn.as_ref()];
+            tallies.into_iter().flatten().any(|tally| tally.valid() > 0)
+        }
+        _ => true,
+    };
+    if !waited {
+        return None;
+    }
     let last = findings.last_router();
     let stops = matches!(sign, Sign::PathStops | Sign::TcpStopsAlone);
     let detail = stops.then(|| format!("last answer at hop {last}, silent from hop {}", last + 1));
@@ -272,13 +307,59 @@ fn history(baseline: Option<&Baseline>, findings: &Findings) -> Option<Seen> {
     Some(Seen::new(sign, None))
 }
 
+/// Whether our own kernel could not pass probes on, while nothing at all was heard.
+///
+/// A neighbour entry that is still believed lets the first packets leave for nobody, so some that
+/// left prove nothing where no hop ever answered.
+fn held_back(findings: &Findings) -> Option<&'static str> {
+    let tallies = || [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
+    if tallies().any(|tally| tally.received() > 0) {
+        return None;
+    }
+    if tallies().any(|tally| tally.gave_up) {
+        return Some("our own kernel found the next hop silent");
+    }
+    let held = |tally: &Tally| tally.counters.invalid.contains_key(&InvalidReason::NotSeenLeaving);
+    let hops = |path: &Path| path.last_router() > 0 || reached(path.end);
+    let heard = findings.last_router() > 0
+        || findings.siblings.iter().any(|sibling| hops(&sibling.path))
+        || tallies().any(|tally| errors_at_full_ttl(tally) > 0);
+    (tallies().all(held) && !heard).then_some("packets never left")
+}
+
+/// Whether the target shares our own network and alone does not answer neighbour discovery: its
+/// neighbours do, without a router between, so neither our link nor a gateway is at fault.
+fn is_dead_neighbour(findings: &Findings) -> bool {
+    let direct = findings.siblings.iter().any(|sibling| sibling.path.end == PathEnd::Reached(1));
+    let said = findings.local.contains(&LocalError::GatewaySilent);
+    direct && (said || held_back(findings).is_some())
+}
+
+/// What a dead neighbour shows: our own kernel says about it what a last router says elsewhere.
+fn dead_neighbour(findings: &Findings) -> Vec<Seen> {
+    let detail = "no answer to our own neighbour discovery".to_owned();
+    let mut seen = vec![
+        Seen::new(Sign::EchoError, None),
+        Seen::new(Sign::HostUnreachable, Some(detail)),
+        Seen::new(Sign::FromLastRouter, None),
+        Seen::new(Sign::ErrorDelayed, None),
+        Seen::new(Sign::PathStops, None),
+        Seen::new(Sign::SiblingSame, Some("neighbours answer without a router between".to_owned())),
+    ];
+    seen.extend(findings.port.map(|_| Seen::new(Sign::SynError, None)));
+    seen
+}
+
 /// What our own side says: fine, or what it refused.
 pub fn local(findings: &Findings) -> Seen {
     let connect = match findings.connect.as_ref().map(|report| &report.result) {
         Some(ConnectResult::Local(error)) => Some(*error),
         _ => None,
     };
-    for error in findings.local.iter().copied().chain(connect) {
+    let at_fault = |error: &LocalError| {
+        *error != LocalError::GatewaySilent || !is_dead_neighbour(findings)
+    };
+    for error in findings.local.iter().copied().chain(connect).filter(at_fault) {
         let sign = match error {
             LocalError::NoRoute | LocalError::VantageGone => Sign::LocalNoRoute,
             LocalError::GatewaySilent => Sign::LocalGatewaySilent,
@@ -288,12 +369,8 @@ pub fn local(findings: &Findings) -> Seen {
         };
         return Seen::new(sign, Some(error.as_str().to_owned()));
     }
-    let unseen = |tally: &Tally| {
-        let unseen = tally.counters.invalid.get(&InvalidReason::NotSeenLeaving).copied();
-        tally.valid() == 0 && unseen.is_some_and(|count| count > 0)
-    };
-    if unseen(&findings.echo) && findings.syn.as_ref().is_none_or(unseen) {
-        return Seen::new(Sign::LocalGatewaySilent, Some("packets never left".to_owned()));
+    if let Some(detail) = held_back(findings).filter(|_| !is_dead_neighbour(findings)) {
+        return Seen::new(Sign::LocalGatewaySilent, Some(detail.to_owned()));
     }
     // The ring reads before netfilter: an acceptance it saw and the kernel did not was eaten here.
     let accepted = findings.syn.as_ref().is_some_and(|tally| {

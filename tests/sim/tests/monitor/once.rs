@@ -36,7 +36,7 @@ fn see6(world: World) -> Look {
 fn with_port(port: Port) -> World {
     let mut world = world();
     for at in [address(0, 10), address6(0, 10)] {
-        world.hosts.get_mut(&at).unwrap().ports.insert(3389, port.clone());
+        world.host(&at.to_string()).ports.insert(3389, port.clone());
     }
     world
 }

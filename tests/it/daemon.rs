@@ -1,0 +1,17 @@
+//! `reachd run`, the real binary, among real kernels, servers, receivers and scrapers.
+
+mod configuration;
+mod fleet;
+mod four;
+mod harness;
+mod http;
+mod lone;
+mod manager;
+mod page;
+mod privilege;
+mod reload;
+mod restart;
+mod scene;
+mod scraper;
+mod told;
+mod vantage;

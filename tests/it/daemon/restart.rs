@@ -1,0 +1,213 @@
+//! What outlives the process, and what keeps it from starting.
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use reachd_lab::{Lab, inside, server, test_name};
+
+use super::harness::{Daemon, Ground, SOON, START, record, until};
+use super::scene::{QUICK, Scene};
+use super::told::{one_pair_each, told};
+
+/// A wrong second alert would be out after this: the incident opens at once with these settings.
+const QUIET: Duration = Duration::from_secs(25);
+const RESOLVED: Duration = Duration::from_secs(60);
+
+fn until_class(daemon: &Daemon, target: &str, class: &str) -> Result<()> {
+    daemon
+        .until_page(&format!("{target} is {class}"), START + START, |page| {
+            page.class(target).as_deref() == Some(class)
+        })
+        .map(drop)
+}
+
+#[test]
+fn an_incident_outlives_a_kill() {
+    inside(test_name!(), |lab| {
+        let mut scene = Scene::build(lab)?;
+        let text = format!("{QUICK}{}", scene.target("t", "t", 3389));
+        let daemon = Ground::new(&scene.chain.v1, &text)?.start()?;
+        until_class(&daemon, "t", "reachable")?;
+        scene.servers.retain(|server| server.port() != 3389);
+        scene.receiver.wait_for(1, START)?;
+        let ground = daemon.kill()?;
+
+        let daemon = ground.start()?;
+        until_class(&daemon, "t", "port_closed")?;
+        let again = daemon.begun;
+        until("nothing more is told", QUIET + SOON, || {
+            let told = told(&scene.receiver)?;
+            ensure!(told.len() == 1, "told again after the restart: {told:#?}");
+            let page = daemon.metrics()?;
+            let firing = [("class", "port_closed"), ("state", "firing")];
+            ensure!(page.value("reachd_incidents", &firing) == Some(1.0), "forgotten");
+            Ok((again.elapsed() > QUIET).then_some(()))
+        })?;
+        let rdp = server::rdp_confirm(&scene.chain.lan.target, 3389)?;
+        scene.receiver.wait_for(2, RESOLVED)?;
+        record(&format!("restart: resolved {:.1} s after a kill", again.elapsed().as_secs_f64()));
+        one_pair_each(&scene.receiver, &["t"])?;
+        drop(rdp);
+        Ok(())
+    });
+}
+
+#[test]
+fn an_incident_whose_target_left_meanwhile_is_taken_back() {
+    inside(test_name!(), |lab| {
+        let scene = Scene::build(lab)?;
+        let (kept, gone) = (scene.target("t", "t", 3389), scene.target("n2", "n2", 3389));
+        let text = format!("{QUICK}{kept}{gone}");
+        let daemon = Ground::new(&scene.chain.v1, &text)?.start()?;
+        scene.receiver.wait_for(1, START)?;
+        let ground = daemon.kill()?;
+        ground.write("reachd.toml", &format!("{QUICK}{kept}"))?;
+        let daemon = ground.start()?;
+        scene.receiver.wait_for(2, SOON)?;
+        one_pair_each(&scene.receiver, &["n2"])?;
+        let incidents = daemon.json("/api/v1/incidents")?;
+        ensure!(incidents["incidents"].as_array().is_some_and(Vec::is_empty), "{incidents}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_vantages_incident_outlives_a_kill() {
+    inside(test_name!(), |lab| {
+        let scene = Scene::build(lab)?;
+        let target = scene.target("t", "t", 3389);
+        let text = format!(
+            "{QUICK}{target}[[vantage]]\nname = \"home\"\n[[vantage]]\nname = \"away\"\nnetns = \"v3\"\n"
+        );
+        let daemon = Ground::new(&scene.chain.v1, &text)?.start()?;
+        scene.receiver.wait_for(1, START + START)?;
+        let ground = daemon.kill()?;
+        let away = lab.host("v3")?;
+        lab.link(&away, scene.chain.r(1))?;
+        lab.converge()?;
+        let daemon = ground.start()?;
+        scene.receiver.wait_for(2, RESOLVED)?;
+        one_pair_each(&scene.receiver, &["away"])?;
+        until_class(&daemon, "t", "reachable")
+    });
+}
+
+/// A daemon that must not start: it ends with 2 and says all these words.
+fn refused(ground: Ground, words: &[&str]) -> Result<Ground> {
+    let output = ground.command().output().context("run reachd")?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.code() == Some(2), "{}: {told}", output.status);
+    let missing: Vec<_> = words.iter().filter(|word| !told.contains(**word)).collect();
+    ensure!(missing.is_empty(), "{missing:?} is not said in: {told}");
+    Ok(ground)
+}
+
+fn minimal(lab: &mut Lab, more: &str) -> Result<Ground> {
+    let node = lab.host("v1")?;
+    Ground::new(&node, &format!("[[target]]\nhost = \"192.0.2.1\"\n{more}"))
+}
+
+#[test]
+fn a_store_of_a_newer_release_is_left_alone() {
+    inside(test_name!(), |lab| {
+        let ground = minimal(lab, "")?.start()?.stop()?;
+        let path = ground.path("state/reachd.db");
+        let file = fs::File::options().write(true).open(&path).context("open the store")?;
+        // SQLite keeps the user version at byte 60, big-endian.
+        file.write_all_at(&99_u32.to_be_bytes(), 60).context("write a version")?;
+        let before = fs::read(&path).context("read the store")?;
+        let place = path.display().to_string();
+        let words = ["open the store", &place, "99", "newer", "move the file away"];
+        let _ground = refused(ground, &words)?;
+        let after = fs::read(&path).context("read the store again")?;
+        ensure!(before == after, "the store was changed");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_damaged_store_is_moved_aside() {
+    inside(test_name!(), |lab| {
+        let ground = minimal(lab, "")?.start()?.stop()?;
+        fs::write(ground.path("state/reachd.db"), vec![0x5a; 8192]).context("damage it")?;
+        let daemon = ground.start()?;
+        ensure!(daemon.log().contains("Began a new store"), "not said");
+        let kept = fs::read_dir(daemon.ground()?.path("state")).context("list the folder")?;
+        let named = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+        let names: Vec<_> = kept.filter_map(Result::ok).map(named).collect();
+        ensure!(
+            names.iter().any(|name| name != "reachd.db" && name.starts_with("reachd.db")),
+            "{names:?}"
+        );
+        daemon.stop().map(drop)
+    });
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_said() {
+    inside(test_name!(), |lab| {
+        let ground = minimal(lab, "[store]\npath = \"occupied\"\n")?;
+        ground.write("occupied", "a file where the folder should be")?;
+        let place = ground.path("occupied/reachd.db").display().to_string();
+        refused(ground, &["open the store", &place, "[store] path"]).map(drop)
+    });
+}
+
+#[test]
+fn an_occupied_port_is_said() {
+    inside(test_name!(), |lab| {
+        let node = lab.host("v2")?;
+        let _other = server::silent(&node, 9639)?;
+        let ground = Ground::new(&node, "[[target]]\nhost = \"192.0.2.1\"\n")?;
+        let words = ["listen on 127.0.0.1:9639", "another reachd", "--listen", "in use"];
+        refused(ground, &words).map(drop)
+    });
+}
+
+#[test]
+fn a_missing_privilege_is_said() {
+    inside(test_name!(), |lab| {
+        let ground = minimal(lab, "[listen]\naddress = \"127.0.0.1:80\"\n")?;
+        let ground = ground.below(&["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--"]);
+        let words = ["listen on 127.0.0.1:80", "ermission denied", "1024"];
+        refused(ground, &words).map(drop)
+    });
+}
+
+#[test]
+fn a_plan_without_targets_is_said() {
+    inside(test_name!(), |lab| {
+        let node = lab.host("v1")?;
+        let ground = Ground::new(&node, "[listen]\naddress = \"127.0.0.1:9639\"\n")?;
+        let ground = refused(ground, &["nothing to watch", "--target", "--config"])?;
+        ground.write("reachd.toml", "[[target]]\nhst = \"192.0.2.1\"\n")?;
+        let ground = refused(ground, &["reachd.toml:2:1", "hst", "did you mean `host`"])?;
+        fs::remove_file(ground.path("reachd.toml")).context("remove it")?;
+        let file = ground.path("reachd.toml").display().to_string();
+        refused(ground, &[&file, "No such file"]).map(drop)
+    });
+}
+
+#[test]
+fn an_incident_told_to_nobody_is_told_after_the_restart() {
+    inside(test_name!(), |lab| {
+        let mut scene = Scene::build(lab)?;
+        scene.receiver.set_status(503);
+        let text = format!("{QUICK}{}", scene.target("t", "t", 3389));
+        let daemon = Ground::new(&scene.chain.v1, &text)?.start()?;
+        until_class(&daemon, "t", "reachable")?;
+        scene.servers.retain(|server| server.port() != 3389);
+        until("an attempt was refused", START + START, || {
+            Ok((!scene.receiver.deliveries().is_empty()).then_some(()))
+        })?;
+        let ground = daemon.kill()?;
+        scene.receiver.set_status(200);
+        let _daemon = ground.start()?;
+        scene.receiver.wait_for(1, START)?;
+        let _rdp = server::rdp_confirm(&scene.chain.lan.target, 3389)?;
+        scene.receiver.wait_for(2, RESOLVED)?;
+        one_pair_each(&scene.receiver, &["t"])
+    });
+}

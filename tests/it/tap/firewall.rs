@@ -1,0 +1,58 @@
+//! An own firewall that eats what the ring has seen is our fault, never the target's.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use reachd_lab::server::rdp_confirm;
+use reachd_lab::{Hook, Match, Subnet, inside, test_name};
+
+use super::books::{Aim, Books, configuration, start};
+use super::wires::{address, warm, wire};
+
+const RDP: u16 = 3389;
+const VERDICT_WITHIN: Duration = Duration::from_secs(40);
+
+/// SYN-ACKs dropped in input, or already in prerouting: the ring reads before both, so SYN probes
+/// are answered while full connections fail.
+#[test]
+fn eaten_answers_are_a_vantage_fault() {
+    inside(test_name!(), |lab| {
+        let v = lab.host("v")?;
+        let mut aims = Vec::new();
+        let mut kept = Vec::new();
+        for (name, block, hook) in
+            [("input", 86, Hook::Input), ("prerouting", 87, Hook::Prerouting)]
+        {
+            let t = lab.host(&format!("t-{}", &name[..3]))?;
+            let ours = format!("to-{name}");
+            wire((&v, &ours), (&t, "e0"))?;
+            let subnet = Subnet::lan(block, 0);
+            address(&v, &ours, subnet, 1)?;
+            let at = address(&t, "e0", subnet, 2)?;
+            warm(&v, at.both())?;
+            aims.extend(at.both().map(|at| Aim::new(name, at)));
+            let answers = Match::tcp_from(RDP).from(at);
+            let answers = answers.and("tcp flags & (syn | ack) == syn | ack");
+            kept.push((rdp_confirm(&t, RDP)?, lab.filter(&v, hook, &answers, "drop")?));
+        }
+        let daemon = start(&v, &configuration("", &aims))?;
+        let page = daemon.until_page("our fault", VERDICT_WITHIN, |page| {
+            let ours = |aim: &Aim| page.class(&aim.name).as_deref() == Some("vantage_fault");
+            aims.iter().all(ours)
+        })?;
+        for (_, fault) in &kept {
+            let eaten = fault.counters()?.taken;
+            println!("{eaten} answers eaten");
+            ensure!(eaten > 0, "nothing was eaten");
+        }
+        for Aim { name, .. } in &aims {
+            let [syn, connect] = ["syn", "connect"].map(|probe| Books::of(&page, name, probe));
+            println!("{name}: {syn:?} {connect:?}");
+            ensure!(syn.received == syn.sent && syn.received > 2, "{name}: syn {syn:?}");
+            ensure!(connect.received == 0 && connect.sent > 0, "{name}: connect {connect:?}");
+        }
+        let firing = page.sum("reachd_incidents", &[("class", "security_group")]);
+        ensure!(firing == 0.0, "a target was blamed");
+        daemon.stop().map(drop)
+    });
+}
