@@ -31,6 +31,9 @@ use crate::clock::WallClock;
 use crate::outbox::Exporter;
 use crate::prometheus::{NotificationOutcome, SelfMetrics};
 
+/// Hears of a delivery.
+pub type OnDelivered = Arc<dyn Fn(&str, &MessageId) + Send + Sync>;
+
 /// What every receiver of the daemon has in common.
 #[derive(Clone)]
 pub struct Surroundings {
@@ -41,7 +44,7 @@ pub struct Surroundings {
     /// Where notifications are counted.
     pub metrics: Arc<SelfMetrics>,
     /// Told of every delivery: receiver and message. It must not wait.
-    pub delivered: Arc<dyn Fn(&str, &MessageId) + Send + Sync>,
+    pub delivered: OnDelivered,
 }
 
 /// Makes a receiver: the exporter to offer updates to, and the task that delivers them. `seed`

@@ -67,7 +67,7 @@ impl Ran {
     pub(crate) fn verdicts(&self) -> Result<Vec<Seen>> {
         let read = |line: &str| {
             let document = serde_json::from_str(line).with_context(|| format!("read {line}"))?;
-            Ok(Seen { document, code: self.code, stderr: self.stderr.clone(), took: self.took })
+            Ok(Seen { document, code: self.code, took: self.took })
         };
         self.stdout.lines().map(read).collect()
     }
@@ -89,8 +89,6 @@ pub(crate) struct Seen {
     pub(crate) document: Value,
     /// The exit code of the whole call.
     pub(crate) code: i32,
-    /// Standard error of the whole call.
-    pub(crate) stderr: String,
     took: Duration,
 }
 

@@ -53,6 +53,28 @@ fn what_was_saved_is_there_after_reopening() {
 }
 
 #[test]
+fn what_a_receiver_took_last_is_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let mut store = open(&path);
+    let fingerprint = incident(1, IncidentState::Firing).fingerprint;
+    let told =
+        |store: &mut Store, receiver: &str| store.last_delivered(receiver, &fingerprint).unwrap();
+    store.save_incident(&incident(1, IncidentState::Firing), now()).unwrap();
+    assert_eq!(told(&mut store, "ops"), None);
+    store.note_delivered("ops", &fingerprint, 1).unwrap();
+    store.save_incident(&incident(2, IncidentState::Resolved), now()).unwrap();
+    assert_eq!(told(&mut store, "ops").as_deref(), Some("firing"));
+    drop(store);
+    let mut store = open(&path);
+    store.note_delivered("ops", &fingerprint, 2).unwrap();
+    assert_eq!(told(&mut store, "ops").as_deref(), Some("resolved"));
+    assert_eq!(told(&mut store, "other"), None);
+    assert_eq!(store.load_incidents().unwrap().len(), 1);
+    assert!(store.load_open_incidents().unwrap().is_empty());
+}
+
+#[test]
 fn an_older_version_never_overwrites_a_newer_one() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(&folder.path().join("db"));

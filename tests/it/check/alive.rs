@@ -181,8 +181,8 @@ fn answered_wrongly(chain: &Chain, stage: &mut Stage) -> Result<()> {
 /// What web servers say to the first bytes of RDP.
 fn bad_request(node: &Node, port: u16) -> Result<TcpServer> {
     server::serve(node, port, |mut stream| {
-        let mut request = [0; 64];
-        stream.read(&mut request)?;
+        // The first byte is wrong already.
+        stream.read_exact(&mut [0])?;
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
     })
 }

@@ -54,6 +54,34 @@ fn an_incident_outlives_a_kill() {
     });
 }
 
+/// Receivers know a message by incident and version, so these never count from one again.
+#[test]
+fn versions_grow_over_a_restart() {
+    inside(test_name!(), |lab| {
+        let mut scene = Scene::build(lab)?;
+        let text = format!("{QUICK}{}", scene.target("t", "t", 22));
+        let mut ground = Ground::new(&scene.chain.v1, &text)?;
+        for round in 1..=2_usize {
+            let daemon = ground.start()?;
+            until_class(&daemon, "t", "reachable")?;
+            scene.servers.retain(|server| server.port() != 22);
+            scene.receiver.wait_for(2 * round - 1, START)?;
+            let incidents = daemon.json("/api/v1/incidents")?;
+            let count = incidents["incidents"].as_array().map(Vec::len);
+            ensure!(count == Some(1), "round {round}: {incidents}");
+            scene.servers.push(server::ssh_banner(&scene.chain.lan.target, 22)?);
+            scene.receiver.wait_for(2 * round, RESOLVED)?;
+            ground = daemon.stop()?;
+        }
+        let told = told(&scene.receiver)?;
+        let version = |one: &super::told::Told| one.annotation("version").parse().unwrap_or(0);
+        let versions: Vec<u64> = told.iter().map(version).collect();
+        ensure!(versions.is_sorted_by(|a, b| a < b) && versions[0] > 0, "{versions:?}");
+        ensure!(told.iter().all(|one| one.fingerprint == told[0].fingerprint), "{told:#?}");
+        Ok(())
+    });
+}
+
 #[test]
 fn an_incident_whose_target_left_meanwhile_is_taken_back() {
     inside(test_name!(), |lab| {

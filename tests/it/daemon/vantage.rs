@@ -73,7 +73,7 @@ impl Scene {
                 page.sum("reachd_probe_packets_received_total", &labels) >= 11.0
             };
             let healthy = page.sum("reachd_vantage_healthy", &[]) == 2.0;
-            page.in_class("reachable") == 6 && healthy && targets.iter().all(|t| swept(t))
+            page.in_class("reachable") == 6 && healthy && targets.iter().all(swept)
         })?;
         Ok(daemon)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reachd_lab::server::rdp_confirm;
-use reachd_lab::{Family, Lab, Node, Subnet, inside, test_name};
+use reachd_lab::{Family, Lab, Node, Subnet, inside, test_name, wait_until};
 
 use super::books::{Aim, Books, Gauge, agree, configuration, rest, resume, start, swept};
 use super::wires::{address, warm, wire};
@@ -75,12 +75,14 @@ fn a_namespace_made_again_is_noticed_and_reopened() {
         health(&daemon, 1.0)?;
         again(&daemon, &gauge, &aims)?;
 
-        let before = daemon.log().matches("deleted or replaced").count();
+        let noticed = || daemon.log().matches("deleted or replaced").count();
+        let before = noticed();
         take_away(&v, &t)?;
         netns("add", &v)?;
         equip(&v, &t)?;
+        // The sweep rests: what it sent before this would go into a namespace without a wire.
+        wait_until(SOON, || noticed() > before).context("the replacement went unnoticed")?;
         again(&daemon, &gauge, &aims)?;
-        ensure!(daemon.log().matches("deleted or replaced").count() > before, "went unnoticed");
         daemon.stop().map(drop)
     });
 }

@@ -45,9 +45,17 @@ pub(super) struct Alarm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Quiet,
-    Pending { since: Instant },
-    Firing { healthy: Option<(Instant, u32)> },
-    Closed { at: Instant },
+    /// Believed in since then; `closed` is when the incident before it ended.
+    Pending {
+        since: Instant,
+        closed: Option<Instant>,
+    },
+    Firing {
+        healthy: Option<(Instant, u32)>,
+    },
+    Closed {
+        at: Instant,
+    },
 }
 
 impl Alarm {
@@ -101,18 +109,17 @@ impl Alarm {
         match (self.phase, failing) {
             (Phase::Quiet, None) | (Phase::Closed { .. }, None) => None,
             (Phase::Quiet, Some(class)) => {
-                self.version = 0;
-                self.begin(now, class, 0);
+                self.phase = Phase::Pending { since: now, closed: None };
+                self.class_now = class;
                 self.handle_time(now)
             }
             (Phase::Closed { at }, Some(class)) => {
-                let relapse = now.since(at) <= REOPEN_WITHIN;
-                let flaps = if relapse { self.flaps + 1 } else { 0 };
-                self.begin(now, class, flaps);
+                self.phase = Phase::Pending { since: now, closed: Some(at) };
+                self.class_now = class;
                 self.handle_time(now)
             }
-            (Phase::Pending { .. }, None) => {
-                self.phase = Phase::Quiet;
+            (Phase::Pending { closed, .. }, None) => {
+                self.phase = closed.map_or(Phase::Quiet, |at| Phase::Closed { at });
                 Some(Step::Withdrawn)
             }
             (Phase::Pending { .. }, Some(class)) => {
@@ -141,9 +148,14 @@ impl Alarm {
 
     /// Time passed: a pending incident may have waited long enough.
     pub(super) fn handle_time(&mut self, now: Instant) -> Option<Step> {
-        let Phase::Pending { since } = self.phase else { return None };
+        let Phase::Pending { since, closed } = self.phase else { return None };
         if now.since(since) < self.open_after {
             return None;
+        }
+        if closed.is_some_and(|at| since.since(at) <= REOPEN_WITHIN) {
+            self.flaps += 1;
+        } else {
+            (self.flaps, self.started) = (0, since);
         }
         self.class = self.class_now;
         self.phase = Phase::Firing { healthy: None };
@@ -161,17 +173,8 @@ impl Alarm {
     /// When [`Self::handle_time`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Pending { since } => Some(since + self.open_after),
+            Phase::Pending { since, .. } => Some(since + self.open_after),
             Phase::Quiet | Phase::Firing { .. } | Phase::Closed { .. } => None,
-        }
-    }
-
-    fn begin(&mut self, now: Instant, class: Class, flaps: u32) {
-        self.phase = Phase::Pending { since: now };
-        self.class_now = class;
-        self.flaps = flaps;
-        if flaps == 0 {
-            self.started = now;
         }
     }
 
@@ -239,6 +242,21 @@ mod tests {
         assert_eq!(changed, Some(Step::Changed));
         assert_eq!((alarm.class, alarm.class_now), (Class::HostSilent, Class::PortClosed));
         assert_eq!(alarm.version, 2);
+    }
+
+    #[test]
+    fn a_relapse_that_is_withdrawn_leaves_the_incident_closed() {
+        let mut alarm = firing();
+        for seconds in [20, 35, 50] {
+            alarm.handle_verdict(at(seconds), None, true);
+        }
+        let version = alarm.version;
+        alarm.handle_verdict(at(60), DOWN, true);
+        assert_eq!(alarm.handle_verdict(at(65), None, true), Some(Step::Withdrawn));
+        alarm.handle_verdict(at(100), DOWN, true);
+        assert_eq!(alarm.handle_time(at(110)), Some(Step::Opened));
+        assert!(alarm.version > version, "versions never start over under one fingerprint");
+        assert_eq!((alarm.flaps, alarm.started), (1, at(0)));
     }
 
     #[test]

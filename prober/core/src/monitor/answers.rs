@@ -118,12 +118,7 @@ impl Monitor {
         if report.news == News::ConnectLost {
             return self.connect_lost(now, &key, report.purpose);
         }
-        let (probe, full) = match report.purpose {
-            Errand::Sweep(probe) => (Some(probe), true),
-            Errand::Survey { part: Part::Echo, .. } => (Some(Probe::Echo), true),
-            Errand::Survey { part: Part::Syn, .. } => (Some(Probe::Syn), true),
-            Errand::Survey { .. } | Errand::SurveyConnect(_) => (None, false),
-        };
+        let probe = counted(report.purpose);
         let withdrawn =
             self.vantages.get(&key.vantage).is_some_and(|vantage| !vantage.is_believed());
         let Some(view) = self.view(&key) else { return };
@@ -143,7 +138,7 @@ impl Monitor {
             (News::Afterthought { observation, .. }, Some((part, ask, survey))) => {
                 survey.handle_afterthought(now, part, ask, &observation);
             }
-            (News::Afterthought { observation, late: true }, None) if full => {
+            (News::Afterthought { observation, late: true }, None) if probe.is_some() => {
                 new_fact = Some(observation);
             }
             (
@@ -170,6 +165,15 @@ impl Monitor {
         };
         self.after_news(now, &key, (surprised, new_fact.zip(probe)));
         self.timers.set(Timer::View(key), Some(now));
+    }
+
+    /// Counts a probe that nobody waits for any more.
+    pub(super) fn book(&mut self, now: Instant, report: &Report) {
+        if let (Some(probe), News::Settled(seen)) = (counted(report.purpose), report.news)
+            && let Some(view) = self.view(&report.key)
+        {
+            view.account(now, probe, &seen);
+        }
     }
 
     fn after_news(
@@ -211,6 +215,16 @@ impl Monitor {
             survey.handle_connect_lost();
         }
         self.timers.set(Timer::View(key.clone()), Some(now));
+    }
+}
+
+/// Which counter a probe belongs to; traces and connections are not counted as packets here.
+const fn counted(errand: Errand) -> Option<Probe> {
+    match errand {
+        Errand::Sweep(probe) => Some(probe),
+        Errand::Survey { part: Part::Echo, .. } => Some(Probe::Echo),
+        Errand::Survey { part: Part::Syn, .. } => Some(Probe::Syn),
+        Errand::Survey { .. } | Errand::SurveyConnect(_) => None,
     }
 }
 

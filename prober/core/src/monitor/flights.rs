@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Captured, Direction, Flight, ProbePacket, SendOrder, TapId};
-use crate::evidence::{Answer, AnswerKind, Observation, Probe};
+use crate::evidence::{Answer, AnswerKind, InvalidReason, Observation, Probe};
 use crate::plan::{LISTEN_TIMER, VERDICT_TIMER};
 use crate::probe::{Ask, FULL_TTL, Question};
 use crate::secret::{Secret, low16};
@@ -135,6 +135,10 @@ impl InFlight {
     /// The answer of this kind that it has drawn before.
     fn known(&mut self, kind: AnswerKind) -> Option<&mut Settled> {
         self.settled.iter_mut().chain(&mut self.revised).find(|known| known.kind == kind)
+    }
+
+    const fn is_connect(&self) -> bool {
+        matches!(self.wire, Wire::Connect)
     }
 
     /// Whether the target itself has answered: nothing more is to be waited for.
@@ -304,6 +308,20 @@ impl Flights {
         self.passes.retain(|(key, _, _), _| !gone(key));
     }
 
+    /// Gives up everything a vantage has in flight: its probes are over, by our own fault.
+    pub(super) fn abandon(&mut self, now: Instant, vantage: VantageId) -> Vec<Report> {
+        let of_vantage = self.flying.iter().filter(|(_, probe)| {
+            probe.key.vantage == vantage && probe.settled.is_none() && !probe.is_connect()
+        });
+        let open: Vec<_> = of_vantage.map(|(flight, _)| *flight).collect();
+        let answer = Answer::Invalid(InvalidReason::SendError);
+        let reports =
+            open.into_iter().filter_map(|flight| self.take(flight, answer, (now, None, 0)));
+        let reports = reports.collect();
+        self.forget_view(|key| key.vantage == vantage);
+        reports
+    }
+
     /// Takes a probe's fate as a socket or a failed send tells it.
     pub(super) fn settle(&mut self, flight: Flight, seen: Observation) -> Option<Report> {
         let probe = self.flying.get_mut(&flight)?;
@@ -364,7 +382,7 @@ impl Flights {
             match stage {
                 Stage::Listen => {
                     let lost = self.forget(flight);
-                    if let Some(probe) = lost.filter(|probe| matches!(probe.wire, Wire::Connect)) {
+                    if let Some(probe) = lost.filter(InFlight::is_connect) {
                         return Some(probe.report(News::ConnectLost));
                     }
                 }

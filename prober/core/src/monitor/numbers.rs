@@ -2,6 +2,7 @@
 
 use super::Monitor;
 use crate::evidence::Probe;
+use crate::incident::IncidentState;
 use crate::snapshot::{ProbeRow, Snapshot, TargetRow, VantageRow, ViewRow};
 
 impl Monitor {
@@ -96,7 +97,8 @@ impl Monitor {
 
     fn count_alarm(&self, snapshot: &mut Snapshot, alarm: &super::alarm::Alarm) {
         if let Some(state) = alarm.state() {
-            let class = if alarm.version == 0 { alarm.class_now } else { alarm.class };
+            let pending = state == IncidentState::Pending;
+            let class = if pending { alarm.class_now } else { alarm.class };
             *snapshot.incidents.entry((class, state)).or_default() += 1;
         }
     }

@@ -169,7 +169,9 @@ impl Monitor {
         let up = matches!(state, VantageState::Up { .. });
         watch.handle_state(now, state);
         if !up {
-            self.flights.forget_view(|key| key.vantage == id);
+            for report in self.flights.abandon(now, id) {
+                self.book(now, &report);
+            }
             for target in self.targets.values_mut() {
                 for ((vantage, _), view) in &mut target.views {
                     if *vantage == id {
@@ -282,6 +284,9 @@ impl Monitor {
     }
 
     fn begin_survey(&mut self, now: Instant, key: &ViewKey, depth: Depth) {
+        if !self.vantages.get(&key.vantage).is_some_and(VantageWatch::is_up) {
+            return;
+        }
         let siblings = self.siblings(key);
         let Some(watch) = self.targets.get_mut(&key.target) else { return };
         let Some(view) = watch.views.get_mut(&(key.vantage, key.address)) else { return };

@@ -319,20 +319,30 @@ fn held_back(findings: &Findings) -> Option<&'static str> {
     if tallies().any(|tally| tally.gave_up) {
         return Some("our own kernel found the next hop silent");
     }
-    let held = |tally: &Tally| tally.counters.invalid.contains_key(&InvalidReason::NotSeenLeaving);
     let hops = |path: &Path| path.last_router() > 0 || reached(path.end);
     let heard = findings.last_router() > 0
         || findings.siblings.iter().any(|sibling| hops(&sibling.path))
         || tallies().any(|tally| errors_at_full_ttl(tally) > 0);
-    (tallies().all(held) && !heard).then_some("packets never left")
+    (tallies().all(was_held_back) && !heard).then_some("packets never left")
 }
 
 /// Whether the target shares our own network and alone does not answer neighbour discovery: its
 /// neighbours do, without a router between, so neither our link nor a gateway is at fault.
 fn is_dead_neighbour(findings: &Findings) -> bool {
     let direct = findings.siblings.iter().any(|sibling| sibling.path.end == PathEnd::Reached(1));
-    let said = findings.local.contains(&LocalError::GatewaySilent);
-    direct && (said || held_back(findings).is_some())
+    let tallies = || [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
+    let told = findings.local.contains(&LocalError::GatewaySilent)
+        || findings
+            .connect
+            .as_ref()
+            .is_some_and(|report| report.result == ConnectResult::Local(LocalError::GatewaySilent));
+    direct
+        && tallies().all(|tally| tally.received() == 0)
+        && (told || tallies().any(|tally| tally.gave_up) || tallies().all(was_held_back))
+}
+
+fn was_held_back(tally: &Tally) -> bool {
+    tally.counters.invalid.contains_key(&InvalidReason::NotSeenLeaving)
 }
 
 /// What a dead neighbour shows: our own kernel says about it what a last router says elsewhere.
@@ -356,9 +366,8 @@ pub fn local(findings: &Findings) -> Seen {
         Some(ConnectResult::Local(error)) => Some(*error),
         _ => None,
     };
-    let at_fault = |error: &LocalError| {
-        *error != LocalError::GatewaySilent || !is_dead_neighbour(findings)
-    };
+    let at_fault =
+        |error: &LocalError| *error != LocalError::GatewaySilent || !is_dead_neighbour(findings);
     for error in findings.local.iter().copied().chain(connect).filter(at_fault) {
         let sign = match error {
             LocalError::NoRoute | LocalError::VantageGone => Sign::LocalNoRoute,

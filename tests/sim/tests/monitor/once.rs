@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use reachd_core::evidence::LocalError;
+use reachd_core::monitor::{Event, Input, Purpose};
 use reachd_core::target::{Service, Siblings, Target};
 use reachd_sim::{
-    Absent, Action, Cloud, IcmpLimit, Link, LocalFault, Loss, Match, Name, Port, Speaks, Transport,
-    World, address, address6,
+    Absent, Action, Cloud, IcmpLimit, Link, LocalFault, Loss, Match, Name, Port, Run, Speaks,
+    Transport, World, address, address6,
 };
 
 use crate::scene::{Look, look, plan, rdp};
@@ -297,6 +298,23 @@ fn a_dead_resolver_is_our_fault() {
     world.place("a").resolver = false;
     let plan = plan(&world, vec![Target::new("gone.example", 3389, Service::Rdp)]);
     look(world, &plan, 7).expect("vantage_fault", AT_LEISURE);
+}
+
+#[test]
+fn a_look_that_is_cut_short_says_what_it_has() {
+    let mut world = world();
+    world.names.insert("slow.example".to_owned(), Name::TimesOut);
+    let slow = Target::new("slow.example", 3389, Service::Rdp);
+    let plan = plan(&world, vec![rdp(address(0, 10)), slow]);
+    let mut run = Run::new(Purpose::Once, 7, world);
+    run.plan(&plan);
+    run.pass(Duration::from_millis(300));
+    run.input(Input::Conclude);
+    let judged = run.told.iter().filter_map(|(_, event)| match event {
+        Event::Judged { report, .. } => Some(report.verdict.class.as_str()),
+        _ => None,
+    });
+    assert_eq!(judged.collect::<Vec<_>>(), ["reachable", "unknown"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use reachd_core::incident::{AlertKind, IncidentState, Resolution, Subject};
 use reachd_core::judge::Class;
 use reachd_core::monitor::{Event, Input, Purpose};
 use reachd_core::plan::Plan;
-use reachd_core::target::{Service, Target, TargetName};
+use reachd_core::target::{Expect, Service, Target, TargetName};
 use reachd_core::time::Instant;
 use reachd_sim::{
     Absent, Action, Cloud, Link, LocalFault, Loss, Match, Name, Port, Run, Speaks, Transport,
@@ -269,7 +269,6 @@ fn what_the_kernel_refuses_is_the_vantages_own_incident() {
 #[test]
 fn a_vantage_that_goes_down_and_comes_back() {
     let (mut run, _) = watched(5);
-    run.audits = false;
     let began = run.now;
     run.set_vantage("a", Some(LocalError::VantageGone));
     run.pass(s(120));
@@ -487,6 +486,23 @@ fn a_restart_takes_up_what_was_firing() {
     assert_eq!(resolved.len(), 2);
     assert_eq!(resolved[1].fingerprint, firing.fingerprint);
     assert!(resolved[1].version > firing.version);
+}
+
+#[test]
+fn an_open_port_that_should_be_filtered_is_told() {
+    let world = Cloud { vantages: 2, ..Cloud::default() }.build(1);
+    let mut plan = plan(&world, vec![rdp(address(0, 10))]);
+    plan.targets[0].expect.insert("outside".to_owned(), Expect::Filtered);
+    let mut run = Run::new(Purpose::Watch, 1, world);
+    run.plan(&plan);
+    run.pass(s(60));
+    let firing = run.steps(Instant::ZERO, IncidentState::Firing);
+    assert_eq!(firing.len(), 1, "{firing:#?}");
+    assert_eq!(firing[0].kind, AlertKind::Exposed);
+    run.world.host("10.0.0.10").ports.insert(3389, Port::Stealth);
+    run.pass(s(120));
+    assert_eq!(run.steps(Instant::ZERO, IncidentState::Resolved).len(), 1);
+    assert_eq!(run.steps(Instant::ZERO, IncidentState::Firing).len(), 1);
 }
 
 #[test]
