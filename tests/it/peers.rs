@@ -25,7 +25,7 @@ fn chain(lab: &mut Lab) -> Result<Chain> {
 
 fn answers(chain: &Chain, port: u16) -> bool {
     let address = chain.lan.target_at.socket_v4(port);
-    let connected = probe::connect(&chain.v1, address.into(), Duration::from_secs(1));
+    let connected = probe::connect(&chain.v1, address, Duration::from_secs(1));
     matches!(connected, Ok(Ok(_)))
 }
 
