@@ -28,6 +28,11 @@ const GRACE: Duration = Duration::from_secs(2);
 pub fn run(arguments: &Check) -> Result<u8> {
     logging::start_quiet();
     let plan = plan(arguments)?;
+    // A file that cannot be written is found out before any probe.
+    if let Some(path) = &arguments.pcap {
+        std::fs::File::create(path)
+            .with_context(|| format!("write packets to {}", path.display()))?;
+    }
     let order: Vec<_> = plan.targets.iter().map(|target| target.name.clone()).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -10,7 +10,9 @@ pub mod signs;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::evidence::{AnswerKind, ConnectReport, LocalError, Observation};
+use crate::evidence::{
+    AnswerKind, ConnectReport, ConnectResult, LocalError, Observation, ServiceAnswer,
+};
 use crate::path::{PathEnd, distance};
 use crate::plan::VERDICT_TIMER;
 use crate::probe::series::Series;
@@ -27,6 +29,8 @@ const DENSE: [u64; 13] =
     [250, 750, 1_500, 2_500, 3_000, 3_500, 4_500, 5_000, 5_500, 6_000, 6_500, 7_000, 7_500];
 /// How long the quick look waits for a first answer.
 const FIRST_PATIENCE: Duration = Duration::from_millis(1_000);
+/// What an answer may be late beyond twice the round trip: a busy prober or host wakes that late.
+const JITTER: Duration = Duration::from_millis(250);
 
 /// How thoroughly to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -336,7 +340,28 @@ impl Survey {
             Connecting::NotAsked | Connecting::Done(_) => true,
             Connecting::Wanted | Connecting::Flying => false,
         };
-        heard(&self.echo) && self.syn.as_ref().is_none_or(heard) && connect_over
+        let echo_heard = heard(&self.echo) || self.echo_is_filtered() && self.echo.is_done();
+        echo_heard && self.syn.as_ref().is_none_or(heard) && connect_over
+    }
+
+    /// The service answered and no echo did: filtered, as Windows does by default. Asking on would
+    /// tell nothing new.
+    fn echo_is_filtered(&self) -> bool {
+        let Connecting::Done(report) = &self.connect else { return false };
+        let serves = matches!(
+            report.service,
+            None | Some(
+                ServiceAnswer::Confirmed { .. }
+                    | ServiceAnswer::Refused { .. }
+                    | ServiceAnswer::NotAsked
+            )
+        );
+        let accepted = self.syn.as_ref().is_some_and(|syn| {
+            let tally = syn.tally();
+            syn.is_done() && tally.valid() > 0 && tally.count(AnswerKind::SynAck) == tally.valid()
+        });
+        let connected = report.result == ConnectResult::Connected;
+        connected && serves && accepted && self.echo.tally().received() == 0
     }
 
     fn traces_settled(&self, now: Instant) -> bool {
@@ -372,14 +397,14 @@ impl Survey {
         }
         let overdue = |series: &Series| {
             let slowest = series.tally().slowest().or_else(|| self.echo.tally().slowest());
-            let patience =
-                slowest.map_or(FIRST_PATIENCE, |rtt| rtt * 2 + Duration::from_millis(100));
+            let patience = slowest.map_or(FIRST_PATIENCE, |rtt| rtt * 2 + JITTER);
             let waited = series.oldest_outstanding().is_some_and(|at| now.since(at) > patience);
             waited || series.tally().count(AnswerKind::Silence) > 0
         };
         let connecting =
             matches!(self.connect, Connecting::Flying) && now.since(self.started) > FIRST_PATIENCE;
-        overdue(&self.echo) || self.syn.as_ref().is_some_and(overdue) || connecting
+        let echo_overdue = overdue(&self.echo) && !self.echo_is_filtered();
+        echo_overdue || self.syn.as_ref().is_some_and(overdue) || connecting
     }
 
     fn confirm(&mut self, now: Instant) {

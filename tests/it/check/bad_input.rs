@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use reachd_lab::server::rdp_confirm;
-use reachd_lab::{Chain, inside, test_name};
+use reachd_lab::{Chain, Family, Hook, Match, inside, test_name};
 
 use super::{RDP, SHORT};
 use crate::support::{Ran, check, run};
@@ -66,17 +66,22 @@ fn a_missing_vantage_is_our_own_fault() {
     });
 }
 
-/// Packets that cannot be written do not cost the verdict.
+/// Packets that cannot be written are found out before any is sent.
 #[test]
 fn an_unwritable_capture_is_said() {
     inside(test_name!(), |lab| {
         let chain = Chain::build(lab, SHORT)?;
-        let _service = rdp_confirm(&chain.lan.target, RDP)?;
         let target = chain.lan.target_at.v4;
+        let meter = lab.filter(
+            chain.r(1),
+            Hook::Prerouting,
+            &Match::all().from(chain.v1_at).family(Family::V4),
+            "counter name taken accept",
+        )?;
         let ran = run(check(&chain.v1, &format!("{target} --pcap /nowhere/at/all.pcapng")))?;
         refused(&ran, &["/nowhere/at/all.pcapng", "No such file"])?;
-        // Before any probe: usage errors cost no packet and no time.
-        ensure!(ran.took.as_millis() < 700, "took {:?}", ran.took);
+        let sent = meter.counters()?.seen;
+        ensure!(sent == 0, "{sent} packets were sent before it was noticed");
         Ok(())
     });
 }

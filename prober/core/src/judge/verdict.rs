@@ -202,14 +202,11 @@ fn judge_address(address: Option<IpAddr>, views: &[&ViewEvidence<'_>]) -> Verdic
     let exposed = opinions.iter().filter(|opinion| opinion.exposed);
     Verdict {
         class,
-        confidence: if expected {
-            posterior.of_class(Class::Reachable).max(posterior.confidence)
-        } else {
-            posterior.of_class(class).max(if class == Class::Unknown {
-                posterior.confidence
-            } else {
-                0.0
-            })
+        confidence: match class {
+            Class::Reachable => posterior.of_class(class).max(posterior.confidence),
+            // No class is believed in by half, whatever leads.
+            Class::Unknown => posterior.confidence.min(0.5),
+            _ => posterior.of_class(class),
         },
         scope,
         reaching: names(&reaching),

@@ -15,8 +15,10 @@ use crate::judge::text::{Facts, next_step, summary};
 use crate::judge::verdict::{Verdict, ViewEvidence, judge};
 use crate::judge::{Class, Note, Sign};
 use crate::path::{PathEnd, distance};
+use crate::probe::series::Tally;
 use crate::report::TargetReport;
 use crate::secret::Secret;
+use crate::statistics::loss_above;
 use crate::survey::Depth;
 use crate::survey::signs::{Seen, signs};
 use crate::target::{Expect, Severity, TargetName};
@@ -25,6 +27,8 @@ use crate::vantage::VantageId;
 
 /// Belief in a failure from which an incident is considered (DESIGN section 7).
 const BELIEF: f64 = 0.99;
+/// Findings of a partial loss that are younger than this are not waited upon.
+const RECENT: Duration = Duration::from_secs(20);
 /// How long the first surveys of all vantages are waited for before judging without some.
 const FIRST_LOOK: Duration = Duration::from_secs(20);
 /// How long a verdict waits for surveys that go on, one beginning before the other ends.
@@ -96,7 +100,15 @@ impl Monitor {
                 && views().any(|view| {
                     let survey = view.survey.as_ref();
                     let deep = survey.is_some_and(|(_, survey)| survey.depth() != Depth::Recheck);
-                    deep || view.look_again.is_some()
+                    // A loss surprises again and again; what was just found of it stands.
+                    let lossy = view.findings.as_ref().is_some_and(|found| {
+                        let tallies = found.syn.iter().chain([&found.echo]);
+                        let partial = |tally: &Tally| {
+                            tally.received() > 0 && tally.received() < tally.valid()
+                        };
+                        now.since(found.ended) < RECENT && tallies.into_iter().any(partial)
+                    });
+                    (deep || view.look_again.is_some()) && !lossy
                 });
             let named = watch.names.contains_key(id);
             let pending = vantage.is_up() && !named || views().any(|view| view.findings.is_none());
@@ -163,7 +175,7 @@ impl Monitor {
         if !watch.classes_seen.contains(&verdict.class) {
             watch.classes_seen.push(verdict.class);
         }
-        let failing = (verdict.belief_in_failure() > BELIEF).then_some(verdict.class);
+        let failing = (belief(watch, &verdict) > BELIEF).then_some(verdict.class);
         let exposed = (!verdict.exposed.is_empty()).then_some(Class::Reachable);
         watch.verdict = Some(verdict);
         watch.report = Some(report.clone());
@@ -507,6 +519,26 @@ impl Monitor {
         };
         self.tell(Event::Incident(Box::new(update)));
     }
+}
+
+/// How sure a failure is, for opening an incident. For a partial loss the counts say it: how
+/// probable it is that more than the threshold is lost, TCP too.
+fn belief(watch: &TargetWatch, verdict: &Verdict) -> f64 {
+    if verdict.class != Class::PacketLoss {
+        return verdict.belief_in_failure();
+    }
+    let found = watch.views.values().filter_map(|view| view.findings.as_ref());
+    let beliefs = found.map(|found| {
+        let missing = |tally: &Tally| tally.valid().saturating_sub(tally.received());
+        let lost = found.syn.as_ref().map_or(1, &missing);
+        if lost == 0 {
+            return 0.0;
+        }
+        let tallies = || found.syn.iter().chain([&found.echo]);
+        let (lost, sent) = (tallies().map(missing).sum(), tallies().map(Tally::valid).sum());
+        loss_above(watch.target.loss_threshold, lost, sent)
+    });
+    beliefs.fold(0.0, f64::max)
 }
 
 fn bare<'a>(watch: &TargetWatch, vantage: &'a VantageWatch, seen: Vec<Seen>) -> ViewEvidence<'a> {
