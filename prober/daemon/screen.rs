@@ -250,13 +250,12 @@ impl<'a> Screen<'a> {
         let class = self.class();
         let top = self.report.verdict.causes.first().and_then(|part| cause::find(&part.cause));
         if let Some(cause) = top.filter(|_| class != Class::Reachable) {
-            let line = format!(
-                "  {}: {} [{}]",
-                cause.name,
-                self.say(cause.remedy),
-                self.say(cause.risk.text())
-            );
-            self.line(&line);
+            let (remedy, risk) = (self.say(cause.remedy), self.say(cause.risk.text()));
+            if remedy == step {
+                self.line(&format!("  [{risk}]"));
+            } else {
+                self.line(&format!("  {}: {remedy} [{risk}]", cause.name));
+            }
         }
         let next = self.report.verdict.next_evidence.clone();
         if !next.is_empty() {

@@ -10,6 +10,8 @@ type Row = (Mark, Text, Option<Text>);
 /// What the answers of all vantages prove.
 struct Proof {
     echo: bool,
+    /// Whether anything was asked of the target that our own side did not spoil.
+    asked: bool,
     accepted: bool,
     refused: bool,
     served: bool,
@@ -29,7 +31,9 @@ impl Proof {
                 .filter_map(|vantage| vantage.service.as_ref())
                 .any(|service| service.answer.as_deref() == Some(answer))
         };
+        let ours = report.verdict.class == Class::VantageFault.as_str();
         Self {
+            asked: !ours && all().any(|vantage| vantage.echo.is_some()),
             echo: all().filter_map(|vantage| vantage.echo.as_ref()).any(|echo| echo.received > 0),
             accepted: answers("syn_ack"),
             refused: answers("reset"),
@@ -53,10 +57,10 @@ pub(super) fn rows(report: &TargetReport) -> Vec<Row> {
     let proof = Proof::of(report);
     let foreign = class == Class::ResetInjected;
     let mut rows = vec![
-        name_row(class),
+        name_row(class, report.addresses.is_empty()),
         proven(proof.alive() && !foreign, INSTANCE, AT_CONSOLE_STATE),
         blackhole_row(class, &proof),
-        if proof.echo { (Mark::Good, PING, None) } else { (Mark::Bad, PING, Some(PING_NOTE)) },
+        ping_row(&proof),
         path_row(report),
     ];
     if report.target.port.is_some() {
@@ -71,10 +75,19 @@ pub(super) fn rows(report: &TargetReport) -> Vec<Row> {
     rows
 }
 
-fn name_row(class: Class) -> Row {
-    match class {
-        Class::DnsFailure => (Mark::Bad, NAME, None),
-        _ => (Mark::Good, NAME, None),
+fn ping_row(proof: &Proof) -> Row {
+    match (proof.echo, proof.asked) {
+        (true, _) => (Mark::Good, PING, None),
+        (false, true) => (Mark::Bad, PING, Some(PING_NOTE)),
+        (false, false) => (Mark::Hidden, PING, Some(NOT_ASKED)),
+    }
+}
+
+fn name_row(class: Class, unresolved: bool) -> Row {
+    match (class, unresolved) {
+        (Class::DnsFailure, _) => (Mark::Bad, NAME, None),
+        (_, true) => (Mark::Hidden, NAME, Some(NOT_ASKED)),
+        (_, false) => (Mark::Good, NAME, None),
     }
 }
 
@@ -101,7 +114,8 @@ fn port_rows(class: Class, proof: &Proof) -> Vec<Row> {
     let port = match (proof.accepted, proof.refused) {
         (true, _) => (Mark::Good, PORT, None),
         (false, true) => (Mark::Bad, PORT, Some(PORT_CLOSED)),
-        (false, false) => (Mark::Bad, PORT, Some(PORT_SILENT)),
+        (false, false) if proof.asked => (Mark::Bad, PORT, Some(PORT_SILENT)),
+        (false, false) => (Mark::Hidden, PORT, Some(NOT_ASKED)),
     };
     let service = match (proof.served, proof.silent_service) {
         (true, _) => (Mark::Good, SERVICE, None),
@@ -161,6 +175,8 @@ const IN_GUEST_REGISTRY: Text = Text {
     en: "look inside the guest: fDenyTSConnections, PortNumber",
     zh: "系统内查看 fDenyTSConnections、PortNumber",
 };
+const NOT_ASKED: Text =
+    Text { en: "nothing can be said of it from here", zh: "此处无法判断" };
 const TCP_STOPS: Text =
     Text { en: "ICMP reaches the host, TCP does not", zh: "ICMP 可达主机，TCP 不可达" };
 const PING_NOTE: Text = Text {

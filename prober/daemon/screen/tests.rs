@@ -115,3 +115,14 @@ fn without_capture_the_first_line_says_what_is_lost() {
     let text = Screen::new(PLAIN, &report).render();
     assert!(text.starts_with("No CAP_NET_RAW"), "{text}");
 }
+
+#[test]
+fn nothing_is_ticked_off_that_was_not_asked() {
+    let mut report = report("vantage_fault");
+    report.vantages[0].echo = None;
+    let text = Screen::new(PLAIN, &report).render();
+    for row in ["? ping", "? TCP port answers", "? name resolves"] {
+        assert!(text.contains(row), "{row} in {text}");
+    }
+    assert!(!text.contains("✗ ping"));
+}

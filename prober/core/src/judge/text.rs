@@ -136,10 +136,7 @@ pub fn summary(facts: &Facts<'_>) -> Sentence {
             format!("Another service answers on TCP {port}: {}.", facts.service_words()),
             format!("TCP {port} 上是其他服务：{}。", facts.service_words()),
         ),
-        _ => Sentence::new(
-            format!("{}: {}", capital(title.en), meaning.en),
-            format!("{}：{}", title.zh, meaning.zh),
-        ),
+        _ => Sentence::fixed(meaning.en, meaning.zh),
     }
 }
 

@@ -9,9 +9,9 @@ pub(super) const CAUSE: Cause = Cause {
     class: Class::DnsFailure,
     prior: 0.1,
     meaning: Text {
-        en: "The name does not exist in DNS: a typing error, a deleted record or an expired \
-             domain.",
-        zh: "域名在 DNS 中不存在：拼写错误、解析记录被删除或域名已过期。",
+        en: "The name does not exist in DNS or has no address: a typing error, a deleted record or \
+             an expired domain.",
+        zh: "域名在 DNS 中不存在或没有地址：拼写错误、解析记录被删除或域名已过期。",
     },
     remedy: Text {
         en: "Check the spelling, the record at the DNS provider and the expiry of the domain, \
