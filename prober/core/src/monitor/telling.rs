@@ -106,7 +106,10 @@ impl Monitor {
                         let partial = |tally: &Tally| {
                             tally.received() > 0 && tally.received() < tally.valid()
                         };
-                        now.since(found.ended) < RECENT && tallies.into_iter().any(partial)
+                        // Unless it is from before the moment that evidence is demanded of.
+                        let timely = view.look_again.is_none_or(|moment| found.ended >= moment)
+                            && now.since(found.ended) < RECENT;
+                        timely && tallies.into_iter().any(partial)
                     });
                     (deep || view.look_again.is_some()) && !lossy
                 });
