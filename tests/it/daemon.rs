@@ -3,11 +3,11 @@
 mod configuration;
 mod fleet;
 mod four;
-mod harness;
+pub(crate) mod harness;
 mod http;
 mod lone;
 mod manager;
-mod page;
+pub(crate) mod page;
 mod privilege;
 mod reload;
 mod restart;

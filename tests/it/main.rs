@@ -3,4 +3,5 @@ mod check;
 mod daemon;
 mod peers;
 mod support;
+mod tap;
 mod tidy;
