@@ -203,7 +203,10 @@ fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3_600_000,
         _ => return Err(format!("{text} has no unit; write {number}s, {number}ms or {number}m")),
     };
-    Ok(Duration::from_millis(number.saturating_mul(millis)))
+    match number.saturating_mul(millis) {
+        0 => Err("a duration must be longer than nothing; write 300ms, 10s or 5m".to_owned()),
+        millis => Ok(Duration::from_millis(millis)),
+    }
 }
 
 #[cfg(test)]
@@ -221,6 +224,6 @@ mod tests {
         assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
         assert!(duration("10").unwrap_err().contains("10s"));
-        assert!(duration("soon").is_err());
+        assert!(duration("soon").is_err() && duration("0s").is_err());
     }
 }

@@ -297,6 +297,8 @@ pub enum LocalError {
     NoRoute,
     /// Our own address answered that the next hop is silent (`EHOSTUNREACH` from ourselves).
     GatewaySilent,
+    /// The target shares our own link and does not answer neighbour discovery: not our fault.
+    NeighbourSilent,
     /// Our own firewall refused (`EPERM`).
     Blocked,
     /// We may not open such a socket (`EACCES`, or `EPERM` on opening).
@@ -315,6 +317,7 @@ impl LocalError {
         match self {
             Self::NoRoute => "no_route",
             Self::GatewaySilent => "gateway_silent",
+            Self::NeighbourSilent => "neighbour_silent",
             Self::Blocked => "blocked_by_own_firewall",
             Self::NoPrivilege => "no_privilege",
             Self::Exhausted => "exhausted",

@@ -24,7 +24,8 @@ pub(super) struct Means {
 pub(super) async fn answer(request: ProbeRequest, means: Means) -> ProbeReply {
     if let Some(report) = planned(&request, &means.snapshot) {
         let success = succeeds(request.module, &report);
-        let duration = Duration::from_secs_f64(report.seconds.max(0.0));
+        // Answered from what is known already.
+        let duration = Duration::ZERO;
         return ProbeReply::Answered(Box::new(ProbeAnswer { success, duration, report }));
     }
     let begun = Instant::now();

@@ -64,7 +64,8 @@ pub(super) fn rows(report: &TargetReport) -> Vec<Row> {
         path_row(report),
     ];
     if report.target.port.is_some() {
-        rows.extend(port_rows(class, &proof));
+        let rdp = report.target.service == "rdp";
+        rows.extend(port_rows(class, &proof, rdp));
     }
     rows.extend([
         proven(proof.alive() && !foreign, NIC, IN_GUEST),
@@ -109,7 +110,8 @@ fn path_row(report: &TargetReport) -> Row {
     }
 }
 
-fn port_rows(class: Class, proof: &Proof) -> Vec<Row> {
+fn port_rows(class: Class, proof: &Proof, rdp: bool) -> Vec<Row> {
+    let (name, look) = if rdp { (RDP_SERVICE, IN_GUEST_RDP) } else { (SERVICE, IN_GUEST_SERVICE) };
     let passes = proof.accepted || proof.refused && class != Class::ResetInjected;
     let port = match (proof.accepted, proof.refused) {
         (true, _) => (Mark::Good, PORT, None),
@@ -118,19 +120,22 @@ fn port_rows(class: Class, proof: &Proof) -> Vec<Row> {
         (false, false) => (Mark::Hidden, PORT, Some(NOT_ASKED)),
     };
     let service = match (proof.served, proof.silent_service) {
-        (true, _) => (Mark::Good, SERVICE, None),
-        (false, true) => (Mark::Bad, SERVICE, Some(IN_GUEST_SERVICE)),
-        (false, false) if class == Class::WrongService => (Mark::Bad, SERVICE, Some(OTHER_SERVICE)),
-        (false, false) => (Mark::Hidden, SERVICE, Some(IN_GUEST_SERVICE)),
+        (true, _) => (Mark::Good, name, None),
+        (false, true) => (Mark::Bad, name, Some(look)),
+        (false, false) if class == Class::WrongService => (Mark::Bad, name, Some(OTHER_SERVICE)),
+        (false, false) => (Mark::Hidden, name, Some(look)),
     };
-    vec![
+    let mut rows = vec![
         port,
         proven(passes, GROUP, AT_CONSOLE_RULES),
         proven(passes, FIREWALL, IN_GUEST),
         service,
-        (Mark::Hidden, CERTIFICATE, Some(NOT_YET)),
-        proven(proof.served, REGISTRY, IN_GUEST_REGISTRY),
-    ]
+    ];
+    if rdp {
+        rows.push((Mark::Hidden, CERTIFICATE, Some(NOT_YET)));
+        rows.push(proven(proof.served, REGISTRY, IN_GUEST_REGISTRY));
+    }
+    rows
 }
 
 const NAME: Text = Text { en: "name resolves", zh: "域名解析" };
@@ -140,8 +145,9 @@ const PING: Text = Text { en: "ping", zh: "ping" };
 const PATH: Text = Text { en: "path (MTR)", zh: "路径（MTR）" };
 const PORT: Text = Text { en: "TCP port answers", zh: "TCP 端口有应答" };
 const GROUP: Text = Text { en: "security group, ACL", zh: "安全组与网络 ACL" };
-const FIREWALL: Text = Text { en: "Windows firewall", zh: "Windows 防火墙" };
-const SERVICE: Text = Text { en: "Remote Desktop service", zh: "远程桌面服务" };
+const FIREWALL: Text = Text { en: "host firewall", zh: "主机防火墙" };
+const RDP_SERVICE: Text = Text { en: "Remote Desktop service", zh: "远程桌面服务" };
+const SERVICE: Text = Text { en: "service", zh: "服务" };
 const CERTIFICATE: Text = Text { en: "certificate", zh: "证书" };
 const REGISTRY: Text = Text { en: "registry settings", zh: "注册表设置" };
 const NIC: Text = Text { en: "network interface", zh: "网卡" };
@@ -167,9 +173,13 @@ const IN_GUEST: Text = Text {
     en: "not visible from outside: look inside the guest",
     zh: "外部不可见：登录系统内查看",
 };
-const IN_GUEST_SERVICE: Text = Text {
+const IN_GUEST_RDP: Text = Text {
     en: "look inside the guest: TermService and its listener",
     zh: "系统内查看 TermService 及其监听",
+};
+const IN_GUEST_SERVICE: Text = Text {
+    en: "look inside the guest: the service and its listener",
+    zh: "系统内查看该服务及其监听",
 };
 const IN_GUEST_REGISTRY: Text = Text {
     en: "look inside the guest: fDenyTSConnections, PortNumber",

@@ -105,7 +105,7 @@ fn a_host_that_echoes_proves_the_instance_and_not_the_port() {
     let text = render("security_group", PLAIN);
     assert!(text.contains("✓ instance running"));
     assert!(text.contains("✗ TCP port answers"));
-    assert!(text.contains("? Windows firewall"));
+    assert!(text.contains("? host firewall"));
 }
 
 #[test]

@@ -156,13 +156,27 @@ async fn explain(
                 let own = own_addresses(place, local.map(|local| local.ip())).await;
                 match errqueue::attribute(answer, to.ip(), &own) {
                     Fault::Icmp(answer) => ConnectResult::Icmp(answer),
-                    Fault::Local(error) => ConnectResult::Local(error),
+                    Fault::Local(error) => next_hop(error, to.ip(), place).await,
                 }
             }
-            Fault::Local(error) => ConnectResult::Local(error),
+            Fault::Local(error) => next_hop(error, to.ip(), place).await,
         },
-        Ok(None) | Err(_) => explain_errno(error),
+        Ok(None) | Err(_) => match explain_errno(error) {
+            ConnectResult::Local(error) => next_hop(error, to.ip(), place).await,
+            result => result,
+        },
     }
+}
+
+/// A silent next hop is a gateway, unless the target shares our own link and so is it itself.
+async fn next_hop(error: LocalError, to: IpAddr, place: &Place) -> ConnectResult {
+    if error != LocalError::GatewaySilent {
+        return ConnectResult::Local(error);
+    }
+    let place = place.clone();
+    let asked = tokio::task::spawn_blocking(move || place.is_on_link(to)).await;
+    let on_link = matches!(asked, Ok(Ok(true)));
+    ConnectResult::Local(if on_link { LocalError::NeighbourSilent } else { error })
 }
 
 /// What an errno with an empty error queue means.

@@ -81,8 +81,9 @@ pub fn document(target: &Target, verdict: &Verdict, lenses: &[Lens<'_>]) -> Targ
 
 /// The vantage whose findings speak for the verdict: the first failing one, else the first.
 pub fn speaker<'a>(verdict: &Verdict, lenses: &'a [Lens<'a>]) -> Option<&'a Lens<'a>> {
+    let judged = || lenses.iter().filter(|lens| lens.view.address == verdict.address);
     let fails = |lens: &&Lens<'_>| verdict.failing.iter().any(|name| name == lens.view.vantage);
-    lenses.iter().find(fails).or(lenses.first())
+    judged().find(fails).or(judged().next()).or(lenses.first())
 }
 
 fn verdict_part(verdict: &Verdict, summary: String) -> VerdictPart {

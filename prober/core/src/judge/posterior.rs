@@ -34,6 +34,12 @@ const ECHOING: &[(&[Sign], f64)] = &[
     (&[Sign::EchoError, Sign::SynError], 0.4),
 ];
 
+/// What a service was read to say or not to say cannot be health mismeasured: it alone is sharpened
+/// further against health, so that the odds between the failures stay as they are.
+const REFUTES_HEALTH: &[Sign] =
+    &[Sign::ServiceSilent, Sign::ServiceForeign, Sign::ServiceClosed, Sign::ServiceRefused];
+const REFUTED: f64 = 4.0;
+
 /// A probability of our own fault below this is prior doubt, not evidence.
 const OWN_DOUBT: f64 = 0.05;
 
@@ -117,6 +123,20 @@ impl Posterior {
         self.causes.iter().map(|(_, p)| surprise(*p)).sum()
     }
 
+    /// Takes these causes out; the others of their class share what they had.
+    pub fn without(mut self, names: &[&str]) -> Self {
+        let gone: Vec<_> =
+            self.causes.extract_if(.., |(cause, _)| names.contains(&cause.name)).collect();
+        for (cause, mass) in gone {
+            let left = self.of_class(cause.class);
+            let heirs = self.causes.iter_mut().filter(|(heir, _)| heir.class == cause.class);
+            heirs.for_each(|(_, probability)| {
+                *probability *= (left + mass) / left.max(f64::MIN_POSITIVE);
+            });
+        }
+        self
+    }
+
     /// How probable it is that the target fails and not we. A remainder of doubt about ourselves
     /// that no sign speaks for is left to the vantage's own standing, which is judged apart: it
     /// would else keep a lone target without canaries silent for ever.
@@ -190,7 +210,9 @@ struct Seen {
 
 impl Seen {
     fn log_likelihood(&self, cause: &Cause) -> f64 {
-        self.exponent * among(self.family, cause, self.sign).ln()
+        let refuted = cause.class == Class::Reachable && REFUTES_HEALTH.contains(&self.sign);
+        let exponent = if refuted { REFUTED } else { self.exponent };
+        exponent * among(self.family, cause, self.sign).ln()
     }
 }
 

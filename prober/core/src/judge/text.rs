@@ -7,7 +7,7 @@ use crate::probe::series::Tally;
 use crate::statistics::{real, wilson};
 use crate::survey::findings::Findings;
 use crate::survey::signs::missing;
-use crate::target::Target;
+use crate::target::{Service, Target};
 
 /// The same sentence in both languages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +170,10 @@ pub fn next_step(facts: &Facts<'_>) -> Sentence {
         Class::SecurityGroup => Sentence::new(
             format!("Next: check that an inbound rule admits {source}. Do not open 0.0.0.0/0."),
             format!("下一步：核对入方向规则是否放行 {source}。勿放开 0.0.0.0/0。"),
+        ),
+        Class::PortClosed if facts.target.service != Service::Rdp => Sentence::new(
+            format!("Next: check the service that should listen on {}.", facts.target.port),
+            format!("下一步：检查应监听 {} 的服务。", facts.target.port),
         ),
         Class::PortClosed => Sentence::fixed(
             "Next: check Remote Desktop Services, fDenyTSConnections and PortNumber.",

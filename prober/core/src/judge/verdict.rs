@@ -11,7 +11,7 @@ use super::sign::{Family, Sign};
 use crate::evidence::{AnswerKind, ServiceAnswer};
 use crate::survey::findings::Findings;
 use crate::survey::signs::Seen;
-use crate::target::{AddressPolicy, Expect, Target};
+use crate::target::{AddressPolicy, Expect, Service, Target};
 use crate::vantage::{Mode, Role};
 
 /// What one vantage contributes to the verdict over one address.
@@ -75,6 +75,8 @@ pub struct Verdict {
     pub reaching: Vec<String>,
     /// Vantages that do not.
     pub failing: Vec<String>,
+    /// The address that speaks for the target; `None` when its name did not resolve.
+    pub address: Option<IpAddr>,
     /// The class of each address by itself.
     pub addresses: Vec<(IpAddr, Class)>,
     /// Findings that are no failure.
@@ -100,6 +102,17 @@ struct Opinion<'a> {
     exposed: bool,
 }
 
+/// Causes that only a Remote Desktop service can have.
+const RDP_ONLY: [&str; 2] = ["rdp_disabled", "rdp_port_moved"];
+
+impl Opinion<'_> {
+    /// Whether the fate of any probe is known.
+    fn saw_something(&self) -> bool {
+        let asked = [Family::Echo, Family::Syn, Family::Dns];
+        self.signs.iter().any(|sign| asked.contains(&sign.family()))
+    }
+}
+
 /// Judges a target by everything its vantages saw.
 pub fn judge(target: &Target, views: &[ViewEvidence<'_>]) -> Verdict {
     let addresses: BTreeSet<Option<IpAddr>> = views.iter().map(|view| view.address).collect();
@@ -107,7 +120,11 @@ pub fn judge(target: &Target, views: &[ViewEvidence<'_>]) -> Verdict {
         .iter()
         .map(|address| {
             let of_address: Vec<_> = views.iter().filter(|view| view.address == *address).collect();
-            judge_address(*address, &of_address)
+            let mut verdict = judge_address(*address, &of_address);
+            if target.service != Service::Rdp {
+                verdict.posterior = verdict.posterior.without(&RDP_ONLY);
+            }
+            verdict
         })
         .collect();
     if judged.is_empty() {
@@ -192,10 +209,13 @@ fn judge_address(address: Option<IpAddr>, views: &[&ViewEvidence<'_>]) -> Verdic
     let names = |opinions: &[&Opinion<'_>]| {
         opinions.iter().map(|opinion| opinion.view.vantage.to_owned()).collect::<Vec<_>>()
     };
+    // Whoever knows nothing yet does not fail.
+    let named_failing: Vec<&Opinion<'_>> =
+        failing.iter().copied().filter(|opinion| opinion.saw_something()).collect();
     let blamed: Vec<_> = opinions.iter().filter(ours).collect();
     let scope = match (failing.len(), reaching.len()) {
         (0, 0) if !blamed.is_empty() => Scope::Ourselves,
-        (_, 0) => Scope::All,
+        (0, _) | (_, 0) => Scope::All,
         (1, _) => Scope::One,
         (_, _) => Scope::Some,
     };
@@ -210,7 +230,8 @@ fn judge_address(address: Option<IpAddr>, views: &[&ViewEvidence<'_>]) -> Verdic
         },
         scope,
         reaching: names(&reaching),
-        failing: names(&failing),
+        failing: names(&named_failing),
+        address,
         addresses: address.map(|address| (address, class)).into_iter().collect(),
         notes: notes(views, class),
         exposed: exposed.map(|opinion| opinion.view.vantage.to_owned()).collect(),
@@ -373,9 +394,9 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             en: "service and firewall inside the guest", zh: "系统内的服务与防火墙"
         },
         how: Text {
-            en: "by the provider's console session: is TermService running and listening, and is the \
-              inbound rule on?",
-            zh: "通过控制台远程连接查看：TermService 是否运行并监听，入站规则是否启用？",
+            en: "by the provider's console session: is the service (for RDP: TermService) running and \
+                 listening, and is the inbound rule on?",
+            zh: "通过控制台远程连接查看：服务（RDP 为 TermService）是否运行并监听，入站规则是否启用？",
         },
         about: &[
             "service_stopped_stealth",

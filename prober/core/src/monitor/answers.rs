@@ -27,6 +27,7 @@ impl Monitor {
             LocalError::NoPrivilege => InvalidReason::NoPrivilege,
             LocalError::NoRoute
             | LocalError::GatewaySilent
+            | LocalError::NeighbourSilent
             | LocalError::Blocked
             | LocalError::Exhausted
             | LocalError::VantageGone

@@ -42,6 +42,19 @@ fn wanted(family: FamilyChoice, address: IpAddr) -> bool {
     }
 }
 
+/// Addresses of one family that are probed at most: whoever owns a record must not choose how many
+/// hosts we talk to.
+const PER_FAMILY: usize = 3;
+
+fn few_of_each_family(addresses: &mut Vec<IpAddr>) {
+    let (mut v4, mut v6) = (0, 0);
+    addresses.retain(|address| {
+        let seen = if address.is_ipv4() { &mut v4 } else { &mut v6 };
+        *seen += 1;
+        *seen <= PER_FAMILY
+    });
+}
+
 impl Monitor {
     /// Asks for a name's addresses, or takes them from the name itself.
     pub(super) fn run_names(&mut self, now: Instant, name: &TargetName, vantage: VantageId) {
@@ -81,7 +94,7 @@ impl Monitor {
         let (trouble, again) = match result {
             Resolution::Addresses { mut addresses, ttl } => {
                 addresses.retain(|address| wanted(family, *address));
-                addresses.truncate(16);
+                few_of_each_family(&mut addresses);
                 names.addresses = addresses;
                 names.failures = 0;
                 (None, ttl.clamp(ASK_AGAIN.0, ASK_AGAIN.1))

@@ -108,7 +108,8 @@ impl VantageWatch {
                 crate::evidence::LocalError::NoPrivilege => Sign::LocalNoPrivilege,
                 crate::evidence::LocalError::Blocked => Sign::LocalBlocked,
                 crate::evidence::LocalError::Exhausted => Sign::LocalExhausted,
-                crate::evidence::LocalError::GatewaySilent => Sign::LocalGatewaySilent,
+                crate::evidence::LocalError::GatewaySilent
+                | crate::evidence::LocalError::NeighbourSilent => Sign::LocalGatewaySilent,
                 crate::evidence::LocalError::NoRoute
                 | crate::evidence::LocalError::VantageGone
                 | crate::evidence::LocalError::Other(_) => Sign::LocalNoRoute,

@@ -8,7 +8,7 @@ use super::flights::ViewKey;
 use super::standing::{FAULT_CLASS, VantageWatch};
 use super::watch::TargetWatch;
 use super::{Baseline, Event, Monitor, Purpose, Timer, VantageState};
-use crate::evidence::LocalError;
+use crate::evidence::{AnswerKind, LocalError};
 use crate::incident::{AlertKind, IncidentState, IncidentUpdate, Resolution, Subject};
 use crate::judge::document::{Lens, document, speaker};
 use crate::judge::text::{Facts, next_step, summary};
@@ -44,7 +44,6 @@ struct Telling {
 impl Monitor {
     /// A survey ended: its target is judged once nothing else is under way for it.
     pub(super) fn survey_ended(&mut self, now: Instant, key: &ViewKey, changed: bool) {
-        self.learn_baseline(key);
         let view = |monitor: &Self| {
             let watch = monitor.targets.get(&key.target)?;
             let view = watch.views.get(&(key.vantage, key.address))?;
@@ -178,12 +177,16 @@ impl Monitor {
         if !watch.classes_seen.contains(&verdict.class) {
             watch.classes_seen.push(verdict.class);
         }
-        let failing = (belief(watch, &verdict) > BELIEF).then_some(verdict.class);
+        let class = verdict.class;
+        let failing = (belief(watch, &verdict) > BELIEF).then_some(class);
         let exposed = (!verdict.exposed.is_empty()).then_some(Class::Reachable);
         watch.verdict = Some(verdict);
         watch.report = Some(report.clone());
         let event = Event::Judged { target: name.clone(), before, report: Box::new(report) };
         self.tell(event);
+        if class == Class::Reachable {
+            self.learn_baselines(name);
+        }
         if self.purpose == Purpose::Watch {
             self.alarm_target(now, name, (failing, exposed, fresh));
         }
@@ -283,7 +286,8 @@ impl Monitor {
                     continue;
                 }
                 let Some(findings) = &view.findings else { continue };
-                let baseline = watch.baselines.get(&vantage.vantage.name);
+                let learnt = baseline_key(&vantage.vantage.name, *address);
+                let baseline = watch.baselines.get(&learnt);
                 let mut evidence = bare(watch, vantage, signs(findings, &watch.target, baseline));
                 evidence.address = Some(*address);
                 evidence.findings = Some(findings);
@@ -306,14 +310,26 @@ impl Monitor {
     }
 
     /// What a healthy survey teaches for later.
+    fn learn_baselines(&mut self, name: &TargetName) {
+        let Some(watch) = self.targets.get(name) else { return };
+        let key = |(vantage, address): &(VantageId, IpAddr)| ViewKey {
+            target: name.clone(),
+            vantage: *vantage,
+            address: *address,
+        };
+        let keys: Vec<_> = watch.views.keys().map(key).collect();
+        keys.iter().for_each(|key| self.learn_baseline(key));
+    }
+
     fn learn_baseline(&mut self, key: &ViewKey) {
         let Some(vantage) = self.vantages.get(&key.vantage) else { return };
-        let name = vantage.vantage.name.clone();
+        let name = baseline_key(&vantage.vantage.name, key.address);
         let Some(watch) = self.targets.get_mut(&key.target) else { return };
         let view = watch.views.get(&(key.vantage, key.address));
         let Some(findings) = view.and_then(|view| view.findings.as_ref()) else { return };
         let answered = findings.syn.as_ref().map_or(findings.echo.received() > 0, |syn| {
-            syn.received() > 0 && syn.received() == syn.valid()
+            let accepted = syn.count(AnswerKind::SynAck);
+            accepted > 0 && accepted == syn.valid()
         });
         if !answered || findings.depth == Depth::Recheck {
             return;
@@ -524,6 +540,11 @@ impl Monitor {
     }
 }
 
+/// Under which name a vantage's baseline is kept: one for each address family.
+fn baseline_key(vantage: &str, address: IpAddr) -> String {
+    if address.is_ipv4() { vantage.to_owned() } else { format!("{vantage} (IPv6)") }
+}
+
 /// How sure a failure is, for opening an incident. For a partial loss the counts say it: how
 /// probable it is that more than the threshold is lost, TCP too.
 fn belief(watch: &TargetWatch, verdict: &Verdict) -> f64 {
@@ -566,7 +587,7 @@ fn closed_sign(vantage: &VantageWatch) -> Option<Seen> {
         LocalError::NoPrivilege => Sign::LocalNoPrivilege,
         LocalError::Blocked => Sign::LocalBlocked,
         LocalError::Exhausted => Sign::LocalExhausted,
-        LocalError::GatewaySilent => Sign::LocalGatewaySilent,
+        LocalError::GatewaySilent | LocalError::NeighbourSilent => Sign::LocalGatewaySilent,
         LocalError::NoRoute | LocalError::VantageGone | LocalError::Other(_) => Sign::LocalNoRoute,
     };
     Some(Seen::new(sign, Some(detail.clone())))

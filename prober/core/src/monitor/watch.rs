@@ -397,7 +397,10 @@ impl Monitor {
             let (_, survey) = self.view(key)?.survey.as_mut()?;
             survey.poll_findings(now)
         };
-        if let Some(findings) = findings {
+        if let Some(mut findings) = findings {
+            // We are no neighbour of the target: our own address answers whatever happens there.
+            let own = self.flights.source(key.vantage, key.address.is_ipv4());
+            findings.siblings.retain(|sibling| Some(sibling.address) != own);
             let changed = self.view(key)?.conclude(findings);
             self.survey_ended(now, key, changed);
         }

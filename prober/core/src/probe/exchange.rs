@@ -78,7 +78,10 @@ impl Exchange {
         match ending {
             Ending::Closed => ServiceAnswer::Closed { reset: false },
             Ending::Reset => ServiceAnswer::Closed { reset: true },
-            Ending::TimedOut => ServiceAnswer::Silent,
+            Ending::TimedOut if self.heard.is_empty() => ServiceAnswer::Silent,
+            Ending::TimedOut => {
+                ServiceAnswer::Foreign { hint: "an unfinished greeting".to_owned() }
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Depth;
 use super::findings::Findings;
 use super::reached;
 use crate::evidence::{
@@ -16,6 +17,8 @@ use crate::target::{Fronted, Target};
 
 /// Belief in loss above the threshold from which a series counts as lossy.
 const LOSSY: f64 = 0.9;
+/// A first look claims a loss only when it is probably above this.
+const COLD_CLAIM: f64 = 0.10;
 /// A host-unreachable later than this comes from a router whose neighbour does not answer: Linux
 /// asks three times, a second apart, before it says so.
 const NEIGHBOUR_DELAY: Duration = Duration::from_millis(800);
@@ -69,6 +72,14 @@ fn counts(tally: &Tally) -> Option<String> {
     Some(format!("{received} of {valid} answered{late}"))
 }
 
+/// Whether a first look has enough probes for a claim: some forty settle a loss of 30 %, and a
+/// smaller claim would be wrong too often (DESIGN section 9).
+fn may_claim_loss(findings: &Findings) -> bool {
+    let tallies = || [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
+    let (lost, sent) = (tallies().map(missing).sum(), tallies().map(Tally::valid).sum());
+    findings.depth != Depth::Full || loss_above(COLD_CLAIM, lost, sent) > LOSSY
+}
+
 /// Whether enough is missing to speak of loss, given what is there.
 pub fn is_lossy(tally: &Tally, threshold: f64) -> bool {
     tally.received() > 0 && loss_above(threshold, missing(tally), tally.valid()) > LOSSY
@@ -96,7 +107,8 @@ fn echo(findings: &Findings, target: &Target) -> Option<Seen> {
         return None;
     }
     let sign = if tally.received() > 0 {
-        if is_lossy(tally, target.loss_threshold) { Sign::EchoPartial } else { Sign::EchoAnswered }
+        let lossy = is_lossy(tally, target.loss_threshold) && may_claim_loss(findings);
+        if lossy { Sign::EchoPartial } else { Sign::EchoAnswered }
     } else if errors_at_full_ttl(tally) > 0 {
         Sign::EchoError
     } else {
@@ -114,7 +126,8 @@ fn syn(findings: &Findings, target: &Target) -> Option<Seen> {
     let sign = if reset > accepted {
         Sign::SynReset
     } else if accepted > 0 {
-        if is_lossy(tally, target.loss_threshold) { Sign::SynPartial } else { Sign::SynAccepted }
+        let lossy = is_lossy(tally, target.loss_threshold) && may_claim_loss(findings);
+        if lossy { Sign::SynPartial } else { Sign::SynAccepted }
     } else if errors_at_full_ttl(tally) > 0 {
         Sign::SynError
     } else {
@@ -326,19 +339,20 @@ fn held_back(findings: &Findings) -> Option<&'static str> {
     (tallies().all(was_held_back) && !heard).then_some("packets never left")
 }
 
-/// Whether the target shares our own network and alone does not answer neighbour discovery: its
-/// neighbours do, without a router between, so neither our link nor a gateway is at fault.
+/// Whether the target shares our own network and does not answer neighbour discovery: the kernel's
+/// routes say so, or its neighbours answer without a router between. No gateway is at fault then.
 fn is_dead_neighbour(findings: &Findings) -> bool {
+    let ended = |error| {
+        let report = findings.connect.as_ref();
+        report.is_some_and(|report| report.result == ConnectResult::Local(error))
+    };
     let direct = findings.siblings.iter().any(|sibling| sibling.path.end == PathEnd::Reached(1));
     let tallies = || [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
-    let told = findings.local.contains(&LocalError::GatewaySilent)
-        || findings
-            .connect
-            .as_ref()
-            .is_some_and(|report| report.result == ConnectResult::Local(LocalError::GatewaySilent));
-    direct
-        && tallies().all(|tally| tally.received() == 0)
-        && (told || tallies().any(|tally| tally.gave_up) || tallies().all(was_held_back))
+    let told =
+        findings.local.contains(&LocalError::GatewaySilent) || ended(LocalError::GatewaySilent);
+    let held = told || tallies().any(|tally| tally.gave_up) || tallies().all(was_held_back);
+    let alone = direct && held || ended(LocalError::NeighbourSilent);
+    alone && tallies().all(|tally| tally.received() == 0)
 }
 
 fn was_held_back(tally: &Tally) -> bool {
@@ -354,9 +368,12 @@ fn dead_neighbour(findings: &Findings) -> Vec<Seen> {
         Seen::new(Sign::FromLastRouter, None),
         Seen::new(Sign::ErrorDelayed, None),
         Seen::new(Sign::PathStops, None),
-        Seen::new(Sign::SiblingSame, Some("neighbours answer without a router between".to_owned())),
     ];
     seen.extend(findings.port.map(|_| Seen::new(Sign::SynError, None)));
+    if findings.siblings.iter().any(|sibling| sibling.path.end == PathEnd::Reached(1)) {
+        let detail = "neighbours answer without a router between".to_owned();
+        seen.push(Seen::new(Sign::SiblingSame, Some(detail)));
+    }
     seen
 }
 
@@ -374,7 +391,9 @@ pub fn local(findings: &Findings) -> Seen {
             LocalError::GatewaySilent => Sign::LocalGatewaySilent,
             LocalError::Blocked => Sign::LocalBlocked,
             LocalError::Exhausted => Sign::LocalExhausted,
-            LocalError::NoPrivilege | LocalError::Other(_) => continue,
+            LocalError::NeighbourSilent | LocalError::NoPrivilege | LocalError::Other(_) => {
+                continue;
+            }
         };
         return Seen::new(sign, Some(error.as_str().to_owned()));
     }

@@ -94,6 +94,25 @@ impl Place {
         self.enter(own_addresses)
     }
 
+    /// Whether the address lies in a network that one of our interfaces is on: no gateway is
+    /// between.
+    ///
+    /// # Errors
+    ///
+    /// As [`own_addresses`].
+    pub fn is_on_link(&self, to: IpAddr) -> io::Result<bool> {
+        self.enter(move || {
+            let interfaces = pnet::datalink::interfaces();
+            let networks = interfaces.iter().flat_map(|interface| &interface.ips);
+            let host_bits = |network: &IpNetwork| match network {
+                IpNetwork::V4(v4) => v4.prefix() < 32,
+                IpNetwork::V6(v6) => v6.prefix() < 128,
+            };
+            let mut networks = networks.filter(|network| host_bits(network));
+            Ok(networks.any(|network| network.contains(to)))
+        })
+    }
+
     /// What is gone of it, if something is; `own` are the addresses of our own namespace, if known.
     pub fn missing(&self, own: Option<&[IpAddr]>) -> Option<String> {
         if let Some(namespace) = &self.namespace

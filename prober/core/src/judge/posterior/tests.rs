@@ -453,3 +453,28 @@ fn every_family_is_nearly_a_distribution_under_every_cause() {
         }
     }
 }
+
+#[test]
+fn every_read_failure_is_believed_enough_to_be_told() {
+    let healthy_below = [
+        (SynAccepted, ServiceSilent),
+        (SynAccepted, ServiceForeign),
+        (SynAccepted, ServiceClosed),
+        (SynReset, ServiceUnreached),
+        (SynSilent, ServiceUnreached),
+    ];
+    for (syn, service) in healthy_below {
+        let path = if syn == SynSilent { TcpStopsAlone } else { PathReachesTarget };
+        let signs = [EchoAnswered, syn, service, path, LocalFine, NoError];
+        let belief = posterior(&[&signs]).belief_in_failure();
+        assert!(belief > 0.99, "{syn:?} {service:?}: {belief}");
+    }
+}
+
+#[test]
+fn causes_taken_out_leave_their_share_to_their_class() {
+    let signs = [EchoAnswered, SynReset, ResetSame];
+    let (all, some) = (posterior(&[&signs]), posterior(&[&signs]).without(&["rdp_disabled"]));
+    assert!(some.causes.iter().all(|(cause, _)| cause.name != "rdp_disabled"));
+    assert!((all.of_class(Class::PortClosed) - some.of_class(Class::PortClosed)).abs() < 1e-9);
+}
