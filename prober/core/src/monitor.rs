@@ -8,6 +8,7 @@ mod alarm;
 mod answers;
 mod budget;
 mod flights;
+mod learning;
 mod naming;
 mod numbers;
 mod standing;

@@ -135,6 +135,20 @@ fn a_dead_neighbour_is_not_our_fault() {
             let title = format!("dead neighbour, {family}");
             round.ask(&title, check(&lan.n2, &target), |seen| seen.is("host_silent"))?;
         }
+        // Nor without a neighbour to compare with: the kernel's routes know that it is on our link.
+        let folder = tempfile::tempdir()?;
+        let config = folder.path().join("reachd.toml");
+        let (v4, v6) = (lan.target_at.v4, lan.target_at.v6);
+        let alone = |name: &str, host: String| {
+            format!("[[target]]\nname = \"{name}\"\nhost = \"{host}\"\nsiblings = \"off\"\n")
+        };
+        let text = alone("four", v4.to_string()) + &alone("six", v6.to_string());
+        std::fs::write(&config, text)?;
+        for name in ["four", "six"] {
+            let words = format!("{name} --config {}", config.display());
+            let title = format!("dead neighbour, siblings off, {name}");
+            round.ask(&title, check(&lan.n2, &words), |seen| seen.is("host_silent"))?;
+        }
         for (family, target) in both(lan.n1_at, RDP) {
             let title = format!("healthy neighbour, {family}");
             round.ask(&title, check(&lan.n2, &target), |seen| seen.surely("reachable", 0.9))?;

@@ -9,7 +9,7 @@ use reachd_lab::{Lab, inside, server, test_name};
 
 use super::harness::{Daemon, Ground, SOON, START, record, until};
 use super::scene::{QUICK, Scene};
-use super::told::{one_pair_each, told};
+use super::told::{pair_each, told, understood};
 
 /// A wrong second alert would be out after this: the incident opens at once with these settings.
 const QUIET: Duration = Duration::from_secs(25);
@@ -21,6 +21,13 @@ fn until_class(daemon: &Daemon, target: &str, class: &str) -> Result<()> {
             page.class(target).as_deref() == Some(class)
         })
         .map(drop)
+}
+
+/// Waits until somebody was told that it is over.
+fn until_over(receiver: &server::Webhook) -> Result<()> {
+    until("it is over", RESOLVED, || {
+        Ok(told(receiver)?.iter().any(|told| told.status == "resolved").then_some(()))
+    })
 }
 
 #[test]
@@ -38,7 +45,7 @@ fn an_incident_outlives_a_kill() {
         until_class(&daemon, "t", "port_closed")?;
         let again = daemon.begun;
         until("nothing more is told", QUIET + SOON, || {
-            let told = told(&scene.receiver)?;
+            let told = understood(&scene.receiver)?;
             ensure!(told.len() == 1, "told again after the restart: {told:#?}");
             let page = daemon.metrics()?;
             let firing = [("class", "port_closed"), ("state", "firing")];
@@ -46,9 +53,9 @@ fn an_incident_outlives_a_kill() {
             Ok((again.elapsed() > QUIET).then_some(()))
         })?;
         let rdp = server::rdp_confirm(&scene.chain.lan.target, 3389)?;
-        scene.receiver.wait_for(2, RESOLVED)?;
+        until_over(&scene.receiver)?;
         record(&format!("restart: resolved {:.1} s after a kill", again.elapsed().as_secs_f64()));
-        one_pair_each(&scene.receiver, &["t"])?;
+        pair_each(&understood(&scene.receiver)?, &["t"])?;
         drop(rdp);
         Ok(())
     });
@@ -93,8 +100,8 @@ fn an_incident_whose_target_left_meanwhile_is_taken_back() {
         let ground = daemon.kill()?;
         ground.write("reachd.toml", &format!("{QUICK}{kept}"))?;
         let daemon = ground.start()?;
-        scene.receiver.wait_for(2, SOON)?;
-        one_pair_each(&scene.receiver, &["n2"])?;
+        until_over(&scene.receiver)?;
+        pair_each(&understood(&scene.receiver)?, &["n2"])?;
         let incidents = daemon.json("/api/v1/incidents")?;
         ensure!(incidents["incidents"].as_array().is_some_and(Vec::is_empty), "{incidents}");
         Ok(())
@@ -116,8 +123,8 @@ fn a_vantages_incident_outlives_a_kill() {
         lab.link(&away, scene.chain.r(1))?;
         lab.converge()?;
         let daemon = ground.start()?;
-        scene.receiver.wait_for(2, RESOLVED)?;
-        one_pair_each(&scene.receiver, &["away"])?;
+        until_over(&scene.receiver)?;
+        pair_each(&understood(&scene.receiver)?, &["away"])?;
         until_class(&daemon, "t", "reachable")
     });
 }
@@ -235,7 +242,7 @@ fn an_incident_told_to_nobody_is_told_after_the_restart() {
         let _daemon = ground.start()?;
         scene.receiver.wait_for(1, START)?;
         let _rdp = server::rdp_confirm(&scene.chain.lan.target, 3389)?;
-        scene.receiver.wait_for(2, RESOLVED)?;
-        one_pair_each(&scene.receiver, &["t"])
+        until_over(&scene.receiver)?;
+        pair_each(&understood(&scene.receiver)?, &["t"])
     });
 }

@@ -1,0 +1,60 @@
+//! Learning: what a healthy target looks like, to compare with when it is not.
+
+use std::net::IpAddr;
+
+use super::flights::ViewKey;
+use super::{Baseline, Event, Monitor};
+use crate::evidence::AnswerKind;
+use crate::path::{PathEnd, distance};
+use crate::survey::Depth;
+use crate::target::TargetName;
+use crate::vantage::VantageId;
+
+impl Monitor {
+    /// What healthy surveys of a target teach for later.
+    pub(super) fn learn_baselines(&mut self, name: &TargetName) {
+        let Some(watch) = self.targets.get(name) else { return };
+        let key = |(vantage, address): &(VantageId, IpAddr)| ViewKey {
+            target: name.clone(),
+            vantage: *vantage,
+            address: *address,
+        };
+        let keys: Vec<_> = watch.views.keys().map(key).collect();
+        keys.iter().for_each(|key| self.learn_baseline(key));
+    }
+
+    fn learn_baseline(&mut self, key: &ViewKey) {
+        let Some(vantage) = self.vantages.get(&key.vantage) else { return };
+        let name = baseline_key(&vantage.vantage.name, key.address);
+        let Some(watch) = self.targets.get_mut(&key.target) else { return };
+        let view = watch.views.get(&(key.vantage, key.address));
+        let Some(findings) = view.and_then(|view| view.findings.as_ref()) else { return };
+        let answered = findings.syn.as_ref().map_or(findings.echo.received() > 0, |syn| {
+            let accepted = syn.count(AnswerKind::SynAck);
+            accepted > 0 && accepted == syn.valid()
+        });
+        if !answered || findings.depth == Depth::Recheck {
+            return;
+        }
+        let length =
+            findings.icmp_path.iter().chain(&findings.tcp_path).find_map(|path| match path.end {
+                PathEnd::Reached(ttl) => Some(ttl),
+                PathEnd::Unreachable { .. } | PathEnd::Loop | PathEnd::Silent => None,
+            });
+        let known = watch.baselines.get(&name).copied().unwrap_or_default();
+        let baseline = Baseline {
+            echo_answered: findings.echo.received() > 0,
+            distance: findings.echo.ttl().map(distance).or(known.distance),
+            path_length: length.or(known.path_length),
+        };
+        if watch.baselines.insert(name.clone(), baseline) != Some(baseline) {
+            let event = Event::Baseline { target: key.target.clone(), vantage: name, baseline };
+            self.tell(event);
+        }
+    }
+}
+
+/// Under which name a vantage's baseline is kept: one for each address family.
+pub(super) fn baseline_key(vantage: &str, address: IpAddr) -> String {
+    if address.is_ipv4() { vantage.to_owned() } else { format!("{vantage} (IPv6)") }
+}
