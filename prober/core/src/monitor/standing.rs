@@ -13,6 +13,7 @@ use super::{Event, Monitor, Output, Purpose, TapId, Timer, VantageState};
 use crate::evidence::Probe;
 use crate::judge::{Class, Sign};
 use crate::plan::Plan;
+use crate::survey::signs::local_sign;
 use crate::target::TargetName;
 use crate::time::Instant;
 use crate::vantage::{Mode, Vantage, VantageId};
@@ -104,16 +105,7 @@ impl VantageWatch {
     /// A fault known without looking at any target.
     fn local_fault(&self) -> Option<Fault> {
         if let Some(VantageState::Down { error, detail }) = &self.state {
-            let sign = match error {
-                crate::evidence::LocalError::NoPrivilege => Sign::LocalNoPrivilege,
-                crate::evidence::LocalError::Blocked => Sign::LocalBlocked,
-                crate::evidence::LocalError::Exhausted => Sign::LocalExhausted,
-                crate::evidence::LocalError::GatewaySilent
-                | crate::evidence::LocalError::NeighbourSilent => Sign::LocalGatewaySilent,
-                crate::evidence::LocalError::NoRoute
-                | crate::evidence::LocalError::VantageGone
-                | crate::evidence::LocalError::Other(_) => Sign::LocalNoRoute,
-            };
+            let sign = local_sign(*error).unwrap_or(Sign::LocalNoRoute);
             return Some(Fault { sign, reason: detail.clone() });
         }
         None

@@ -9,7 +9,6 @@ use super::learning::baseline_key;
 use super::standing::{FAULT_CLASS, VantageWatch};
 use super::watch::TargetWatch;
 use super::{Event, Monitor, Purpose, Timer, VantageState};
-use crate::evidence::LocalError;
 use crate::incident::{AlertKind, IncidentState, IncidentUpdate, Resolution, Subject};
 use crate::judge::document::{Lens, document, speaker};
 use crate::judge::text::{Facts, next_step, summary};
@@ -20,7 +19,7 @@ use crate::report::TargetReport;
 use crate::secret::Secret;
 use crate::statistics::loss_above;
 use crate::survey::Depth;
-use crate::survey::signs::{Seen, signs};
+use crate::survey::signs::{Seen, local_sign, signs};
 use crate::target::{Expect, Severity, TargetName};
 use crate::time::Instant;
 use crate::vantage::VantageId;
@@ -536,13 +535,7 @@ fn bare<'a>(watch: &TargetWatch, vantage: &'a VantageWatch, seen: Vec<Seen>) -> 
 /// What a vantage that cannot be opened says of itself.
 fn closed_sign(vantage: &VantageWatch) -> Option<Seen> {
     let Some(VantageState::Down { error, detail }) = &vantage.state else { return None };
-    let sign = match error {
-        LocalError::NoPrivilege => Sign::LocalNoPrivilege,
-        LocalError::Blocked => Sign::LocalBlocked,
-        LocalError::Exhausted => Sign::LocalExhausted,
-        LocalError::GatewaySilent | LocalError::NeighbourSilent => Sign::LocalGatewaySilent,
-        LocalError::NoRoute | LocalError::VantageGone | LocalError::Other(_) => Sign::LocalNoRoute,
-    };
+    let sign = local_sign(*error).unwrap_or(Sign::LocalNoRoute);
     Some(Seen::new(sign, Some(detail.clone())))
 }
 

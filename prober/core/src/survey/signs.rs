@@ -377,6 +377,18 @@ fn dead_neighbour(findings: &Findings) -> Vec<Seen> {
     seen
 }
 
+/// What a refusal of our own kernel says of our side; `None` when it says nothing.
+pub const fn local_sign(error: LocalError) -> Option<Sign> {
+    match error {
+        LocalError::NoRoute | LocalError::VantageGone => Some(Sign::LocalNoRoute),
+        LocalError::GatewaySilent => Some(Sign::LocalGatewaySilent),
+        LocalError::Blocked => Some(Sign::LocalBlocked),
+        LocalError::Exhausted => Some(Sign::LocalExhausted),
+        LocalError::NoPrivilege => Some(Sign::LocalNoPrivilege),
+        LocalError::NeighbourSilent | LocalError::Other(_) => None,
+    }
+}
+
 /// What our own side says: fine, or what it refused.
 pub fn local(findings: &Findings) -> Seen {
     let connect = match findings.connect.as_ref().map(|report| &report.result) {
@@ -386,14 +398,9 @@ pub fn local(findings: &Findings) -> Seen {
     let at_fault =
         |error: &LocalError| *error != LocalError::GatewaySilent || !is_dead_neighbour(findings);
     for error in findings.local.iter().copied().chain(connect).filter(at_fault) {
-        let sign = match error {
-            LocalError::NoRoute | LocalError::VantageGone => Sign::LocalNoRoute,
-            LocalError::GatewaySilent => Sign::LocalGatewaySilent,
-            LocalError::Blocked => Sign::LocalBlocked,
-            LocalError::Exhausted => Sign::LocalExhausted,
-            LocalError::NeighbourSilent | LocalError::NoPrivilege | LocalError::Other(_) => {
-                continue;
-            }
+        // A missing right is told by the vantage itself, and its probes are merely invalid.
+        let Some(sign) = local_sign(error).filter(|sign| *sign != Sign::LocalNoPrivilege) else {
+            continue;
         };
         return Seen::new(sign, Some(error.as_str().to_owned()));
     }
