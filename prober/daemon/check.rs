@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use reachd_core::judge::Class;
 use reachd_core::monitor::{Event, Input, Monitor, Purpose};
 use reachd_core::plan::Plan;
@@ -161,6 +161,14 @@ fn plan(arguments: &Check) -> Result<Plan> {
             (_, true) => FamilyChoice::V6,
             (false, false) => target.family,
         };
+        if let Ok(address) = target.host.parse::<std::net::IpAddr>() {
+            let other = match target.family {
+                FamilyChoice::V4 => address.is_ipv6(),
+                FamilyChoice::V6 => address.is_ipv4(),
+                FamilyChoice::Any => false,
+            };
+            ensure!(!other, "{address} is of the other family; leave -4 or -6 out");
+        }
         if plan.targets.iter().all(|other| other.name != target.name) {
             plan.targets.push(target);
         }
