@@ -61,6 +61,17 @@ impl Scripted {
         self.0.lock().unwrap().todo.push_back(output);
     }
 
+    /// Waits until this holds of the script.
+    async fn until(&self, what: &str, holds: impl Fn(&Script) -> bool) {
+        for _ in 0..600 {
+            if holds(&self.0.lock().unwrap()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("never: {what}");
+    }
+
     /// Waits until the log has a line with this text.
     async fn heard(&self, text: &str) -> String {
         for _ in 0..600 {
@@ -152,16 +163,15 @@ fn raw_probes_connects_and_names_go_round() {
             family: FamilyChoice::Any,
         }));
         assert!(brain.heard("Resolved").await.contains("192.0.2.7"));
-        tokio::time::sleep(Duration::from_millis(1_300)).await;
+        brain.until("all captures are counted", |script| script.counts == Some((12, 0))).await;
         let snapshot = engine.snapshot().await.unwrap();
         assert_eq!(snapshot.unmatched, 42);
         let file = engine.pcapng(Wanted::default(), vec![]).await.unwrap();
         assert!(file.len() > 12 * 60);
         brain.0.lock().unwrap().nap = Duration::from_millis(300);
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        brain.until("the nap is noticed", |script| script.lag > Duration::from_millis(270)).await;
         let before = engine.progress();
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        assert!(engine.progress() > before);
+        brain.until("the loop goes on", |_| engine.progress() > before).await;
         engine.stop().await;
         assert!(engine.is_stopped());
         assert_eq!(engine.snapshot().await.unwrap_err(), AskError::Stopped);
