@@ -207,7 +207,7 @@ fn events_overflow_without_blocking_and_a_plan_widens_the_filter() {
         engine.plan(plan).await.unwrap();
         brain.heard("Plan(").await;
         assert!(std::net::TcpStream::connect("127.0.0.1:4567").is_err());
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        brain.until("all is captured", |script| script.captured.len() >= 4).await;
         engine.stop().await;
         assert_eq!(brain.0.lock().unwrap().captured.len(), 4);
         assert_eq!(events.dropped(), 6);
@@ -242,7 +242,7 @@ fn a_namespace_that_goes_and_comes_is_told() {
         run("ip netns add x; ip -n x link set lo up");
         assert!(brain.heard("Vantage(").await.contains("Up { mode: Raw, tap: Some(TapId(1))"));
         brain.order(echo(4, "127.0.0.1"));
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        brain.until("all is captured", |script| script.captured.len() >= 8).await;
         engine.stop().await;
         assert_eq!(brain.0.lock().unwrap().captured.len(), 8);
     });
