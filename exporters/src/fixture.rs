@@ -16,6 +16,7 @@ use reachd_core::report::{
     VerdictPart,
 };
 use reachd_core::snapshot::{ProbeRow, Snapshot, TargetRow, VantageRow, ViewRow};
+use reachd_core::sweep::Cell;
 use reachd_core::target::{Service, Severity, Target};
 use reachd_core::time::Instant;
 use reachd_core::vantage::{Mode, Role};
@@ -144,7 +145,7 @@ pub(crate) fn snapshot() -> Snapshot {
     counters.lost = BTreeMap::from([(LossReason::Silent, 2)]);
     counters.invalid = BTreeMap::from([(InvalidReason::Lag, 1)]);
     let view = |target: &Target, reachable, path_hops| ViewRow {
-        vantage: "default".to_owned(),
+        vantage: "default".into(),
         target: target.name.clone(),
         reachable,
         path_hops,
@@ -152,12 +153,13 @@ pub(crate) fn snapshot() -> Snapshot {
     };
     Snapshot {
         probes: vec![ProbeRow {
-            vantage: "default".to_owned(),
+            vantage: "default".into(),
             target: target.name.clone(),
             probe: Probe::Syn,
-            counters,
-            rtt,
-        }],
+            cell: Cell::fixed(&counters, &rtt),
+            others: Vec::new(),
+        }]
+        .into(),
         views: vec![view(&target, Some(false), Some(9)), view(&other, None, None)],
         vantages: vec![
             vantage_row("default", Some(Mode::Raw)),
@@ -165,13 +167,13 @@ pub(crate) fn snapshot() -> Snapshot {
         ],
         targets: vec![
             TargetRow {
-                target,
-                report: Some(report()),
+                target: Arc::new(target),
+                report: Some(Arc::new(report())),
                 class: Class::Blackhole,
                 classes_seen: vec![Class::Unknown, Class::Reachable, Class::Blackhole],
             },
             TargetRow {
-                target: other,
+                target: Arc::new(other),
                 report: None,
                 class: Class::Unknown,
                 classes_seen: vec![Class::Unknown],
@@ -211,7 +213,7 @@ pub(crate) fn update(version: u64, state: IncidentState) -> IncidentUpdate {
         started: at(60),
         ended: resolved.then(|| (at(120), Resolution::Recovered)),
         flaps: 0,
-        report: Some(Box::new(report())),
+        report: Some(Arc::new(report())),
         summary: ("It is silent.".to_owned(), "无响应。".to_owned()),
         next_step: ("Look at the console.".to_owned(), "查看控制台。".to_owned()),
         notify: true,

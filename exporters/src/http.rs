@@ -53,6 +53,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 pub enum Request {
     /// The numbers of this moment.
     Snapshot(oneshot::Sender<Arc<Snapshot>>),
+    /// The same without the dates of surveys, which only documents tell.
+    Numbers(oneshot::Sender<Arc<Snapshot>>),
     /// Load the configuration anew; the error is told to the client, so it names no secret.
     Reload(oneshot::Sender<Result<(), String>>),
     /// Probe, or answer from the current state.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -105,9 +106,10 @@ async fn collect(
 ) {
     while reports.len() < wanted.len() {
         let Some(event) = events.recv().await else { return };
-        if let Event::Judged { target, mut report, .. } = *event {
+        if let Event::Judged { target, report, .. } = *event {
+            let mut report = Arc::unwrap_or_clone(report);
             report.started = Some(started(report.seconds));
-            reports.insert(target, *report);
+            reports.insert(target, report);
         }
     }
 }

@@ -23,7 +23,6 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, anyhow, bail};
 use reachd_config::Settings;
 use reachd_core::monitor::{Input, Monitor, Purpose};
-use reachd_core::plan::Plan;
 use reachd_core::time::Instant;
 use reachd_exporters::clock::WallClock;
 use reachd_exporters::http::{self, Api};
@@ -191,9 +190,4 @@ fn store_path(settings: &Settings) -> Result<PathBuf> {
         },
     };
     Ok(folder.join("reachd.db"))
-}
-
-/// The plan of these settings, as the engine takes it.
-fn plan_of(settings: &Settings) -> Plan {
-    settings.plan.clone()
 }

@@ -121,7 +121,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     let format = negotiate(accept(&headers).as_deref());
     let own = &shared.api.metrics;
-    let snapshot = match shared.snapshot().await {
+    let snapshot = match shared.ask(QUICK, Request::Numbers).await {
         Ok(snapshot) => snapshot,
         Err(refusal) => {
             own.scraped(ScrapeOutcome::Failed);
@@ -212,7 +212,7 @@ async fn targets(State(shared): State<Arc<Shared>>) -> Response {
                 "class": target.class.as_str(),
                 "severity": target.target.severity.as_str(),
                 "group": target.target.group,
-                "report": target.report,
+                "report": target.report.as_deref(),
             });
             out.extend_from_slice(document.to_string().as_bytes());
             row += 1;

@@ -15,7 +15,9 @@ struct Running {
 async fn owner(mut requests: mpsc::Receiver<Request>, snapshot: Arc<Snapshot>) {
     while let Some(request) = requests.recv().await {
         match request {
-            Request::Snapshot(answer) => drop(answer.send(Arc::clone(&snapshot))),
+            Request::Snapshot(answer) | Request::Numbers(answer) => {
+                drop(answer.send(Arc::clone(&snapshot)))
+            }
             Request::Reload(answer) => drop(answer.send(Err("line 3: no such key".to_owned()))),
             Request::Incidents(answer) => drop(answer.send(Vec::new())),
             Request::Evidence(id, answer) => {
@@ -180,7 +182,7 @@ async fn slow_clients_are_dropped_and_others_served() {
 async fn a_client_that_takes_nothing_is_dropped() {
     let mut snapshot = fixture::snapshot();
     let row = snapshot.probes[0].clone();
-    snapshot.probes = vec![row; 20_000];
+    snapshot.probes = vec![row; 20_000].into();
     let client_timeout = Duration::from_millis(200);
     let limits = Limits { connections: 1, client_timeout, ..Limits::default() };
     let running = start_with(limits, snapshot).await;

@@ -1,8 +1,10 @@
 //! The families about targets and vantages: one row of the table each.
 
 use reachd_core::accounting::BUCKET_BOUNDS;
+use reachd_core::evidence::{InvalidReason, LossReason};
 use reachd_core::judge::Class;
 use reachd_core::snapshot::{ProbeRow, Snapshot, TargetRow, VantageRow, ViewRow};
+use reachd_core::sweep::Cell;
 use reachd_core::target::Target;
 use reachd_core::vantage::Mode;
 
@@ -84,25 +86,25 @@ pub(super) static FAMILIES: [Family; 24] = [
     family(
         "reachd_probe_packets_sent_total",
         Kind::Counter,
-        Rows::Probes(|name, row, out| probe(out, name, row).count(row.counters.sent)),
+        Rows::Probes(|name, row, out| sum(out, name, row, Cell::sent)),
         "Probe packets whose fate is known.",
     ),
     family(
         "reachd_probe_packets_received_total",
         Kind::Counter,
-        Rows::Probes(|name, row, out| probe(out, name, row).count(row.counters.received)),
+        Rows::Probes(|name, row, out| sum(out, name, row, Cell::received)),
         "Probe packets the target itself answered in time.",
     ),
     family(
         "reachd_probe_packets_late_total",
         Kind::Counter,
-        Rows::Probes(|name, row, out| probe(out, name, row).count(row.counters.late)),
+        Rows::Probes(|name, row, out| sum(out, name, row, Cell::late)),
         "Answers that came after the verdict; their packets stay lost.",
     ),
     family(
         "reachd_probe_packets_duplicate_total",
         Kind::Counter,
-        Rows::Probes(|name, row, out| probe(out, name, row).count(row.counters.duplicate)),
+        Rows::Probes(|name, row, out| sum(out, name, row, Cell::duplicate)),
         "Answers beyond the first.",
     ),
     family(
@@ -252,7 +254,7 @@ fn path_hops(name: &'static str, row: &ViewRow, out: &mut Vec<u8>) {
 }
 
 fn target_info(name: &'static str, row: &TargetRow, out: &mut Vec<u8>) {
-    let Target { host, port, service, group, labels, .. } = &row.target;
+    let Target { host, port, service, group, labels, .. } = &*row.target;
     let mut digits = [0u8; 5];
     let port = if service.has_port() { port_text(*port, &mut digits) } else { "" };
     let series = target(out, name, row).label("host", host).label("port", port);
@@ -282,29 +284,44 @@ fn port_text(port: u16, digits: &mut [u8; 5]) -> &str {
     digits.get(start..).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
 }
 
+/// A number over all addresses of a target, as a series.
+fn sum(out: &mut Vec<u8>, name: &str, row: &ProbeRow, read: fn(&Cell) -> u64) {
+    probe(out, name, row).count(row.cells().map(read).sum());
+}
+
+/// Reasons appear on first use.
 fn lost(name: &'static str, row: &ProbeRow, out: &mut Vec<u8>) {
-    for (reason, count) in &row.counters.lost {
-        probe(out, name, row).label("reason", reason.as_str()).count(*count);
+    for reason in LossReason::ALL {
+        let count: u64 = row.cells().map(|cell| cell.lost(reason)).sum();
+        if count > 0 {
+            probe(out, name, row).label("reason", reason.as_str()).count(count);
+        }
     }
 }
 
 fn invalid(name: &'static str, row: &ProbeRow, out: &mut Vec<u8>) {
-    for (reason, count) in &row.counters.invalid {
-        probe(out, name, row).label("reason", reason.as_str()).count(*count);
+    for reason in InvalidReason::ALL {
+        let count: u64 = row.cells().map(|cell| cell.invalid(reason)).sum();
+        if count > 0 {
+            probe(out, name, row).label("reason", reason.as_str()).count(count);
+        }
     }
 }
 
 fn rtt(name: &'static str, row: &ProbeRow, out: &mut Vec<u8>) {
     let mut cumulative = 0;
-    for (bound, count) in BUCKET_BOUNDS.iter().zip(row.rtt.buckets) {
-        cumulative += count;
+    for (bucket, bound) in BUCKET_BOUNDS.iter().enumerate() {
+        cumulative += row.cells().map(|cell| cell.bucket(bucket)).sum::<u64>();
         let series = probe_labels(Series::suffixed(out, name, "_bucket"), row);
         series.bound(*bound).count(cumulative);
     }
+    // The numbers grow while they are read: the count is never less than the buckets said.
+    let count = row.cells().map(Cell::rtt_count).sum::<u64>().max(cumulative);
+    let sum: f64 = row.cells().map(|cell| cell.rtt_sum().as_secs_f64()).sum();
     let series = probe_labels(Series::suffixed(out, name, "_bucket"), row);
-    series.bound(f64::INFINITY).count(row.rtt.count);
-    probe_labels(Series::suffixed(out, name, "_sum"), row).value(row.rtt.sum);
-    probe_labels(Series::suffixed(out, name, "_count"), row).count(row.rtt.count);
+    series.bound(f64::INFINITY).count(count);
+    probe_labels(Series::suffixed(out, name, "_sum"), row).value(sum);
+    probe_labels(Series::suffixed(out, name, "_count"), row).count(count);
 }
 
 fn vantage_info(name: &'static str, row: &VantageRow, out: &mut Vec<u8>) {

@@ -57,7 +57,7 @@ fn nothing_known_is_nothing_said_but_unknown() {
     let own = fixture::metrics();
     let mut snapshot = fixture::snapshot();
     snapshot.targets.remove(0);
-    snapshot.probes.clear();
+    snapshot.probes = [].into();
     snapshot.views.clear();
     let page = Exposition::new(Arc::new(snapshot), own, Format::Text, Detail::Full).into_bytes();
     let page = String::from_utf8(page).unwrap();

@@ -107,7 +107,7 @@ impl IncidentRow {
             flaps: update.flaps,
             summary: text(&update.summary),
             next_step: text(&update.next_step),
-            report: update.report.as_ref().and_then(|report| serde_json::to_value(report).ok()),
+            report: update.report.as_deref().and_then(|report| serde_json::to_value(report).ok()),
         }
     }
 

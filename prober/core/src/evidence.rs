@@ -46,6 +46,15 @@ pub enum LossReason {
 }
 
 impl LossReason {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Silent,
+        Self::IcmpUnreachable,
+        Self::IcmpProhibited,
+        Self::TtlExceeded,
+        Self::ForeignReset,
+    ];
+
     /// The label exported in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -78,6 +87,17 @@ pub enum InvalidReason {
 }
 
 impl InvalidReason {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::NotSeenLeaving,
+        Self::CaptureDrop,
+        Self::SendError,
+        Self::Lag,
+        Self::Canary,
+        Self::ClockStep,
+        Self::NoPrivilege,
+    ];
+
     /// The label exported in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -312,6 +332,20 @@ pub enum LocalError {
 }
 
 impl LocalError {
+    /// Why a probe that met this says nothing.
+    pub const fn invalid_reason(self) -> InvalidReason {
+        match self {
+            Self::NoPrivilege => InvalidReason::NoPrivilege,
+            Self::NoRoute
+            | Self::GatewaySilent
+            | Self::NeighbourSilent
+            | Self::Blocked
+            | Self::Exhausted
+            | Self::VantageGone
+            | Self::Other(_) => InvalidReason::SendError,
+        }
+    }
+
     /// A word for reports.
     pub const fn as_str(self) -> &'static str {
         match self {

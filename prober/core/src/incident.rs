@@ -1,5 +1,7 @@
 //! Incidents: failed verdicts with a duration, from pending over firing to resolved.
 
+use std::sync::Arc;
+
 use crate::judge::Class;
 use crate::report::TargetReport;
 use crate::target::{Severity, Target};
@@ -96,7 +98,7 @@ pub struct IncidentUpdate {
     /// How often it re-opened within ten minutes.
     pub flaps: u32,
     /// The verdict behind it; `None` for vantage incidents.
-    pub report: Option<Box<TargetReport>>,
+    pub report: Option<Arc<TargetReport>>,
     /// One sentence in English and one in Chinese.
     pub summary: (String, String),
     /// What to do next, in English and in Chinese.

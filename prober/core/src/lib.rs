@@ -6,6 +6,7 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod accounting;
+pub mod budget;
 pub mod evidence;
 pub mod incident;
 pub mod judge;
@@ -18,6 +19,7 @@ pub mod secret;
 pub mod snapshot;
 pub mod statistics;
 pub mod survey;
+pub mod sweep;
 pub mod target;
 pub mod time;
 pub mod vantage;

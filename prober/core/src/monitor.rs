@@ -6,11 +6,14 @@
 
 mod alarm;
 mod answers;
-mod budget;
+mod changes;
 mod flights;
 mod learning;
 mod naming;
+mod neighbourhood;
 mod numbers;
+mod owners;
+mod queue;
 mod standing;
 mod telling;
 mod view;
@@ -18,27 +21,37 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::budget::Budgets;
 use crate::evidence::{Answer, ConnectReport, LocalError};
 use crate::incident::{AlertKind, IncidentUpdate};
 use crate::judge::Class;
-use crate::plan::{Budget, Plan};
+use crate::plan::{Budget, Plan, PlanChange};
 use crate::report::TargetReport;
 use crate::secret::Secret;
+use crate::sweep::{Sweep, Token};
 use crate::target::{FamilyChoice, Service, TargetName};
 use crate::time::{Instant, Stamp};
 use crate::vantage::{Mode, Vantage, VantageId};
+use crate::wire::packet::{Checksums, Packet};
 
-use self::budget::Budgets;
 pub use self::flights::FIRST_PORT;
 use self::flights::{Flights, ViewKey};
+use self::owners::Owners;
+use self::queue::Queue;
 use self::standing::VantageWatch;
 use self::watch::TargetWatch;
 
 /// One probe in flight; the token hidden in its packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Flight(pub u32);
+pub enum Flight {
+    /// A survey's, numbered as they come.
+    Survey(u32),
+    /// The sweep's.
+    Sweep(Token),
+}
 
 /// One capture ring; vantages in the same network namespace share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +66,8 @@ pub struct QueryId(pub u32);
 pub enum Input<'a> {
     /// A new plan is in force: the difference to the old one is applied.
     Plan(Box<Plan>),
+    /// The plan changes by this; what it does not name goes on as it is.
+    Change(Box<PlanChange>),
     /// A vantage was opened, or could not be.
     Vantage(VantageId, VantageState),
     /// A capture ring saw a packet.
@@ -252,6 +267,21 @@ pub enum ProbePacket {
         /// Timestamp option (RFC 7323), echoed by most stacks.
         timestamp: Option<u32>,
     },
+    /// The reset that ends a handshake which a SYN of ours began and the kernel did not end.
+    Reset {
+        /// Source port of the SYN.
+        source_port: u16,
+        /// Destination port.
+        dest_port: u16,
+        /// What the SYN-ACK acknowledged, so that the peer accepts it (RFC 5961 section 3.2).
+        seq: u32,
+    },
+    /// A SYN of the kernel's own, by a connect that is given up at once: where raw SYNs would leave
+    /// half-open connections behind.
+    Connect {
+        /// Destination port.
+        dest_port: u16,
+    },
 }
 
 /// One full connection to make.
@@ -298,7 +328,7 @@ pub enum Event {
         /// The class before.
         before: Class,
         /// The verdict with its evidence.
-        report: Box<TargetReport>,
+        report: Arc<TargetReport>,
     },
     /// An incident changed.
     Incident(Box<IncidentUpdate>),
@@ -398,12 +428,35 @@ impl Timers {
 /// Outputs waiting for the driver at most; beyond this, events are dropped and counted.
 const OUTPUTS: usize = 1 << 16;
 
+/// A driver that is later than this may have missed something (DESIGN section 7).
+const LAG_MAX: Duration = Duration::from_millis(50);
+/// What is put off goes on after this long.
+const CHORE_STEP: Duration = Duration::from_millis(1);
+/// Chores done in one go, so that the ring is read in between.
+const CHORES: usize = 64;
+
+/// Work that a change of everything makes for every target, done bit by bit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Chore {
+    /// Its views are made to fit its addresses and the open vantages.
+    Refresh(TargetName),
+    /// As well, evidence from this vantage must be new.
+    Renew(TargetName, VantageId, Instant),
+    /// It is judged again.
+    Rejudge(TargetName),
+}
+
 /// The whole prober.
 #[derive(Debug)]
 pub struct Monitor {
     purpose: Purpose,
     secret: Secret,
-    plan: Plan,
+    limits: Budget,
+    sweep: Sweep,
+    owners: Owners,
+    queue: Queue,
+    neighbourhood: neighbourhood::Neighbourhood,
+    chores: VecDeque<Chore>,
     flights: Flights,
     budgets: Budgets,
     vantages: BTreeMap<VantageId, VantageWatch>,
@@ -411,10 +464,14 @@ pub struct Monitor {
     timers: Timers,
     outputs: VecDeque<Output>,
     queries: BTreeMap<QueryId, (TargetName, VantageId)>,
+    /// What the numbers page lists, made anew when views came or went.
+    directory: std::cell::RefCell<Option<numbers::Directory>>,
+    now: Instant,
     next_query: u32,
     next_survey: u64,
     next_vantage: u16,
-    worst_lag: Duration,
+    /// When the driver was last too late, and by how much.
+    worst_lag: (Instant, Duration),
     disturbed: Disturbances,
     bugs: BTreeMap<&'static str, u64>,
 }
@@ -434,7 +491,12 @@ impl Monitor {
         Self {
             purpose,
             secret,
-            plan: Plan::default(),
+            limits: Budget::default(),
+            sweep: Sweep::new(secret),
+            owners: Owners::default(),
+            queue: Queue::default(),
+            neighbourhood: neighbourhood::Neighbourhood::default(),
+            chores: VecDeque::new(),
             flights: Flights::new(secret),
             budgets: Budgets::new(Budget::default(), Instant::ZERO),
             vantages: BTreeMap::new(),
@@ -442,10 +504,12 @@ impl Monitor {
             timers: Timers::default(),
             outputs: VecDeque::new(),
             queries: BTreeMap::new(),
+            directory: std::cell::RefCell::new(None),
+            now: Instant::ZERO,
             next_query: 0,
             next_survey: 0,
             next_vantage: 0,
-            worst_lag: Duration::ZERO,
+            worst_lag: (Instant::ZERO, Duration::ZERO),
             disturbed: Disturbances::default(),
             bugs: BTreeMap::new(),
         }
@@ -453,14 +517,12 @@ impl Monitor {
 
     /// Takes one input. What is due by `now` is done as well.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        self.now = now;
         match input {
             Input::Plan(plan) => self.handle_plan(now, *plan),
+            Input::Change(change) => self.handle_change(now, *change),
             Input::Vantage(vantage, state) => self.handle_vantage(now, vantage, state),
-            Input::Captured(captured) => {
-                if let Some(report) = self.flights.handle_captured(&captured) {
-                    self.deliver(now, report);
-                }
-            }
+            Input::Captured(captured) => self.handle_captured(now, &captured),
             Input::Answered { flight, sent, answer, at } => {
                 self.handle_answered(now, flight, (sent, answer, Some(at)));
             }
@@ -471,7 +533,10 @@ impl Monitor {
                 self.handle_capture_counts(now, tap, (packets, drops));
             }
             Input::Lag(lag) => self.handle_lag(now, lag),
-            Input::ClockStep(_) => self.disturbed.clock = Some(now),
+            Input::ClockStep(_) => {
+                self.disturbed.clock = Some(now);
+                self.sweep.note_clock_step(now);
+            }
             Input::Baseline { target, vantage, baseline } => {
                 self.handle_baseline(&target, &vantage, baseline);
             }
@@ -489,8 +554,37 @@ impl Monitor {
         if let Some(output) = self.outputs.pop_front() {
             return output;
         }
-        let next = [self.timers.next(), self.flights.next_deadline()];
+        let chore = (!self.chores.is_empty()).then(|| self.now + CHORE_STEP);
+        let next = [self.timers.next(), self.flights.next_deadline(), chore];
         Output::Wait(next.into_iter().flatten().min())
+    }
+
+    /// Appends the sweep's probes that are due, a burst at most; gives when to ask again, which is
+    /// at once while there are more.
+    ///
+    /// The driver asks whenever that moment has come, and sends before it asks again.
+    pub fn poll_burst(&mut self, now: Instant, burst: &mut Vec<SendOrder>) -> Option<Instant> {
+        if self.purpose == Purpose::Once {
+            return None;
+        }
+        self.now = now;
+        self.sweep.poll_burst(now, &mut self.budgets, burst);
+        if self.handle_changes(now) {
+            self.run_due(now);
+        }
+        self.sweep.next_wake()
+    }
+
+    /// Takes a packet: the sweep's own find their row at once, all else is a survey's or nobody's.
+    fn handle_captured(&mut self, now: Instant, captured: &Captured<'_>) {
+        let checksums = if captured.checksums_final { Checksums::Verify } else { Checksums::Skip };
+        let Ok(packet) = Packet::parse(captured.bytes, checksums) else { return };
+        if self.sweep.handle_packet(captured, &packet) {
+            return;
+        }
+        if let Some(report) = self.flights.handle_packet(captured, &packet) {
+            self.deliver(now, report);
+        }
     }
 
     fn tell(&mut self, event: Event) {
@@ -502,16 +596,19 @@ impl Monitor {
     }
 
     fn handle_lag(&mut self, now: Instant, lag: Duration) {
-        self.worst_lag = lag;
-        // The ring keeps what came meanwhile; only a stall beyond the verdict timer spoils samples.
-        if lag >= crate::plan::VERDICT_TIMER {
+        self.worst_lag = (now, lag);
+        // Whoever was that late may have been away when an answer came: a silence proves nothing.
+        if lag > LAG_MAX {
             self.disturbed.lag = Some(now);
+            self.sweep.note_lag(now);
         }
     }
 
     /// Does everything that is due by `now`.
     fn run_due(&mut self, now: Instant) {
         self.expire_flights(now);
+        self.handle_changes(now);
+        self.run_chores(now);
         // Every handler sets its next moment after `now`; the bound only guards against a bug.
         for _ in 0..100_000 {
             let Some(timer) = self.timers.pop(now) else { return };
@@ -523,5 +620,19 @@ impl Monitor {
             }
         }
         *self.bugs.entry("timer_storm").or_default() += 1;
+    }
+
+    fn run_chores(&mut self, now: Instant) {
+        for _ in 0..CHORES {
+            let Some(chore) = self.chores.pop_front() else { return };
+            match chore {
+                Chore::Refresh(name) => self.refresh_views(now, &name),
+                Chore::Renew(name, vantage, moment) => {
+                    self.refresh_views(now, &name);
+                    self.look_again((now, moment), &name, |view, _| view == vantage);
+                }
+                Chore::Rejudge(name) => self.rejudge(now, &name),
+            }
+        }
     }
 }

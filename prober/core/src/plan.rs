@@ -1,5 +1,6 @@
 //! What to do: the validated meaning of a configuration, and what a reload changes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::target::{Target, TargetName};
@@ -60,6 +61,21 @@ pub const VERDICT_TIMER: Duration = Duration::from_secs(3);
 /// How long answers are listened for after that, as late or as new facts.
 pub const LISTEN_TIMER: Duration = Duration::from_secs(60);
 
+/// What changes from one plan to the next: as much as there is of change, however large the plan.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PlanChange {
+    /// Targets that are new or asked otherwise now.
+    pub upserted: Vec<Target>,
+    /// Targets that are gone.
+    pub removed: Vec<TargetName>,
+    /// All vantages.
+    pub vantages: Vec<Vantage>,
+    /// All canaries.
+    pub canaries: Vec<Canary>,
+    /// What may be sent at most.
+    pub budget: Budget,
+}
+
 /// What a reload changes, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PlanDiff {
@@ -74,22 +90,37 @@ pub struct PlanDiff {
 impl Plan {
     /// What `next` changes in this plan.
     pub fn diff(&self, next: &Self) -> PlanDiff {
-        let find = |plan: &Self, name: &TargetName| {
-            plan.targets.iter().find(|target| target.name == *name).cloned()
-        };
+        let before: BTreeMap<_, _> = by_name(self);
         let mut diff = PlanDiff::default();
         for target in &next.targets {
-            match find(self, &target.name) {
+            match before.get(&target.name) {
                 None => diff.added.push(target.name.clone()),
-                Some(old) if old != *target => diff.changed.push(target.name.clone()),
+                Some(old) if *old != target => diff.changed.push(target.name.clone()),
                 Some(_) => {}
             }
         }
-        for target in &self.targets {
-            if find(next, &target.name).is_none() {
-                diff.removed.push(target.name.clone());
-            }
-        }
+        let after = by_name(next);
+        let gone = self.targets.iter().filter(|target| !after.contains_key(&target.name));
+        diff.removed = gone.map(|target| target.name.clone()).collect();
         diff
     }
+
+    /// The same with everything that is needed to apply it.
+    pub fn change_to(&self, next: &Self) -> (PlanDiff, PlanChange) {
+        let diff = self.diff(next);
+        let wanted: BTreeSet<_> = diff.added.iter().chain(&diff.changed).collect();
+        let upserted = next.targets.iter().filter(|target| wanted.contains(&target.name));
+        let change = PlanChange {
+            upserted: upserted.cloned().collect(),
+            removed: diff.removed.clone(),
+            vantages: next.vantages.clone(),
+            canaries: next.canaries.clone(),
+            budget: next.budget,
+        };
+        (diff, change)
+    }
+}
+
+fn by_name(plan: &Plan) -> BTreeMap<&TargetName, &Target> {
+    plan.targets.iter().map(|target| (&target.name, target)).collect()
 }

@@ -1,6 +1,7 @@
 //! A copy of the monitor's numbers for those who tell the world: metrics, the HTTP interface.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::accounting::{Counters, Histogram};
@@ -8,29 +9,49 @@ use crate::evidence::Probe;
 use crate::incident::IncidentState;
 use crate::judge::Class;
 use crate::report::TargetReport;
+use crate::sweep::Cell;
 use crate::target::{Target, TargetName};
 use crate::vantage::{Mode, Role};
 
-/// The numbers of one (vantage, target, probe).
+/// The numbers of one (vantage, target, probe), read when they are asked for.
 #[derive(Debug, Clone)]
 pub struct ProbeRow {
     /// Vantage name.
-    pub vantage: String,
+    pub vantage: Arc<str>,
     /// Target name.
     pub target: TargetName,
     /// Kind of probe.
     pub probe: Probe,
-    /// Fate of its packets.
-    pub counters: Counters,
-    /// Round-trip times.
-    pub rtt: Histogram,
+    /// The numbers of the target's first address.
+    pub cell: Cell,
+    /// Those of its others.
+    pub others: Vec<Cell>,
+}
+
+impl ProbeRow {
+    /// The numbers of every address.
+    pub fn cells(&self) -> impl Iterator<Item = &Cell> {
+        std::iter::once(&self.cell).chain(&self.others)
+    }
+
+    /// The fate of its packets.
+    pub fn counters(&self) -> Counters {
+        self.numbers().0
+    }
+
+    /// The fate of its packets, and their round-trip times.
+    pub fn numbers(&self) -> (Counters, Histogram) {
+        let (mut counters, mut rtt) = Default::default();
+        self.cells().for_each(|cell| cell.add_to(&mut counters, &mut rtt));
+        (counters, rtt)
+    }
 }
 
 /// What one vantage currently sees of one target.
 #[derive(Debug, Clone)]
 pub struct ViewRow {
     /// Vantage name.
-    pub vantage: String,
+    pub vantage: Arc<str>,
     /// Target name.
     pub target: TargetName,
     /// Whether the target answers at every layer asked; `None` until known.
@@ -64,9 +85,9 @@ pub struct VantageRow {
 #[derive(Debug, Clone)]
 pub struct TargetRow {
     /// The target as planned.
-    pub target: Target,
+    pub target: Arc<Target>,
     /// The current verdict with its evidence; `None` until the first one.
-    pub report: Option<TargetReport>,
+    pub report: Option<Arc<TargetReport>>,
     /// Current class; `Unknown` until judged.
     pub class: Class,
     /// Classes seen since start, the current one included.
@@ -76,8 +97,9 @@ pub struct TargetRow {
 /// All numbers at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// Per (vantage, target, probe), ordered by vantage, target and probe.
-    pub probes: Vec<ProbeRow>,
+    /// Per (vantage, target, probe), ordered by vantage, target and probe; the same list as long as
+    /// nothing comes or goes.
+    pub probes: Arc<[ProbeRow]>,
     /// Per (vantage, target), in the same order.
     pub views: Vec<ViewRow>,
     /// Per vantage, by name.

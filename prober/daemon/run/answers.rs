@@ -17,6 +17,16 @@ use tracing::warn;
 pub(super) type Started = Arc<Mutex<BTreeMap<TargetName, String>>>;
 
 /// Sends the numbers of this moment.
+pub(super) fn numbers(engine: EngineHandle, reply: oneshot::Sender<Arc<Snapshot>>) {
+    tokio::spawn(async move {
+        match engine.snapshot().await {
+            Ok(snapshot) => drop(reply.send(Arc::new(snapshot))),
+            Err(error) => warn!(%error, "No numbers"),
+        }
+    });
+}
+
+/// Sends the documents of this moment.
 pub(super) fn snapshot(
     engine: EngineHandle,
     started: Started,
@@ -36,7 +46,7 @@ pub(super) fn dated(mut snapshot: Snapshot, started: &Started) -> Snapshot {
     let started = started.lock().unwrap_or_else(PoisonError::into_inner);
     for row in &mut snapshot.targets {
         if let Some(report) = &mut row.report {
-            report.started = started.get(&row.target.name).cloned();
+            Arc::make_mut(report).started = started.get(&row.target.name).cloned();
         }
     }
     snapshot

@@ -20,7 +20,7 @@ use super::files::Files;
 use super::probing::{self, Means};
 use super::receivers::Receivers;
 use super::systemd::{self, Watchdog};
-use super::{Parts, apply_arguments, detail, plan_of};
+use super::{Parts, apply_arguments, detail};
 use crate::cli::Run;
 
 /// How often target files are looked at.
@@ -206,6 +206,7 @@ impl Daemon {
         let (engine, store) = (self.parts.engine.clone(), self.parts.store.clone());
         match request {
             Request::Snapshot(reply) => answers::snapshot(engine, Arc::clone(&self.started), reply),
+            Request::Numbers(reply) => answers::numbers(engine, reply),
             Request::Incidents(reply) => answers::incidents(store, reply),
             Request::Evidence(id, reply) => answers::evidence(engine, store, id, reply),
             Request::Reload(reply) => {
@@ -260,8 +261,8 @@ impl Daemon {
         }
         let Parts { metrics, clock, store, .. } = &self.parts;
         self.receivers.apply(&settings, (metrics, *clock, store))?;
-        let diff = self.settings.plan.diff(&settings.plan);
-        self.parts.engine.plan(plan_of(&settings)).await?;
+        let (diff, change) = self.settings.plan.change_to(&settings.plan);
+        self.parts.engine.change(change).await?;
         self.detail.send_replace(detail(&settings));
         self.settings = settings;
         self.files = Files::remember(&self.settings);

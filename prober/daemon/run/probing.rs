@@ -47,7 +47,7 @@ fn planned(request: &ProbeRequest, snapshot: &Snapshot) -> Option<TargetReport> 
         let names = [row.target.name.as_str(), row.target.host.as_str()];
         names[0] == asked || names.contains(&request.target.host.as_str()) && same_port
     })?;
-    row.report.clone()
+    row.report.as_deref().cloned()
 }
 
 async fn addresses(host: &str) -> Vec<IpAddr> {

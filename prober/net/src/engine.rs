@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use reachd_core::evidence::ConnectReport;
 use reachd_core::monitor::{Event, Flight, Monitor, QueryId, Resolution};
-use reachd_core::plan::Plan;
+use reachd_core::plan::{Plan, PlanChange};
 use reachd_core::snapshot::Snapshot;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -71,6 +71,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub(crate) enum Message {
     Plan(Box<Plan>),
+    Change(Box<PlanChange>),
     Connected(Flight, Box<ConnectReport>),
     Resolved(QueryId, Resolution),
     Snapshot(oneshot::Sender<Box<Snapshot>>),

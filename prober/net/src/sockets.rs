@@ -70,9 +70,11 @@ impl Hands {
         }
         match &order.what {
             ProbePacket::Echo { seq, payload, .. } => self.pings.send(order, *seq, payload, clock),
-            ProbePacket::Syn { dest_port, .. } => {
+            ProbePacket::Syn { dest_port, .. } | ProbePacket::Connect { dest_port } => {
                 self.syns.send(order, *dest_port, &self.place, clock)
             }
+            // The kernel ends what its own sockets began.
+            ProbePacket::Reset { .. } => Ok(()),
         }
     }
 

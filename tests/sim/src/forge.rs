@@ -44,6 +44,7 @@ pub(crate) fn forge(order: &SendOrder, place: &Place, random: &mut Random) -> Ve
                 timestamp: None,
             })
         }
+        ProbePacket::Reset { .. } | ProbePacket::Connect { .. } => None,
     };
     let Some(probe) = probe else { return forged };
     let stack = Stack { ttl, ..Stack::default() };

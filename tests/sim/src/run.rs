@@ -12,10 +12,14 @@ use reachd_core::monitor::{
     QueryId, Resolution, ResolveOrder, SendOrder, TapId, VantageState,
 };
 use reachd_core::plan::Plan;
+use reachd_core::sweep::BURST;
 use reachd_core::target::FamilyChoice;
 use reachd_core::time::{Instant, Stamp, StampSource};
 use reachd_core::vantage::{Mode, VantageId};
-use reachd_core::wire::packet::{EchoSpec, SynSpec, emit_echo, emit_syn};
+use reachd_core::wire::packet::{
+    Body, Checksums, EchoSpec, Packet, SynSpec, emit_echo, emit_rst, emit_syn,
+};
+use reachd_core::wire::reply::{Stack, emit_rst_ack};
 
 use crate::check::Checker;
 use crate::forge::forge;
@@ -56,6 +60,8 @@ pub struct Run {
     pub checked: bool,
     /// Packets that came back, if wanted; the last hundred.
     pub kept: Option<Vec<Vec<u8>>>,
+    /// Whether the vantages' kernels reset what raw SYNs began.
+    pub kernel_resets: bool,
     /// Whether the driver never tells how full connections end.
     pub forgets_connects: bool,
     vantages: BTreeMap<VantageId, String>,
@@ -64,6 +70,7 @@ pub struct Run {
     next: u64,
     audited: Instant,
     transcript: Transcript,
+    burst: Vec<SendOrder>,
 }
 
 #[derive(Debug)]
@@ -105,6 +112,7 @@ impl Run {
             audits: true,
             checked: true,
             kept: None,
+            kernel_resets: true,
             forgets_connects: false,
             vantages: BTreeMap::new(),
             counts: BTreeMap::new(),
@@ -112,6 +120,7 @@ impl Run {
             next: 0,
             audited: Instant::ZERO,
             transcript: Transcript(0xcbf2_9ce4_8422_2325),
+            burst: Vec::new(),
         }
     }
 
@@ -245,9 +254,31 @@ impl Run {
     fn drain(&mut self) -> Option<Instant> {
         for _ in 0..OUTPUTS {
             let output = self.monitor.poll();
-            if let Output::Wait(at) = output {
+            if let Output::Wait(_) = output {
+                let mut burst = std::mem::take(&mut self.burst);
+                let again = self.monitor.poll_burst(self.now, &mut burst);
+                let sent = !burst.is_empty();
+                assert!(burst.len() <= BURST, "{} probes in one burst", burst.len());
+                for order in burst.drain(..) {
+                    writeln!(self.transcript, "{} {order:?}", self.now)
+                        .expect("a hash takes everything");
+                    self.send(order);
+                }
+                self.burst = burst;
+                // What the sweep told may have given the monitor something to do.
+                let output = self.monitor.poll();
+                let Output::Wait(at) = output else {
+                    writeln!(self.transcript, "{} {output:?}", self.now)
+                        .expect("a hash takes everything");
+                    self.obey(output);
+                    continue;
+                };
+                if sent || again.is_some_and(|again| again <= self.now) {
+                    continue;
+                }
+                let at = at.into_iter().chain(again).min();
+
                 assert!(at.is_none_or(|at| at > self.now), "woken at once for ever: {at:?}");
-                assert_eq!(self.monitor.poll(), Output::Wait(at), "said more after it said wait");
                 self.audit();
                 return at;
             }
@@ -299,7 +330,9 @@ impl Run {
         self.checker.sent(self.now, &name, &order);
         let port = match order.what {
             ProbePacket::Echo { .. } => None,
-            ProbePacket::Syn { dest_port, .. } => Some(dest_port),
+            ProbePacket::Syn { dest_port, .. }
+            | ProbePacket::Reset { dest_port, .. }
+            | ProbePacket::Connect { dest_port } => Some(dest_port),
         };
         let bytes = render(&order, place.address(order.to));
         if let Some(error) = place.fault.refuses(port) {
@@ -311,6 +344,11 @@ impl Run {
             self.capture(Duration::ZERO, (tap, Direction::Sent), &bytes);
             for delivery in self.world.carry(self.now, &name, &bytes) {
                 self.capture(delivery.after, (tap, Direction::Received), &delivery.bytes);
+                // The kernel knows of no connection that this accepts, and says so.
+                if let Some(reset) = refuse(&delivery.bytes).filter(|_| self.kernel_resets) {
+                    let after = delivery.after + Duration::from_micros(5);
+                    self.capture(after, (tap, Direction::Sent), &reset);
+                }
             }
             if self.world.random.chance(self.forgeries) {
                 for forged in forge(&order, &place, &mut self.world.random) {
@@ -382,6 +420,17 @@ impl Run {
     }
 }
 
+/// The reset that a kernel answers an unasked SYN-ACK with.
+fn refuse(bytes: &[u8]) -> Option<Vec<u8>> {
+    let packet = Packet::parse(bytes, Checksums::Skip).ok()?;
+    match packet.body {
+        Body::Tcp(segment) if segment.flags.syn() && segment.flags.ack() => {
+            emit_rst_ack(bytes, &Stack::default())
+        }
+        _ => None,
+    }
+}
+
 fn render(order: &SendOrder, source: std::net::IpAddr) -> Option<Vec<u8>> {
     let SendOrder { to: dest, ttl, ip_id, .. } = *order;
     match order.what {
@@ -395,5 +444,10 @@ fn render(order: &SendOrder, source: std::net::IpAddr) -> Option<Vec<u8>> {
                 SynSpec { source, dest, ttl, ip_id, source_port, dest_port, seq, mss, timestamp };
             emit_syn(&spec)
         }
+        ProbePacket::Reset { source_port, dest_port, seq } => {
+            emit_rst((source, source_port).into(), (dest, dest_port).into(), seq, ttl)
+        }
+        // The kernel's own: it leaves from a port of its choice, which no ring of ours watches.
+        ProbePacket::Connect { .. } => None,
     }
 }

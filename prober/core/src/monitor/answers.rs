@@ -1,6 +1,7 @@
 //! Answers: what became of each probe, and who needs to know.
 
 use super::flights::{News, Purpose as Errand, Report, ViewKey};
+use super::view::Rows;
 use super::{Flight, Monitor, TapId, Timer};
 use crate::accounting::Fate;
 use crate::evidence::{
@@ -17,24 +18,21 @@ impl Monitor {
         flight: Flight,
         (sent, answer, arrived): (Option<Stamp>, Answer, Option<Stamp>),
     ) {
-        if let Some(report) = self.flights.settle(flight, Observation { answer, sent, arrived }) {
+        let seen = Observation { answer, sent, arrived };
+        if let Flight::Sweep(token) = flight {
+            return self.sweep.handle_answer(token, seen);
+        }
+        if let Some(report) = self.flights.settle(flight, seen) {
             self.deliver(now, report);
         }
     }
 
     pub(super) fn handle_send_failed(&mut self, now: Instant, flight: Flight, error: LocalError) {
-        let reason = match error {
-            LocalError::NoPrivilege => InvalidReason::NoPrivilege,
-            LocalError::NoRoute
-            | LocalError::GatewaySilent
-            | LocalError::NeighbourSilent
-            | LocalError::Blocked
-            | LocalError::Exhausted
-            | LocalError::VantageGone
-            | LocalError::Other(_) => InvalidReason::SendError,
-        };
-        let observation =
-            Observation { answer: Answer::Invalid(reason), sent: None, arrived: None };
+        if let Flight::Sweep(token) = flight {
+            return self.sweep.handle_send_failed(token, error);
+        }
+        let answer = Answer::Invalid(error.invalid_reason());
+        let observation = Observation { answer, sent: None, arrived: None };
         let Some(report) = self.flights.settle(flight, observation) else { return };
         if let Some(view) = self.view(&report.key)
             && let Some((_, survey)) = view.survey.as_mut()
@@ -52,25 +50,26 @@ impl Monitor {
     ) {
         let Some((key, errand)) = self.flights.end_connect(flight) else { return };
         let Some(view) = self.view(&key) else { return };
-        let (counters, histogram) = view.counters.entry(Probe::Connect).or_default();
-        counters.book(connect_fate(&report.result));
-        if let Some(handshake) = report.handshake {
-            histogram.observe(handshake);
-        }
-        if let Some(answer) = &report.service {
-            let (counters, histogram) = view.counters.entry(Probe::X224).or_default();
-            if *answer != ServiceAnswer::NotAsked {
-                counters.book(service_fate(answer));
-                report.service_time.into_iter().for_each(|time| histogram.observe(time));
-            }
-        }
+        let rows = view.rows;
         if let (Errand::SurveyConnect(number), Some((current, survey))) =
             (errand, view.survey.as_mut())
             && number == *current
         {
-            survey.handle_connect(report);
+            survey.handle_connect(report.clone());
         }
+        self.count_connect(rows, &report);
         self.timers.set(Timer::View(key), Some(now));
+    }
+
+    fn count_connect(&mut self, rows: Rows, report: &ConnectReport) {
+        if let Some(row) = rows.connect {
+            self.sweep.book(row, connect_fate(&report.result), report.handshake);
+        }
+        if let (Some(row), Some(answer)) = (rows.x224, &report.service)
+            && *answer != ServiceAnswer::NotAsked
+        {
+            self.sweep.book(row, service_fate(answer), report.service_time);
+        }
     }
 
     pub(super) fn expire_flights(&mut self, now: Instant) {
@@ -107,6 +106,7 @@ impl Monitor {
         for vantage in self.vantages.values_mut().filter(|vantage| vantage.tap() == Some(tap)) {
             if drops > vantage.capture_drops {
                 self.disturbed.drops.insert(tap, now);
+                self.sweep.note_drops(now, tap);
             }
             vantage.capture_packets = packets;
             vantage.capture_drops = drops;
@@ -147,55 +147,42 @@ impl Monitor {
                 _,
             ) => {}
         }
-        if let Some(probe) = probe {
+        let row = probe.and_then(|probe| view.rows.of(probe));
+        if let Some(row) = row {
             match report.news {
-                News::Settled(seen) => view.account(now, probe, &believed(seen, withdrawn)),
-                News::Afterthought { late, observation } => {
-                    let late = late && observation.answer.is_from_target();
-                    view.counters.entry(probe).or_default().0.late += u64::from(late);
+                News::Settled(seen) => self.sweep.account(row, &believed(seen, withdrawn)),
+                News::Afterthought { late: true, observation } => {
+                    if observation.answer.is_from_target() {
+                        self.sweep.count_late(row);
+                    }
                 }
-                News::Duplicate => view.counters.entry(probe).or_default().0.duplicate += 1,
-                News::ConnectLost => {}
+                News::Duplicate => self.sweep.count_duplicate(row),
+                News::Afterthought { .. } | News::ConnectLost => {}
             }
         }
-        let surprised = match (report.purpose, report.news) {
-            (Errand::Sweep(probe), News::Settled(seen)) => {
-                view.is_surprised(probe, &seen.answer) && view.may_survey(now)
-            }
-            _ => false,
-        };
-        self.after_news(now, &key, (surprised, new_fact.zip(probe)));
+        if let Some((seen, probe)) = new_fact.zip(probe) {
+            self.learn_fact(now, &key, (seen, probe));
+        }
         self.timers.set(Timer::View(key), Some(now));
     }
 
     /// Counts a probe that nobody waits for any more.
-    pub(super) fn book(&mut self, now: Instant, report: &Report) {
+    pub(super) fn book(&mut self, report: &Report) {
         if let (Some(probe), News::Settled(seen)) = (counted(report.purpose), report.news)
-            && let Some(view) = self.view(&report.key)
+            && let Some(row) = self.view(&report.key).and_then(|view| view.rows.of(probe))
         {
-            view.account(now, probe, &seen);
+            self.sweep.account(row, &seen);
         }
     }
 
-    fn after_news(
+    /// A late host-unreachable is a new fact about a failure that was judged without it.
+    pub(super) fn learn_fact(
         &mut self,
         now: Instant,
         key: &ViewKey,
-        (surprised, fact): (bool, Option<(Observation, Probe)>),
+        (seen, probe): (Observation, Probe),
     ) {
-        let canary = self.targets.get(&key.target).is_some_and(|watch| watch.canary);
-        if canary {
-            self.review_soon(now, key.vantage);
-            return;
-        }
-        if surprised {
-            self.hurry_canaries(now, key.vantage);
-            self.resurvey(now, &key.target);
-            self.review_soon(now, key.vantage);
-        }
-        // A late host-unreachable is a new fact about a failure that was judged without it.
-        if let Some((seen, probe)) = fact
-            && let Answer::Icmp(error) = seen.answer
+        if let Answer::Icmp(error) = seen.answer
             && let Some(findings) = self.view(key).and_then(|view| view.findings.as_mut())
             && findings.learn(probe, (error, seen.rtt()))
         {
@@ -207,13 +194,15 @@ impl Monitor {
     fn connect_lost(&mut self, now: Instant, key: &ViewKey, errand: Errand) {
         *self.bugs.entry("connect_lost").or_default() += 1;
         let Some(view) = self.view(key) else { return };
-        let (counters, _) = view.counters.entry(Probe::Connect).or_default();
-        counters.book(Fate::Invalid(InvalidReason::Lag));
+        let rows = view.rows;
         if let (Errand::SurveyConnect(number), Some((current, survey))) =
             (errand, view.survey.as_mut())
             && number == *current
         {
             survey.handle_connect_lost();
+        }
+        if let Some(row) = rows.connect {
+            self.sweep.book(row, Fate::Invalid(InvalidReason::Lag), None);
         }
         self.timers.set(Timer::View(key.clone()), Some(now));
     }
@@ -222,7 +211,6 @@ impl Monitor {
 /// Which counter a probe belongs to; traces and connections are not counted as packets here.
 const fn counted(errand: Errand) -> Option<Probe> {
     match errand {
-        Errand::Sweep(probe) => Some(probe),
         Errand::Survey { part: Part::Echo, .. } => Some(Probe::Echo),
         Errand::Survey { part: Part::Syn, .. } => Some(Probe::Syn),
         Errand::Survey { .. } | Errand::SurveyConnect(_) => None,

@@ -1,4 +1,4 @@
-//! Probes in flight: what was asked, what proves an answer, and when to give up.
+//! A survey's probes in flight: what was asked, what proves an answer, and when to give up.
 //!
 //! Every probe hides a keyed secret: the sequence number of a SYN is a keyed permutation of its
 //! token, the identifier of an echo is keyed per address and its payload per probe, and a keyed
@@ -12,22 +12,23 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Captured, Direction, Flight, ProbePacket, SendOrder, TapId};
-use crate::evidence::{Answer, AnswerKind, InvalidReason, Observation, Probe};
+use crate::evidence::{Answer, AnswerKind, InvalidReason, Observation};
 use crate::plan::{LISTEN_TIMER, VERDICT_TIMER};
 use crate::probe::{Ask, FULL_TTL, Question};
 use crate::secret::{Secret, low16};
 use crate::survey::Part;
+use crate::sweep::SWEEP_PORT;
 use crate::target::TargetName;
 use crate::time::{Instant, Stamp};
 use crate::vantage::VantageId;
 use crate::wire::icmp::Icmp;
-use crate::wire::packet::{Body, Checksums, Packet};
+use crate::wire::packet::{Body, Packet};
 
 /// The first source port of raw SYNs: above the kernel's ephemeral range (32768 to 60999), so that
 /// no socket of ours can own it.
 pub const FIRST_PORT: u16 = 61_000;
 /// Probes in flight at most; more wait for a free slot.
-const CAPACITY: usize = 1 << 16;
+const CAPACITY: usize = 1 << 17;
 /// An identical answer on another interface within this time is a copy of one packet: capture
 /// rings see it once per device it passes.
 const COPY_WINDOW: Duration = Duration::from_millis(5);
@@ -46,8 +47,6 @@ pub(super) struct ViewKey {
 /// What a probe is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// The standing watch.
-    Sweep(Probe),
     /// One ask of a survey.
     Survey {
         /// Which survey.
@@ -202,7 +201,7 @@ impl Flights {
     /// No probes yet.
     pub(super) fn new(secret: Secret) -> Self {
         Self {
-            next_port: low16(secret.hash(&[1])) % (u16::MAX - FIRST_PORT),
+            next_port: low16(secret.hash(&[1])) % (SWEEP_PORT - FIRST_PORT),
             next_seq: low16(secret.hash(&[2])),
             secret,
             flying: BTreeMap::new(),
@@ -256,7 +255,7 @@ impl Flights {
             }
             Question::FlowSyn { port, pass } => {
                 let flow = self.pass_flow((key.clone(), pass, survey), to, port, flight);
-                let words = u64::from(flight.0);
+                let words = number(flight);
                 let timestamp = low32(self.secret.hash_address(to, words, u64::from(ask.ttl)));
                 self.syn(flow, port, Some(timestamp.max(1)))
             }
@@ -343,16 +342,18 @@ impl Flights {
     }
 
     /// Takes a captured packet; gives news if it proves to be about one of our probes.
-    pub(super) fn handle_captured(&mut self, captured: &Captured<'_>) -> Option<Report> {
-        let checksums = if captured.checksums_final { Checksums::Verify } else { Checksums::Skip };
-        let packet = Packet::parse(captured.bytes, checksums).ok()?;
+    pub(super) fn handle_packet(
+        &mut self,
+        captured: &Captured<'_>,
+        packet: &Packet<'_>,
+    ) -> Option<Report> {
         match captured.direction {
             Direction::Sent => {
-                self.note_sent(captured, &packet);
+                self.note_sent(captured, packet);
                 None
             }
             Direction::Received => {
-                let (flight, answer) = self.recognise(&packet)?;
+                let (flight, answer) = self.recognise(packet)?;
                 if self.flying.get(&flight)?.tap != Some(captured.tap) {
                     return None;
                 }
@@ -474,20 +475,20 @@ impl Flights {
     }
 
     fn token(&mut self) -> Flight {
-        let flight = Flight(self.next_token);
+        let flight = Flight::Survey(self.next_token);
         self.next_token = self.next_token.wrapping_add(1);
         flight
     }
 
     fn ip_id(&self, to: IpAddr, flight: Flight) -> u16 {
-        low16(self.secret.hash_address(to, u64::from(flight.0), 4)).max(1)
+        low16(self.secret.hash_address(to, number(flight), 4)).max(1)
     }
 
     fn echo(&mut self, to: IpAddr, flight: Flight, vantage: VantageId) -> (Wire, ProbePacket) {
         let id = low16(self.secret.hash_address(to, u64::from(vantage.0), 5));
         self.next_seq = self.next_seq.wrapping_add(1);
         let seq = self.next_seq;
-        let proof = self.secret.hash_address(to, u64::from(flight.0), 6).to_be_bytes();
+        let proof = self.secret.hash_address(to, number(flight), 6).to_be_bytes();
         let mut payload = [0; 24];
         for (byte, value) in payload.iter_mut().zip(proof) {
             *byte = value;
@@ -504,7 +505,7 @@ impl Flights {
     }
 
     fn fresh_flow(&mut self, to: IpAddr, port: u16, flight: Flight) -> Flow {
-        let range = u16::MAX - FIRST_PORT;
+        let range = SWEEP_PORT - FIRST_PORT;
         for _ in 0..range {
             self.next_port = (self.next_port + 1) % range;
             if !self.by_flow.contains_key(&(to, port, FIRST_PORT + self.next_port)) {
@@ -512,7 +513,10 @@ impl Flights {
             }
         }
         let tweak = self.secret.hash_address(to, u64::from(port), 7);
-        Flow { source_port: FIRST_PORT + self.next_port, isn: self.secret.permute(flight.0, tweak) }
+        Flow {
+            source_port: FIRST_PORT + self.next_port,
+            isn: self.secret.permute(low32(number(flight)), tweak),
+        }
     }
 
     fn pass_flow(
@@ -570,6 +574,14 @@ impl Flights {
             Wire::Connect => {}
         }
         Some(probe)
+    }
+}
+
+fn number(flight: Flight) -> u64 {
+    match flight {
+        Flight::Survey(number) => number.into(),
+        // Those of the sweep are kept in its rows.
+        Flight::Sweep(_) => 0,
     }
 }
 

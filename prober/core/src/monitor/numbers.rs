@@ -1,16 +1,27 @@
 //! The snapshot: all numbers at one moment.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::Monitor;
-use crate::evidence::Probe;
+use super::standing::VantageWatch;
 use crate::incident::IncidentState;
 use crate::snapshot::{ProbeRow, Snapshot, TargetRow, VantageRow, ViewRow};
+use crate::vantage::VantageId;
+
+/// How long a lag is shown, so that a scrape does not miss it.
+const LAG_SHOWN_FOR: Duration = Duration::from_secs(60);
+
+/// What the numbers page lists.
+pub(super) type Directory = Arc<[ProbeRow]>;
 
 impl Monitor {
     /// Copies all numbers, for metrics and the HTTP interface.
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot {
-            schedule_lag: self.worst_lag,
-            unmatched: self.flights.unmatched(),
+            schedule_lag: self.lateness(),
+            unmatched: self.flights.unmatched() + self.sweep.unmatched(),
             bugs: self.bugs.clone(),
             ..Snapshot::default()
         };
@@ -31,7 +42,7 @@ impl Monitor {
         snapshot.vantages.sort_by(|a, b| a.name.cmp(&b.name));
         for watch in self.targets.values().filter(|watch| !watch.canary) {
             snapshot.targets.push(TargetRow {
-                target: watch.target.clone(),
+                target: Arc::clone(&watch.target),
                 report: watch.report.clone(),
                 class: watch.class,
                 classes_seen: watch.classes_seen.clone(),
@@ -41,56 +52,79 @@ impl Monitor {
             }
             snapshot.unwatched += u64::from(self.is_unwatched(watch));
         }
+        snapshot.probes = self.directory();
         self.view_rows(&mut snapshot);
         snapshot
     }
 
-    fn view_rows(&self, snapshot: &mut Snapshot) {
-        let mut vantages: Vec<_> = self.vantages.iter().collect();
-        vantages.sort_by(|(_, a), (_, b)| a.vantage.name.cmp(&b.vantage.name));
-        for (id, vantage) in vantages {
+    /// All rows by vantage, target and probe, made only when one came or went.
+    fn directory(&self) -> Directory {
+        if let Some(known) = self.directory.borrow().as_ref() {
+            return Arc::clone(known);
+        }
+        let mut rows: Vec<ProbeRow> = Vec::with_capacity(self.sweep.len());
+        for (id, vantage) in self.vantages_by_name() {
+            let name: Arc<str> = vantage.vantage.name.as_str().into();
             for watch in self.targets.values().filter(|watch| !watch.canary) {
-                let views: Vec<_> = watch
-                    .views
-                    .iter()
-                    .filter(|((at, _), _)| at == id)
-                    .map(|(_, view)| view)
-                    .collect();
-                if views.is_empty() {
+                let first = rows.len();
+                let views = watch.views.iter().filter(|((at, _), _)| *at == id);
+                for (probe, row) in views.flat_map(|(_, view)| view.rows.all()) {
+                    let Some(cell) = self.sweep.cell(row) else { continue };
+                    let known = rows.iter_mut().skip(first).find(|known| known.probe == probe);
+                    match known {
+                        Some(known) => known.others.push(cell),
+                        None => rows.push(ProbeRow {
+                            vantage: Arc::clone(&name),
+                            target: watch.target.name.clone(),
+                            probe,
+                            cell,
+                            others: Vec::new(),
+                        }),
+                    }
+                }
+            }
+        }
+        let rows: Directory = rows.into();
+        self.directory.replace(Some(Arc::clone(&rows)));
+        rows
+    }
+
+    /// How late we were at worst of late.
+    fn lateness(&self) -> Duration {
+        let (at, lag) = self.worst_lag;
+        let recent = self.now.since(at) < LAG_SHOWN_FOR;
+        self.sweep.lateness().max(if recent { lag } else { Duration::ZERO })
+    }
+
+    fn vantages_by_name(&self) -> Vec<(VantageId, &VantageWatch)> {
+        let mut vantages: Vec<_> = self.vantages.iter().map(|(id, watch)| (*id, watch)).collect();
+        vantages.sort_by(|(_, a), (_, b)| a.vantage.name.cmp(&b.vantage.name));
+        vantages
+    }
+
+    fn view_rows(&self, snapshot: &mut Snapshot) {
+        for (id, vantage) in self.vantages_by_name() {
+            let name: Arc<str> = vantage.vantage.name.as_str().into();
+            for watch in self.targets.values().filter(|watch| !watch.canary) {
+                let from = (id, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+                let views = || {
+                    let views = watch.views.range(from..);
+                    views.take_while(|((at, _), _)| *at == id).map(|(_, view)| view)
+                };
+                if views().next().is_none() {
                     continue;
                 }
-                let (name, target) = (vantage.vantage.name.clone(), watch.target.name.clone());
-                let judged: Vec<bool> = views.iter().filter_map(|view| view.reachable).collect();
-                let paths = views.iter().filter_map(|view| view.findings.as_ref());
+                let judged = || views().filter_map(|view| view.reachable);
+                let paths = views().filter_map(|view| view.findings.as_ref());
                 snapshot.views.push(ViewRow {
-                    vantage: name.clone(),
-                    target: target.clone(),
-                    reachable: (!judged.is_empty()).then(|| judged.iter().all(|reached| *reached)),
+                    vantage: Arc::clone(&name),
+                    target: watch.target.name.clone(),
+                    reachable: judged().next().map(|_| judged().all(|reached| reached)),
                     path_hops: paths
                         .map(super::super::survey::findings::Findings::last_router)
                         .find(|hops| *hops > 0),
-                    path_changes: views.iter().map(|view| view.path_changes).sum(),
+                    path_changes: views().map(|view| view.path_changes).sum(),
                 });
-                let asked = if watch.target.service.has_port() {
-                    &[Probe::Echo, Probe::Syn, Probe::Connect, Probe::X224][..]
-                } else {
-                    &[Probe::Echo][..]
-                };
-                for probe in asked {
-                    let mut row = ProbeRow {
-                        vantage: name.clone(),
-                        target: target.clone(),
-                        probe: *probe,
-                        counters: Default::default(),
-                        rtt: Default::default(),
-                    };
-                    for (counters, rtt) in views.iter().filter_map(|view| view.counters.get(probe))
-                    {
-                        row.counters.merge(counters);
-                        row.rtt.merge(rtt);
-                    }
-                    snapshot.probes.push(row);
-                }
             }
         }
     }

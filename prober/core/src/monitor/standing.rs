@@ -4,15 +4,14 @@
 //! fact; per port, when the canaries on that port and most targets on it fail while echo works.
 //! Canaries that fail alone are a warning and nothing more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::alarm::Alarm;
-use super::view::View;
-use super::{Event, Monitor, Output, Purpose, TapId, Timer, VantageState};
+use super::view::{Stand, View};
+use super::{Chore, Event, Monitor, Output, Purpose, TapId, Timer, VantageState};
 use crate::evidence::Probe;
 use crate::judge::{Class, Sign};
-use crate::plan::Plan;
 use crate::survey::signs::local_sign;
 use crate::target::TargetName;
 use crate::time::Instant;
@@ -24,6 +23,8 @@ const REVIEW: Duration = Duration::from_secs(2);
 const REVIEW_GAP: Duration = Duration::from_millis(200);
 /// Canaries are asked out of turn at most this often.
 const HURRY_GAP: Duration = Duration::from_secs(1);
+/// Views asked at most where all of them must say the same.
+const ASKED_MAX: usize = 1_024;
 /// How long a fault must last before people are told, and how long a recovery before they are.
 const OPEN_AFTER: Duration = Duration::from_secs(10);
 const CLOSE_AFTER: Duration = Duration::from_secs(15);
@@ -40,6 +41,8 @@ pub(super) struct VantageWatch {
     pub(super) capture_packets: u64,
     pub(super) capture_drops: u64,
     pub(super) alarm: Alarm,
+    /// How its views stand, all together.
+    pub(super) shares: Shares,
     /// When its canaries were last asked out of turn.
     hurried: Option<Instant>,
     dead_resolver: BTreeSet<TargetName>,
@@ -62,6 +65,7 @@ impl VantageWatch {
             capture_packets: 0,
             capture_drops: 0,
             alarm: Alarm::new(OPEN_AFTER, CLOSE_AFTER),
+            shares: Shares::default(),
             hurried: None,
             dead_resolver: BTreeSet::new(),
         }
@@ -113,39 +117,94 @@ impl VantageWatch {
 }
 
 /// How many of something fail.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Share {
     failing: usize,
     of: usize,
 }
 
 impl Share {
-    fn count(items: impl Iterator<Item = bool>) -> Self {
-        items.fold(Self::default(), |share, failing| Self {
-            failing: share.failing + usize::from(failing),
-            of: share.of + 1,
-        })
-    }
-
     const fn at_least_half(self) -> bool {
         self.of > 0 && self.failing * 2 >= self.of
+    }
+
+    fn change(&mut self, before: Option<bool>, after: Option<bool>) {
+        let failing = |stand: Option<bool>| usize::from(stand == Some(true));
+        self.of = self.of + usize::from(after.is_some()) - usize::from(before.is_some());
+        self.failing = self.failing + failing(after) - failing(before);
+    }
+}
+
+/// How the views of one port stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct PortShares {
+    /// Canaries whose SYNs were lost twice in a row.
+    canaries: Share,
+    /// Targets whose SYN was lost.
+    targets: Share,
+}
+
+/// How many of a vantage's views fail, kept up to date view by view.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Shares {
+    /// Canaries that were mute twice in a row.
+    canaries: Share,
+    /// Targets that are mute.
+    targets: Share,
+    /// Targets that our own side refuses.
+    local: Share,
+    ports: BTreeMap<u16, PortShares>,
+}
+
+impl Shares {
+    /// A view, of a canary or not and of this port, stands otherwise now, or came, or went.
+    pub(super) fn change(
+        &mut self,
+        (canary, port): (bool, Option<u16>),
+        before: Option<Stand>,
+        after: Option<Stand>,
+    ) {
+        let of = |stand: Option<Stand>, what: fn(Stand) -> bool| stand.map(what);
+        if canary {
+            let mute = |stand: Stand| stand.mute[1];
+            self.canaries.change(of(before, mute), of(after, mute));
+        } else {
+            let (mute, local) = (|stand: Stand| stand.mute[0], |stand: Stand| stand.local);
+            self.targets.change(of(before, mute), of(after, mute));
+            self.local.change(of(before, local), of(after, local));
+        }
+        let Some(port) = port else { return };
+        let shares = self.ports.entry(port).or_default();
+        if canary {
+            let lost = |stand: Stand| stand.lost[1];
+            shares.canaries.change(of(before, lost), of(after, lost));
+        } else {
+            let lost = |stand: Stand| stand.lost[0];
+            shares.targets.change(of(before, lost), of(after, lost));
+        }
+        if *shares == PortShares::default() {
+            self.ports.remove(&port);
+        }
     }
 }
 
 impl Monitor {
     /// Opens the vantages a plan adds or changes, and closes those it drops.
-    pub(super) fn change_vantages(&mut self, plan: &Plan) {
-        let kept = |vantage: &Vantage| plan.vantages.contains(vantage);
+    ///
+    /// Says whether anything changed.
+    pub(super) fn change_vantages(&mut self, now: Instant, wanted: &[Vantage]) -> bool {
+        let kept = |vantage: &Vantage| wanted.contains(vantage);
         let gone: Vec<_> = self
             .vantages
             .iter()
             .filter(|(_, watch)| !kept(&watch.vantage))
             .map(|(id, _)| *id)
             .collect();
+        let mut changed = !gone.is_empty();
         for id in gone {
-            self.close_vantage(id);
+            self.close_vantage(now, id);
         }
-        for vantage in &plan.vantages {
+        for vantage in wanted {
             if self.vantages.values().any(|watch| watch.vantage == *vantage) {
                 continue;
             }
@@ -153,18 +212,24 @@ impl Monitor {
             self.next_vantage = self.next_vantage.wrapping_add(1);
             self.vantages.insert(id, VantageWatch::new(vantage.clone()));
             self.outputs.push_back(Output::OpenVantage(id, Box::new(vantage.clone())));
+            changed = true;
         }
+        changed
     }
 
-    fn close_vantage(&mut self, id: VantageId) {
+    fn close_vantage(&mut self, now: Instant, id: VantageId) {
         self.resolve_vantage(id);
         self.vantages.remove(&id);
-        self.flights.forget_view(|key| key.vantage == id);
+        self.show_lane(now, id);
         self.queries.retain(|_, (_, vantage)| *vantage != id);
-        for watch in self.targets.values_mut() {
-            watch.views.retain(|(vantage, _), _| *vantage != id);
-            watch.names.remove(&id);
+        let names: Vec<_> = self.targets.keys().cloned().collect();
+        for name in names {
+            self.drop_views(now, &name, |vantage, _| vantage == id);
+            if let Some(watch) = self.targets.get_mut(&name) {
+                watch.names.remove(&id);
+            }
         }
+        self.directory.replace(None);
         self.timers.set(Timer::Vantage(id), None);
         self.outputs.push_back(Output::CloseVantage(id));
     }
@@ -176,21 +241,10 @@ impl Monitor {
             return;
         }
         watch.hurried = Some(now);
-        let mut hurried = Vec::new();
-        for (name, watch) in self.targets.iter_mut().filter(|(_, watch)| watch.canary) {
-            for ((at, address), view) in &mut watch.views {
-                if *at != vantage {
-                    continue;
-                }
-                for row in view.rows.iter_mut().filter(|row| row.due > now + Duration::from_secs(1))
-                {
-                    row.due = now;
-                }
-                hurried.push(super::ViewKey { target: name.clone(), vantage, address: *address });
-            }
-        }
-        for key in hurried {
-            self.timers.set(Timer::View(key), Some(now));
+        let canaries = self.targets.values().filter(|watch| watch.canary);
+        let views = canaries.flat_map(|watch| &watch.views).filter(|((at, _), _)| *at == vantage);
+        for (_, row) in views.flat_map(|(_, view)| view.rows.all()) {
+            self.sweep.hurry(row, now);
         }
     }
 
@@ -210,19 +264,19 @@ impl Monitor {
         let before = (watch.fault.is_some(), watch.bad_ports.clone());
         watch.fault.clone_from(&fault);
         watch.bad_ports.clone_from(&ports);
+        let name = watch.vantage.name.clone();
         let healthy = fault.is_none();
-        let changed = before != (!healthy, ports.clone());
-        if changed {
-            let name = watch.vantage.name.clone();
+        self.show_lane(now, id);
+        if before != (!healthy, ports.clone()) {
             let blocked = (!ports.is_empty()).then(|| port_list(&ports));
             let reason = fault.as_ref().map(|fault| fault.reason.clone()).or(blocked);
             self.tell(Event::VantageHealth { vantage: name, healthy, reason });
-            let names: Vec<_> = self.targets.keys().cloned().collect();
-            for name in names {
-                if (healthy && before.0) || before.1.len() > ports.len() {
-                    self.look_again((now, now), &name, |at, _| at == id);
+            let renewed = (healthy && before.0) || before.1.len() > ports.len();
+            for name in self.targets.keys() {
+                if renewed {
+                    self.chores.push_back(Chore::Renew(name.clone(), id, now));
                 }
-                self.rejudge(now, &name);
+                self.chores.push_back(Chore::Rejudge(name.clone()));
             }
         }
         self.alarm_vantage(now, id, fault.is_some() || !ports.is_empty());
@@ -260,9 +314,9 @@ impl Monitor {
 
     /// Most targets are refused by our own kernel.
     fn local_majority(&self, id: VantageId) -> Option<Fault> {
-        let local = || self.views_from(id, false).map(|(_, view)| view.local.as_ref());
-        let share = Share::count(local().map(|seen| seen.is_some()));
-        let seen = local().flatten().next().filter(|_| share.at_least_half())?;
+        let share = self.vantages.get(&id)?.shares.local;
+        let mut local = self.views_from(id, false).filter_map(|(_, view)| view.local.as_ref());
+        let seen = if share.at_least_half() { local.next()? } else { return None };
         let detail = seen.detail.clone().unwrap_or_else(|| seen.sign.as_str().to_owned());
         Some(Fault { sign: seen.sign, reason: format!("own side: {detail}") })
     }
@@ -270,14 +324,14 @@ impl Monitor {
     /// Canaries and most targets fall silent together; without canaries several targets do, and
     /// their paths end right behind us.
     fn uplink_fault(&self, id: VantageId) -> Option<Fault> {
-        let canaries = Share::count(self.views_from(id, true).map(|(_, view)| view.is_mute(2)));
-        let mute = |(_, view): (&super::TargetWatch, &View)| view.is_mute(1);
-        let targets = Share::count(self.views_from(id, false).map(mute));
+        let Shares { canaries, targets, .. } = &self.vantages.get(&id)?.shares;
+        let (canaries, targets) = (*canaries, *targets);
         let with_canaries =
             canaries.failing >= 2 && canaries.at_least_half() && targets.at_least_half();
         let at_our_door = || {
-            let mute = self.views_from(id, false).filter(|(_, view)| view.is_mute(1));
-            all_near(mute.filter(|(_, view)| view.is_current(Probe::Echo)).map(|(_, view)| {
+            let mute = self.views_from(id, false).filter(|(_, view)| view.stand().mute[0]);
+            let mute = mute.filter(|(_, view)| view.is_current(Probe::Echo)).take(ASKED_MAX);
+            all_near(mute.map(|(_, view)| {
                 view.findings
                     .as_ref()
                     .map_or(0, super::super::survey::findings::Findings::last_router)
@@ -298,23 +352,16 @@ impl Monitor {
 
     /// Ports that fail for canaries and most targets alike, while echo works.
     fn blocked_ports(&self, id: VantageId) -> BTreeSet<u16> {
-        let ports: BTreeSet<u16> =
-            self.views_from(id, false).map(|(watch, _)| watch.target.port).collect();
-        let lost =
-            |view: &View, at_least| view.lost_touch(Probe::Syn, at_least) && !view.is_mute(1);
-        let blocked = |port: &u16| {
-            let of_port = |(watch, _): &(&super::TargetWatch, &View)| {
-                watch.target.port == *port && watch.target.service.has_port()
-            };
-            let canaries = self.views_from(id, true).filter(of_port);
-            let canaries = Share::count(canaries.map(|(_, view)| lost(view, 2)));
-            let targets = self.views_from(id, false).filter(of_port);
-            let targets = Share::count(targets.map(|(_, view)| lost(view, 1)));
+        let Some(watch) = self.vantages.get(&id) else { return BTreeSet::new() };
+        let blocked = |port: u16, shares: &PortShares| {
+            let PortShares { canaries, targets } = *shares;
+            let of_port = |(watch, _): &(&super::TargetWatch, &View)| watch.port() == Some(port);
             let with_canaries = canaries.failing >= 2 && canaries.at_least_half();
             let near = || {
                 let affected = self.views_from(id, false).filter(of_port);
-                let affected = affected.filter(|(_, view)| lost(view, 1));
+                let affected = affected.filter(|(_, view)| view.stand().lost[0]);
                 let affected = affected.filter(|(_, view)| view.is_current(Probe::Syn));
+                let affected = affected.take(ASKED_MAX);
                 all_near(affected.map(|(_, view)| {
                     let findings = view.findings.as_ref();
                     let path = findings.and_then(|findings| findings.tcp_path.as_ref());
@@ -327,7 +374,8 @@ impl Monitor {
                 && near();
             targets.at_least_half() && (with_canaries || without)
         };
-        ports.into_iter().filter(blocked).collect()
+        let ports = watch.shares.ports.iter();
+        ports.filter(|(port, shares)| blocked(**port, shares)).map(|(port, _)| *port).collect()
     }
 
     /// Whether a target can be judged from this vantage at all.
@@ -343,8 +391,12 @@ impl Monitor {
 
 /// Whether several paths, by their last router that answered, all end right behind us.
 fn all_near(last_routers: impl Iterator<Item = u8>) -> bool {
-    let near = Share::count(last_routers.map(|last| last <= 1));
-    near.of >= 2 && near.failing == near.of
+    let (mut count, mut all) = (0, true);
+    for last in last_routers {
+        count += 1;
+        all &= last <= 1;
+    }
+    count >= 2 && all
 }
 
 /// The class a vantage fault is told as.

@@ -1,6 +1,7 @@
 //! Judging and telling: evidence into verdicts, verdicts into incidents.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::alarm::{Alarm, Step};
@@ -180,8 +181,9 @@ impl Monitor {
         let failing = (belief(watch, &verdict) > BELIEF).then_some(class);
         let exposed = (!verdict.exposed.is_empty()).then_some(Class::Reachable);
         watch.verdict = Some(verdict);
-        watch.report = Some(report.clone());
-        let event = Event::Judged { target: name.clone(), before, report: Box::new(report) };
+        let report = Arc::new(report);
+        watch.report = Some(Arc::clone(&report));
+        let event = Event::Judged { target: name.clone(), before, report };
         self.tell(event);
         if class == Class::Reachable {
             self.learn_baselines(name);
@@ -370,7 +372,7 @@ impl Monitor {
 
     fn note_micro_outage(&mut self, name: &TargetName) {
         if let Some(report) = self.targets.get_mut(name).and_then(|watch| watch.report.as_mut()) {
-            report.verdict.notes.push(crate::report::NotePart {
+            Arc::make_mut(report).verdict.notes.push(crate::report::NotePart {
                 note: Note::MicroOutage.as_str().to_owned(),
                 detail: None,
             });
@@ -391,7 +393,7 @@ impl Monitor {
             fingerprint: fingerprint(kind, name.as_str()),
             version: alarm.version,
             kind,
-            subject: Subject::Target(Box::new(watch.target.clone())),
+            subject: Subject::Target(Box::new((*watch.target).clone())),
             state,
             severity: if kind == AlertKind::Degraded {
                 Severity::Warning
@@ -403,7 +405,7 @@ impl Monitor {
             started: alarm.started,
             ended: resolution.map(|resolution| (now, resolution)),
             flaps: alarm.flaps,
-            report: watch.report.clone().map(Box::new),
+            report: watch.report.clone(),
             summary,
             next_step,
             notify: true,

@@ -1,18 +1,17 @@
 //! One vantage's view of one address: the standing watch, the surveys, and what is known.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::accounting::{Counters, Histogram};
-use crate::evidence::{Answer, AnswerKind, Observation, Probe};
+use crate::budget::{Bucket, Lease};
+use crate::evidence::{Answer, AnswerKind, Probe};
 use crate::judge::Sign;
-use crate::monitor::budget::Bucket;
 use crate::path::Path;
 use crate::plan::Budget;
 use crate::probe::series::is_local_fault;
 use crate::survey::findings::Findings;
 use crate::survey::signs::{Seen, local};
 use crate::survey::{Depth, Known, Survey};
+use crate::sweep::{RowId, Sweep};
 use crate::target::Target;
 use crate::time::Instant;
 
@@ -23,22 +22,71 @@ const SURVEY_GAP: Duration = Duration::from_secs(4);
 /// Changes that several vantages see within this time are one change.
 const SAME_CHANGE: Duration = Duration::from_secs(15);
 
-/// A standing probe.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Row {
-    /// What is asked.
-    pub(super) probe: Probe,
-    /// Time between two of them.
-    pub(super) interval: Duration,
-    /// When the next is due.
-    pub(super) due: Instant,
+/// The sweep's rows about one view; a one-shot check has none.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rows {
+    /// Echoes.
+    pub(super) echo: Option<RowId>,
+    /// SYNs.
+    pub(super) syn: Option<RowId>,
+    /// Full connections, which are only counted there.
+    pub(super) connect: Option<RowId>,
+    /// Their first words.
+    pub(super) x224: Option<RowId>,
+}
+
+impl Rows {
+    /// The row of this kind of probe.
+    pub(super) const fn of(self, probe: Probe) -> Option<RowId> {
+        match probe {
+            Probe::Echo => self.echo,
+            Probe::Syn => self.syn,
+            Probe::Connect => self.connect,
+            Probe::X224 => self.x224,
+        }
+    }
+
+    /// All of them.
+    pub(super) fn all(self) -> impl Iterator<Item = (Probe, RowId)> {
+        let probes = [Probe::Echo, Probe::Syn, Probe::Connect, Probe::X224];
+        probes.into_iter().filter_map(move |probe| Some((probe, self.of(probe)?)))
+    }
+}
+
+/// How a view stands, as far as its vantage's standing depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Stand {
+    /// Nothing asked is answered any more, once and twice in a row.
+    pub(super) mute: [bool; 2],
+    /// SYNs were answered once and are not any more, once and twice in a row, while echoes are.
+    pub(super) lost: [bool; 2],
+    /// Our own side failed the last survey.
+    pub(super) local: bool,
+}
+
+impl Stand {
+    /// Reads it off the rows.
+    pub(super) fn of(view: &View, sweep: &Sweep) -> Self {
+        let local = view.local.is_some();
+        let [once, twice] = [1, 2].map(|at_least| view.is_mute(sweep, at_least));
+        let lost = [1, 2].map(|at_least| view.lost_touch(sweep, Probe::Syn, at_least) && !once);
+        Self { mute: [once, twice], lost, local }
+    }
 }
 
 /// What one vantage knows of one address.
 #[derive(Debug)]
 pub(super) struct View {
     /// The standing watch.
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Rows,
+    /// Their owner's number.
+    pub(super) owner: u32,
+    /// What may be sent to the address.
+    pub(super) lease: Option<Lease>,
+    /// How it was last counted for its vantage's standing.
+    pub(super) stand: Option<Stand>,
+    /// When the next full connection is due; `None` where there are none.
+    connect_due: Option<Instant>,
     /// The survey in progress, with its number.
     pub(super) survey: Option<(u64, Survey)>,
     /// What the last survey found.
@@ -47,14 +95,8 @@ pub(super) struct View {
     pub(super) local: Option<Seen>,
     /// Evidence must be newer than this: something changed around this view since its last survey.
     pub(super) look_again: Option<Instant>,
-    /// Packets by fate.
-    pub(super) counters: BTreeMap<Probe, (Counters, Histogram)>,
-    /// Consecutive probes without an answer from the target.
-    pub(super) misses: BTreeMap<Probe, u32>,
-    /// Whether this kind of probe was ever answered.
-    pub(super) ever: BTreeMap<Probe, bool>,
-    /// When the first of the consecutive misses was known.
-    missed: BTreeMap<Probe, Instant>,
+    /// When the first of the consecutive misses was known, of echoes and of SYNs.
+    missed: [Option<Instant>; 2],
     /// When what usually answers last changed, by the start of the survey that saw it.
     changed: Option<Instant>,
     /// How often the path changed.
@@ -70,29 +112,21 @@ pub(super) struct View {
 impl View {
     /// A view that begins to watch now; `phase` spreads first probes over the interval.
     pub(super) fn new(target: &Target, budget: &Budget, now: Instant, phase: f64) -> Self {
-        let begin = |interval: Duration| now + interval.mul_f64(phase);
-        let row = |probe, interval| Row { probe, interval, due: begin(interval) };
-        let mut rows = vec![row(Probe::Echo, target.echo_interval)];
-        if target.service.has_port() {
-            // Half an interval apart, the two find a fault sooner than side by side.
-            let mut syn = row(Probe::Syn, target.syn_interval);
-            syn.due = syn.due + target.syn_interval / 2;
-            rows.push(syn);
-            rows.push(row(Probe::Connect, target.connect_interval));
-        }
+        let connects = target.service.has_port();
         let (minute, hour) =
             (f64::from(budget.connects_per_minute), f64::from(budget.connects_per_hour));
         Self {
-            rows,
+            rows: Rows::default(),
+            owner: u32::MAX,
+            lease: None,
+            stand: None,
+            connect_due: connects.then(|| now + target.connect_interval.mul_f64(phase)),
             survey: None,
             findings: None,
             local: None,
             look_again: None,
-            missed: BTreeMap::new(),
+            missed: [None; 2],
             changed: None,
-            counters: BTreeMap::new(),
-            misses: BTreeMap::new(),
-            ever: BTreeMap::new(),
             path_changes: 0,
             reachable: None,
             survey_begun: None,
@@ -102,21 +136,57 @@ impl View {
         }
     }
 
+    /// How it was last counted.
+    pub(super) fn stand(&self) -> Stand {
+        self.stand.unwrap_or_default()
+    }
+
     /// Whether another full connection is within the caps.
     pub(super) fn may_connect(&mut self, now: Instant) -> bool {
         let granted = self.per_minute.has(now) && self.per_hour.has(now);
         granted && self.per_minute.take(now) && self.per_hour.take(now)
     }
 
-    /// Takes over the intervals of a changed plan.
+    /// Takes over the interval of a changed plan.
     pub(super) fn reschedule(&mut self, target: &Target, now: Instant) {
-        for row in &mut self.rows {
-            row.interval = match row.probe {
-                Probe::Echo => target.echo_interval,
-                Probe::Syn => target.syn_interval,
-                Probe::Connect | Probe::X224 => target.connect_interval,
-            };
-            row.due = row.due.min(now + row.interval);
+        let latest = now + target.connect_interval;
+        self.connect_due = self.connect_due.map(|due| due.min(latest));
+    }
+
+    /// Whether a full connection is due; the next one then is after this interval.
+    pub(super) fn take_connect(&mut self, now: Instant, interval: Duration) -> bool {
+        let due = self.connect_due.is_some_and(|due| due <= now);
+        if due {
+            self.connect_due = Some(now + interval);
+        }
+        due
+    }
+
+    /// Notes since when this kind of probe is unanswered.
+    pub(super) fn note_missed(&mut self, probe: Probe, since: Option<Instant>) {
+        let [echo, syn] = &mut self.missed;
+        match probe {
+            Probe::Echo => *echo = since,
+            Probe::Syn => *syn = since,
+            Probe::Connect | Probe::X224 => {}
+        }
+    }
+
+    /// Since when anything is unanswered.
+    pub(super) fn missed_since(&self) -> Option<Instant> {
+        self.missed.into_iter().flatten().min()
+    }
+
+    /// What the sweep should take for usual; anything else is a surprise.
+    pub(super) fn expected(&self, probe: Probe) -> Option<AnswerKind> {
+        let known = self.known()?;
+        if self.local.is_some() {
+            return Some(AnswerKind::Invalid);
+        }
+        match probe {
+            Probe::Echo => known.echo,
+            Probe::Syn => known.syn,
+            Probe::Connect | Probe::X224 => None,
         }
     }
 
@@ -127,9 +197,10 @@ impl View {
 
     /// Whether the last survey speaks of the failure that the sweep sees now.
     pub(super) fn is_current(&self, probe: Probe) -> bool {
-        let missed = self.missed.get(&probe);
+        let [echo, syn] = self.missed;
+        let missed = if probe == Probe::Echo { echo } else { syn };
         let findings = self.findings.as_ref();
-        missed.zip(findings).is_some_and(|(missed, findings)| findings.started >= *missed)
+        missed.zip(findings).is_some_and(|(missed, findings)| findings.started >= missed)
     }
 
     /// Whether its evidence is older than a change seen elsewhere at `moment`, and did not itself
@@ -190,44 +261,23 @@ impl View {
         usual.map_or(self.local.is_some(), |usual| usual != kind)
     }
 
-    /// Books a probe whose fate is known.
-    pub(super) fn account(&mut self, now: Instant, probe: Probe, seen: &Observation) {
-        let (counters, histogram) = self.counters.entry(probe).or_default();
-        counters.settle(seen);
-        if seen.answer.is_from_target()
-            && let Some(rtt) = seen.rtt()
-        {
-            histogram.observe(rtt);
-        }
-        if matches!(seen.answer, Answer::Invalid(_)) {
-            return;
-        }
-        let answered = seen.answer.is_from_target();
-        let misses = self.misses.entry(probe).or_default();
-        *misses = if answered { 0 } else { *misses + 1 };
-        match *misses {
-            0 => drop(self.missed.remove(&probe)),
-            1 => drop(self.missed.insert(probe, now)),
-            _ => {}
-        }
-        *self.ever.entry(probe).or_default() |= answered;
-    }
-
     /// Whether this probe was answered once and is not any more.
-    pub(super) fn lost_touch(&self, probe: Probe, at_least: u32) -> bool {
-        let ever = self.ever.get(&probe).copied().unwrap_or(false);
-        let misses = self.misses.get(&probe).copied().unwrap_or(0);
-        ever && misses >= at_least
+    fn lost_touch(&self, sweep: &Sweep, probe: Probe, at_least: u8) -> bool {
+        let standing = self.rows.of(probe).map(|row| sweep.standing(row));
+        standing.is_some_and(|standing| standing.ever && standing.misses >= at_least)
     }
 
     /// Whether nothing that was asked is answered any more.
-    pub(super) fn is_mute(&self, at_least: u32) -> bool {
-        let asked = [Probe::Echo, Probe::Syn];
-        let mut asked =
-            asked.into_iter().filter(|probe| self.misses.contains_key(probe)).peekable();
-        let missed = |probe: Probe| self.misses.get(&probe).copied().unwrap_or(0) >= at_least;
-        let never = self.ever.values().all(|ever| !*ever);
-        asked.peek().is_some() && asked.all(missed) && (!never || at_least > 1)
+    fn is_mute(&self, sweep: &Sweep, at_least: u8) -> bool {
+        let asked = [self.rows.echo, self.rows.syn].into_iter().flatten();
+        let mut standings = asked.map(|row| sweep.standing(row)).peekable();
+        let mut ever = false;
+        standings.peek().is_some()
+            && standings.all(|standing| {
+                ever |= standing.ever;
+                standing.misses >= at_least
+            })
+            && (ever || at_least > 1)
     }
 
     /// Takes the result of a survey; says whether what usually answers has changed.
@@ -261,9 +311,9 @@ impl View {
 
     /// The next moment something is due here.
     pub(super) fn next_due(&self, now: Instant, sweeping: bool) -> Option<Instant> {
-        let rows = self.rows.iter().filter(|_| sweeping).map(|row| row.due);
+        let connect = self.connect_due.filter(|_| sweeping);
         let survey = self.survey.as_ref().and_then(|(_, survey)| survey.poll_timeout(now));
-        rows.chain(survey).chain(self.recheck_due()).min()
+        connect.into_iter().chain(survey).chain(self.recheck_due()).min()
     }
 }
 

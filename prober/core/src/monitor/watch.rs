@@ -1,24 +1,27 @@
 //! Watching: plans into views, standing probes, surveys, and where their answers go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::alarm::Alarm;
 use super::flights::{Purpose as Errand, ViewKey};
 use super::naming::Names;
+use super::queue::Urgency;
 use super::standing::VantageWatch;
-use super::view::View;
-use super::{Baseline, ConnectOrder, Monitor, Output, Purpose, Timer, VantageState};
+use super::view::{Rows, Stand, View};
+use super::{Baseline, Chore, ConnectOrder, Monitor, Output, Purpose, Timer, VantageState};
+use crate::budget::prefix;
 use crate::evidence::Probe;
 use crate::incident::AlertKind;
 use crate::judge::Class;
 use crate::judge::verdict::Verdict;
-use crate::monitor::budget::prefix;
-use crate::plan::{Canary, Plan};
-use crate::probe::{Ask, FULL_TTL, Question};
+use crate::plan::{Canary, Plan, PlanChange};
+use crate::probe::Ask;
 use crate::report::TargetReport;
 use crate::survey::{Depth, Scope, Survey, Want};
+use crate::sweep::{LaneState, RowSpec};
 use crate::target::{Service, Siblings, Target, TargetName};
 use crate::time::Instant;
 use crate::vantage::VantageId;
@@ -36,13 +39,13 @@ const CANARY_INTERVAL: Duration = Duration::from_secs(5);
 /// A target, or a canary, with all that is known of it.
 #[derive(Debug)]
 pub(super) struct TargetWatch {
-    pub(super) target: Target,
+    pub(super) target: Arc<Target>,
     pub(super) canary: bool,
     pub(super) names: BTreeMap<VantageId, Names>,
     pub(super) views: BTreeMap<(VantageId, IpAddr), View>,
     pub(super) baselines: BTreeMap<String, Baseline>,
     pub(super) verdict: Option<Verdict>,
-    pub(super) report: Option<TargetReport>,
+    pub(super) report: Option<Arc<TargetReport>>,
     pub(super) class: Class,
     pub(super) classes_seen: Vec<Class>,
     pub(super) alarms: BTreeMap<AlertKind, Alarm>,
@@ -53,7 +56,7 @@ pub(super) struct TargetWatch {
 }
 
 impl TargetWatch {
-    fn new(target: Target, canary: bool, now: Instant) -> Self {
+    fn new(target: Arc<Target>, canary: bool, now: Instant) -> Self {
         Self {
             target,
             canary,
@@ -71,15 +74,19 @@ impl TargetWatch {
         }
     }
 
-    /// Forgets all that was seen, since something else is asked now.
+    /// Forgets all that was seen, since something else is asked now; the views must be gone.
     fn forget(&mut self, now: Instant) {
-        self.views.clear();
         self.names.clear();
         self.baselines.clear();
         self.verdict = None;
         self.report = None;
         self.class = Class::Unknown;
         self.since = now;
+    }
+
+    /// The port that is asked, if any is.
+    pub(super) fn port(&self) -> Option<u16> {
+        self.target.service.has_port().then_some(self.target.port)
     }
 
     /// Whether this vantage watches it.
@@ -98,69 +105,139 @@ fn canary_target(canary: &Canary) -> Target {
 }
 
 impl Monitor {
+    /// Applies the difference between what is watched and a whole plan.
     pub(super) fn handle_plan(&mut self, now: Instant, plan: Plan) {
-        self.budgets = super::Budgets::new(plan.budget, now);
-        self.change_vantages(&plan);
-        let mut wanted: BTreeMap<TargetName, (Target, bool)> = BTreeMap::new();
-        for target in &plan.targets {
-            wanted.insert(target.name.clone(), (target.clone(), false));
-        }
-        for canary in plan.canaries.iter().filter(|_| self.purpose == Purpose::Watch) {
-            let target = canary_target(canary);
-            wanted.insert(target.name.clone(), (target, true));
-        }
-        let gone: Vec<_> =
-            self.targets.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
-        for name in gone {
+        let wanted: BTreeSet<_> = plan.targets.iter().map(|target| &target.name).collect();
+        let own = self.targets.iter().filter(|(_, watch)| !watch.canary);
+        let removed = own.map(|(name, _)| name).filter(|name| !wanted.contains(name));
+        let removed = removed.cloned().collect();
+        let mut upserted = plan.targets;
+        upserted.retain(|target| {
+            let known = self.targets.get(&target.name).filter(|watch| !watch.canary);
+            known.is_none_or(|watch| *watch.target != *target)
+        });
+        let Plan { vantages, canaries, budget, .. } = plan;
+        self.handle_change(now, PlanChange { upserted, removed, vantages, canaries, budget });
+    }
+
+    /// Applies a difference; what it does not name goes on as it is.
+    pub(super) fn handle_change(&mut self, now: Instant, change: PlanChange) {
+        let PlanChange { upserted, removed, vantages, canaries, budget } = change;
+        self.limits = budget;
+        self.budgets.set_limits(budget, now);
+        let vantages_changed = self.change_vantages(now, &vantages);
+        for name in removed {
             self.remove_target(now, &name);
         }
-        self.plan = plan;
-        for (name, (target, canary)) in wanted {
-            self.upsert_target(now, name, target, canary);
+        self.change_canaries(now, &canaries);
+        for target in upserted {
+            self.upsert_target(now, target.name.clone(), target, false);
+        }
+        if vantages_changed {
+            self.refresh_all();
         }
     }
 
+    fn change_canaries(&mut self, now: Instant, canaries: &[Canary]) {
+        let watched = canaries.iter().filter(|_| self.purpose == Purpose::Watch);
+        let wanted: BTreeMap<_, _> =
+            watched.map(canary_target).map(|target| (target.name.clone(), target)).collect();
+        let own = self.targets.iter().filter(|(_, watch)| watch.canary);
+        let gone = own.map(|(name, _)| name).filter(|name| !wanted.contains_key(*name));
+        for name in gone.cloned().collect::<Vec<_>>() {
+            self.remove_target(now, &name);
+        }
+        for (name, target) in wanted {
+            self.upsert_target(now, name, target, true);
+        }
+    }
+
+    /// Lets every target's views fit again, bit by bit.
+    fn refresh_all(&mut self) {
+        let names = self.targets.keys().cloned();
+        self.chores.extend(names.map(Chore::Refresh));
+    }
+
     fn upsert_target(&mut self, now: Instant, name: TargetName, target: Target, canary: bool) {
-        if let Some(watch) = self.targets.get_mut(&name) {
-            if watch.target == target {
-                self.refresh_views(now, &name);
-                return;
+        let Some(watch) = self.targets.get_mut(&name) else {
+            let watch = TargetWatch::new(Arc::new(target), canary, now);
+            self.targets.insert(name.clone(), watch);
+            return self.refresh_views(now, &name);
+        };
+        if *watch.target == target {
+            return;
+        }
+        let asks_the_same = watch.target.host == target.host
+            && watch.target.port == target.port
+            && watch.target.service == target.service
+            && watch.target.family == target.family;
+        let target = Arc::new(target);
+        watch.target = Arc::clone(&target);
+        let limits = (target.open_after, target.close_after);
+        watch.alarms.values_mut().for_each(|alarm| alarm.set_limits(limits.0, limits.1));
+        for view in watch.views.values_mut() {
+            view.reschedule(&target, now);
+            view.plan_recheck(now, true);
+            let intervals =
+                [(view.rows.echo, target.echo_interval), (view.rows.syn, target.syn_interval)];
+            for (row, interval) in intervals {
+                row.into_iter().for_each(|row| self.sweep.set_interval(now, row, interval));
             }
-            let asks_the_same = watch.target.host == target.host
-                && watch.target.port == target.port
-                && watch.target.service == target.service
-                && watch.target.family == target.family;
-            watch.target = target;
-            let limits = (watch.target.open_after, watch.target.close_after);
-            watch.alarms.values_mut().for_each(|alarm| alarm.set_limits(limits.0, limits.1));
-            for view in watch.views.values_mut() {
-                view.reschedule(&watch.target, now);
-                view.plan_recheck(now, true);
-            }
-            if !asks_the_same {
+        }
+        if !asks_the_same {
+            self.drop_views(now, &name, |_, _| true);
+            if let Some(watch) = self.targets.get_mut(&name) {
                 watch.forget(now);
-                self.flights.forget_view(|key| key.target == name);
-                self.vantages.values_mut().for_each(|at| at.note_resolver(&name, false));
             }
-        } else {
-            self.targets.insert(name.clone(), TargetWatch::new(target, canary, now));
+            self.vantages.values_mut().for_each(|at| at.note_resolver(&name, false));
         }
         self.refresh_views(now, &name);
     }
 
     fn remove_target(&mut self, now: Instant, name: &TargetName) {
         self.resolve_removed(now, name);
-        let Some(watch) = self.targets.remove(name) else { return };
-        self.flights.forget_view(|key| key.target == *name);
+        self.drop_views(now, name, |_, _| true);
+        if self.targets.remove(name).is_none() {
+            return;
+        }
         self.queries.retain(|_, (target, _)| target != name);
         self.timers.set(Timer::Target(name.clone()), None);
-        for (vantage, address) in watch.views.into_keys() {
-            let key = ViewKey { target: name.clone(), vantage, address };
-            self.timers.set(Timer::View(key), None);
-        }
         for (vantage, watch) in &mut self.vantages {
             watch.note_resolver(name, false);
             self.timers.set(Timer::Names(name.clone(), *vantage), None);
+        }
+    }
+
+    /// Ends these views of a target, with their rows and whatever they have under way.
+    pub(super) fn drop_views(
+        &mut self,
+        now: Instant,
+        name: &TargetName,
+        gone: impl Fn(VantageId, IpAddr) -> bool,
+    ) {
+        let Some(watch) = self.targets.get_mut(name) else { return };
+        let (canary, port) = (watch.canary, watch.port());
+        let keys: Vec<_> = watch.views.keys().filter(|(at, to)| gone(*at, *to)).copied().collect();
+        if keys.is_empty() {
+            return;
+        }
+        let mut dropped = Vec::new();
+        for at in keys {
+            dropped.extend(watch.views.remove(&at).map(|view| (at, view)));
+        }
+        self.directory.replace(None);
+        for ((vantage, address), view) in dropped {
+            let key = ViewKey { target: name.clone(), vantage, address };
+            view.rows.all().for_each(|(_, row)| self.sweep.remove(now, row));
+            self.owners.remove(view.owner);
+            view.lease.into_iter().for_each(|lease| self.budgets.release(lease));
+            self.neighbourhood.remove(vantage, address, canary);
+            self.queue.running -= usize::from(view.survey.is_some());
+            if let Some(vantage) = self.vantages.get_mut(&vantage) {
+                vantage.shares.change((canary, port), view.stand, None);
+            }
+            self.flights.forget_view(|known| *known == key);
+            self.timers.set(Timer::View(key), None);
         }
     }
 
@@ -168,28 +245,34 @@ impl Monitor {
         let Some(watch) = self.vantages.get_mut(&id) else { return };
         let up = matches!(state, VantageState::Up { .. });
         watch.handle_state(now, state);
+        self.show_lane(now, id);
         if !up {
             for report in self.flights.abandon(now, id) {
-                self.book(now, &report);
+                self.book(&report);
             }
             for target in self.targets.values_mut() {
                 for ((vantage, _), view) in &mut target.views {
-                    if *vantage == id {
-                        view.survey = None;
+                    if *vantage == id && view.survey.take().is_some() {
+                        self.queue.running -= 1;
                     }
                 }
             }
         }
-        let names: Vec<_> = self.targets.keys().cloned().collect();
-        for name in names {
-            if up {
-                self.refresh_views(now, &name);
-                self.look_again((now, now), &name, |view, _| view == id);
-            } else {
-                self.rejudge(now, &name);
-            }
-        }
+        let names = self.targets.keys().cloned();
+        let chore = |name| if up { Chore::Renew(name, id, now) } else { Chore::Rejudge(name) };
+        self.chores.extend(names.map(chore));
         self.timers.set(Timer::Vantage(id), Some(now));
+    }
+
+    /// Shows the sweep how a vantage can probe.
+    pub(super) fn show_lane(&mut self, now: Instant, id: VantageId) {
+        let watch = self.vantages.get(&id);
+        let state = watch.map_or_else(LaneState::default, |watch| LaneState {
+            up: watch.is_up(),
+            tap: watch.tap(),
+            believed: watch.is_believed(),
+        });
+        self.sweep.set_lane(now, id, state);
     }
 
     /// Makes the views of a target fit its addresses and the open vantages.
@@ -205,15 +288,9 @@ impl Monitor {
                 None => unresolved.push(*id),
                 Some(names) => {
                     for address in &names.addresses {
-                        let phase = phase(&self.secret, name, *id, *address);
-                        watch.views.entry((*id, *address)).or_insert_with(|| {
-                            fresh.push(ViewKey {
-                                target: name.clone(),
-                                vantage: *id,
-                                address: *address,
-                            });
-                            View::new(&watch.target, &self.plan.budget, now, phase)
-                        });
+                        if !watch.views.contains_key(&(*id, *address)) {
+                            fresh.push((*id, *address));
+                        }
                     }
                 }
             }
@@ -225,18 +302,74 @@ impl Monitor {
                 watching.is_empty() || watching.contains(vantage)
             })
         });
-        watch.views.retain(|(vantage, address), _| {
-            watch.names.get(vantage).is_some_and(|names| names.addresses.contains(address))
-        });
+        let stale = |vantage: VantageId, address: IpAddr, watch: &TargetWatch| {
+            let names = watch.names.get(&vantage);
+            names.is_none_or(|names| !names.addresses.contains(&address))
+        };
+        let keys = watch.views.keys().copied();
+        let gone: BTreeSet<_> = keys.filter(|(at, to)| stale(*at, *to, watch)).collect();
+        if !gone.is_empty() {
+            self.drop_views(now, name, |vantage, address| gone.contains(&(vantage, address)));
+        }
         for id in unresolved {
             self.timers.set(Timer::Names(name.clone(), id), Some(now));
         }
-        for key in fresh {
-            if self.targets.get(name).is_some_and(|watch| !watch.canary) {
-                self.begin_survey(now, &key, Depth::Full);
-            }
-            self.timers.set(Timer::View(key), Some(now));
+        for (vantage, address) in fresh {
+            let key = ViewKey { target: name.clone(), vantage, address };
+            self.add_view(now, &key);
         }
+    }
+
+    fn add_view(&mut self, now: Instant, key: &ViewKey) {
+        let ViewKey { target: name, vantage, address } = key;
+        let phase = phase(&self.secret, name, *vantage, *address);
+        let Some(watch) = self.targets.get_mut(name) else { return };
+        let target = Arc::clone(&watch.target);
+        let (canary, port) = (watch.canary, watch.port());
+        let mut view = View::new(&target, &self.limits, now, phase);
+        if self.purpose == Purpose::Watch {
+            let lease = self.budgets.lease(*address, now);
+            let owner = self.owners.add(key.clone());
+            let (vantage, address) = (*vantage, *address);
+            let spec = |probe, port, interval| RowSpec {
+                vantage,
+                address,
+                probe,
+                port,
+                interval,
+                owner,
+                lease,
+            };
+            let Target { echo_interval, syn_interval, connect_interval, .. } = *target;
+            let echo = spec(Probe::Echo, 0, echo_interval);
+            let mut rows = Rows::default();
+            rows.echo = self.sweep.add(now, echo, now + echo_interval.mul_f64(phase));
+            if let Some(port) = port {
+                // Half an interval apart, the two find a fault sooner than side by side.
+                let first = now + syn_interval.mul_f64(phase + 0.5);
+                rows.syn = self.sweep.add(now, spec(Probe::Syn, port, syn_interval), first);
+                let mut counted =
+                    |probe| self.sweep.add(now, spec(probe, port, connect_interval), now);
+                rows.connect = counted(Probe::Connect);
+                rows.x224 = counted(Probe::X224);
+            }
+            (view.rows, view.owner, view.lease) = (rows, owner, Some(lease));
+            if rows.echo.is_none() || port.is_some() && rows.x224.is_none() {
+                *self.bugs.entry("sweep_full").or_default() += 1;
+            }
+        }
+        let stand = Stand::default();
+        view.stand = Some(stand);
+        if let Some(vantage) = self.vantages.get_mut(vantage) {
+            vantage.shares.change((canary, port), None, Some(stand));
+        }
+        watch.views.insert((*vantage, *address), view);
+        self.neighbourhood.add(*vantage, *address, canary);
+        self.directory.replace(None);
+        if !canary {
+            self.want_survey(now, key, Depth::Full, Urgency::Routine);
+        }
+        self.timers.set(Timer::View(key.clone()), Some(now));
     }
 
     /// Looks again at every view of a target, so that all evidence is of one time.
@@ -256,7 +389,7 @@ impl Monitor {
             })
             .collect();
         for key in keys {
-            self.begin_survey(now, &key, Depth::Suspicion);
+            self.want_survey(now, &key, Depth::Suspicion, Urgency::Suspicion);
             self.timers.set(Timer::View(key), Some(now));
         }
     }
@@ -278,21 +411,44 @@ impl Monitor {
             }
         }
         for key in keys {
-            self.begin_survey(now, &key, Depth::Suspicion);
+            self.want_survey(now, &key, Depth::Suspicion, Urgency::Suspicion);
+            self.timers.set(Timer::View(key), Some(now));
+        }
+    }
+
+    /// Begins a survey, or lets it wait for its turn.
+    fn want_survey(&mut self, now: Instant, key: &ViewKey, depth: Depth, urgency: Urgency) {
+        if self.purpose == Purpose::Once || self.queue.has_room() && self.queue.len() == 0 {
+            self.begin_survey(now, key, depth);
+        } else if self.may_begin(key) {
+            self.queue.push(key.clone(), depth, urgency);
+        }
+    }
+
+    fn may_begin(&self, key: &ViewKey) -> bool {
+        let open = self.vantages.get(&key.vantage).is_some_and(VantageWatch::is_up);
+        let watch = self.targets.get(&key.target);
+        let view = watch.and_then(|watch| watch.views.get(&(key.vantage, key.address)));
+        open && view.is_some_and(|view| view.survey.is_none())
+    }
+
+    /// Begins surveys that wait, as far as there is room.
+    pub(super) fn begin_waiting(&mut self, now: Instant) {
+        while self.queue.has_room()
+            && let Some((key, depth)) = self.queue.pop()
+        {
+            self.begin_survey(now, &key, depth);
             self.timers.set(Timer::View(key), Some(now));
         }
     }
 
     fn begin_survey(&mut self, now: Instant, key: &ViewKey, depth: Depth) {
-        if !self.vantages.get(&key.vantage).is_some_and(VantageWatch::is_up) {
+        if !self.may_begin(key) {
             return;
         }
         let siblings = self.siblings(key);
         let Some(watch) = self.targets.get_mut(&key.target) else { return };
         let Some(view) = watch.views.get_mut(&(key.vantage, key.address)) else { return };
-        if view.survey.is_some() {
-            return;
-        }
         let has_port = watch.target.service.has_port();
         let scope = Scope {
             address: key.address,
@@ -306,6 +462,7 @@ impl Monitor {
         };
         self.next_survey += 1;
         view.begin(now, self.next_survey, Survey::new(scope, now));
+        self.queue.running += 1;
     }
 
     /// Neighbours whose path may be traced: of the plan in the same /24 or /64, else configured
@@ -316,9 +473,6 @@ impl Monitor {
             return Vec::new();
         }
         let subnet = prefix(key.address);
-        let planned = self.targets.values().filter(|other| !other.canary).flat_map(|other| {
-            other.views.keys().filter(|(vantage, _)| *vantage == key.vantage).map(|(_, at)| *at)
-        });
         let first = [1_u8, 2].map(|host| match subnet {
             IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() | u32::from(host)).into()),
             IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() | u128::from(host)).into()),
@@ -326,8 +480,7 @@ impl Monitor {
         let configured = watch.target.neighbours.iter().copied();
         let mut siblings = Vec::new();
         // The nearest: if all targets of a subnet traced the same two, those two would drown.
-        let mut near: Vec<_> = planned.filter(|at| prefix(*at) == subnet).collect();
-        near.sort_by_key(|at| (bits(*at).abs_diff(bits(key.address)), *at));
+        let near = self.neighbourhood.nearest(key.vantage, key.address);
         for address in near.into_iter().chain(configured).chain(first) {
             if address != key.address && !siblings.contains(&address) && siblings.len() < 2 {
                 siblings.push(address);
@@ -349,7 +502,7 @@ impl Monitor {
         let held_back = self.run_survey(now, key);
         let sweeping = self.purpose == Purpose::Watch;
         if sweeping {
-            self.run_rows(now, key);
+            self.run_connect(now, key);
             self.run_recheck(now, key);
         }
         let next = self.view(key).and_then(|view| view.next_due(now, sweeping));
@@ -383,11 +536,11 @@ impl Monitor {
             };
             match want {
                 Some(Want::Ask(part, to, ask)) => {
-                    self.budgets.spend(to);
+                    self.budgets.spend(now, to);
                     self.send(now, key, Errand::Survey { number, part, ask: ask.id }, (to, ask));
                 }
                 Some(Want::Connect) => {
-                    self.budgets.spend(key.address);
+                    self.budgets.spend(now, key.address);
                     self.connect(now, key, Errand::SurveyConnect(number));
                 }
                 None => break,
@@ -402,9 +555,24 @@ impl Monitor {
             let own = self.flights.source(key.vantage, key.address.is_ipv4());
             findings.siblings.retain(|sibling| Some(sibling.address) != own);
             let changed = self.view(key)?.conclude(findings);
-            self.survey_ended(now, key, changed);
+            self.queue.running -= 1;
+            self.after_conclusion(now, key, changed);
+            self.begin_waiting(now);
         }
         None
+    }
+
+    /// A view's findings are new: what surprises changes with them.
+    pub(super) fn after_conclusion(&mut self, now: Instant, key: &ViewKey, changed: bool) {
+        if let Some(watch) = self.targets.get(&key.target)
+            && let Some(view) = watch.views.get(&(key.vantage, key.address))
+        {
+            for (probe, row) in view.rows.all() {
+                self.sweep.set_usual(row, view.expected(probe));
+            }
+        }
+        self.restand(key);
+        self.survey_ended(now, key, changed);
     }
 
     /// How long a view that is held back lets others go first; all asking at once for every free
@@ -414,39 +582,15 @@ impl Monitor {
         NO_ROOM.mul_f64(0.5 + fraction(draw))
     }
 
-    fn run_rows(&mut self, now: Instant, key: &ViewKey) {
-        let canary = self.targets.get(&key.target).is_some_and(|watch| watch.canary);
-        let port = self.targets.get(&key.target).map_or(0, |watch| watch.target.port);
+    /// The full connection that is due now and then, with a look at everything else.
+    fn run_connect(&mut self, now: Instant, key: &ViewKey) {
         let stretch = 0.95 + 0.1 * fraction(self.secret.hash(&[now.as_nanos(), 8]));
-        let Some(view) = self.view(key) else { return };
-        let mut due = Vec::new();
-        for row in view.rows.iter_mut().filter(|row| row.due <= now) {
-            row.due = now + row.interval.mul_f64(stretch);
-            due.push(row.probe);
-        }
-        for probe in due {
-            let what = match probe {
-                Probe::Echo => Question::Echo,
-                Probe::Syn => Question::Syn { port },
-                Probe::Connect | Probe::X224 if canary => continue,
-                Probe::Connect | Probe::X224 => {
-                    self.begin_survey(now, key, Depth::Suspicion);
-                    continue;
-                }
-            };
-            let granted = self.budgets.take(now, key.address);
-            if granted.is_ok() && self.flights.has_room() {
-                let ask = Ask { id: 0, what, ttl: FULL_TTL };
-                self.send(now, key, Errand::Sweep(probe), (key.address, ask));
-                continue;
-            }
-            if granted.is_ok() {
-                *self.bugs.entry("flights_full").or_default() += 1;
-            }
-            // What the budget holds back is late, not left out.
-            let again = now + granted.err().unwrap_or_default().max(NO_ROOM);
-            let rows = self.view(key).into_iter().flat_map(|view| &mut view.rows);
-            rows.filter(|row| row.probe == probe).for_each(|row| row.due = again);
+        let Some(watch) = self.targets.get_mut(&key.target) else { return };
+        let interval = watch.target.connect_interval.mul_f64(stretch);
+        let canary = watch.canary;
+        let Some(view) = watch.views.get_mut(&(key.vantage, key.address)) else { return };
+        if view.take_connect(now, interval) && !canary {
+            self.want_survey(now, key, Depth::Suspicion, Urgency::Routine);
         }
     }
 
@@ -457,16 +601,13 @@ impl Monitor {
         if view.recheck_due().is_some_and(|due| due <= now) {
             view.plan_recheck(now, false);
             let depth = if lossy { Depth::Suspicion } else { Depth::Recheck };
-            self.begin_survey(now, key, depth);
+            self.want_survey(now, key, depth, Urgency::Routine);
         }
     }
 
     fn send(&mut self, now: Instant, key: &ViewKey, errand: Errand, (to, ask): (IpAddr, Ask)) {
         let tap = self.vantages.get(&key.vantage).and_then(VantageWatch::tap);
-        let survey = match errand {
-            Errand::Survey { number, .. } | Errand::SurveyConnect(number) => number,
-            Errand::Sweep(_) => 0,
-        };
+        let (Errand::Survey { number: survey, .. } | Errand::SurveyConnect(survey)) = errand;
         let order = self.flights.order(now, (key.clone(), errand, to), &ask, (tap, survey));
         self.outputs.push_back(Output::Send(order));
     }
@@ -499,6 +640,7 @@ impl Monitor {
         for (name, watch) in &mut self.targets {
             for view in watch.views.values_mut() {
                 if let Some((_, survey)) = view.survey.take() {
+                    self.queue.running -= 1;
                     view.findings = Some(survey.findings(now));
                 }
             }
@@ -507,13 +649,6 @@ impl Monitor {
         for name in names {
             self.judge_now(now, &name, true);
         }
-    }
-}
-
-fn bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_bits().into(),
-        IpAddr::V6(v6) => v6.to_bits(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 fn order(to: &str, service: Service) -> ConnectOrder {
     ConnectOrder {
-        flight: Flight(1),
+        flight: Flight::Survey(1),
         vantage: VantageId(0),
         to: to.parse().unwrap(),
         service,

@@ -1,6 +1,6 @@
 //! What the engine needs of the monitor; tests put something simpler in its place.
 
-use reachd_core::monitor::{Input, Monitor, Output};
+use reachd_core::monitor::{Input, Monitor, Output, SendOrder};
 use reachd_core::snapshot::Snapshot;
 use reachd_core::time::Instant;
 
@@ -10,6 +10,8 @@ pub(crate) trait Brain: Send + 'static {
     fn handle(&mut self, now: Instant, input: Input<'_>);
     /// Gives what is to be done.
     fn poll(&mut self) -> Output;
+    /// Appends the probes of the sweep that are due, a burst at most; gives when to ask again.
+    fn poll_burst(&mut self, now: Instant, burst: &mut Vec<SendOrder>) -> Option<Instant>;
     /// Copies all numbers.
     fn snapshot(&self) -> Snapshot;
 }
@@ -21,6 +23,10 @@ impl Brain for Monitor {
 
     fn poll(&mut self) -> Output {
         Self::poll(self)
+    }
+
+    fn poll_burst(&mut self, now: Instant, burst: &mut Vec<SendOrder>) -> Option<Instant> {
+        Self::poll_burst(self, now, burst)
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use reachd_core::monitor::Event;
-use reachd_core::plan::Plan;
+use reachd_core::plan::{Plan, PlanChange};
 use reachd_core::snapshot::Snapshot;
 use reachd_core::time::Instant;
 use tokio::sync::{mpsc, oneshot};
@@ -44,6 +44,11 @@ impl EngineHandle {
     /// Puts a plan in force.
     pub async fn plan(&self, plan: Plan) -> Result<(), AskError> {
         self.tell(Message::Plan(Box::new(plan))).await
+    }
+
+    /// Changes the plan by this.
+    pub async fn change(&self, change: PlanChange) -> Result<(), AskError> {
+        self.tell(Message::Change(Box::new(change))).await
     }
 
     /// Ends a one-shot check's surveys with what they have.

@@ -10,7 +10,9 @@ use reachd_core::evidence::LocalError;
 use reachd_core::monitor::{
     ConnectOrder, Flight, Input, Output, Resolution, ResolveOrder, SendOrder,
 };
-use reachd_core::plan::Plan;
+use reachd_core::plan::Canary;
+use reachd_core::sweep::BURST;
+use reachd_core::target::Target;
 use reachd_core::time::Instant;
 
 use super::vantages::Vantages;
@@ -30,7 +32,11 @@ const MESSAGES_PER_TURN: usize = 256;
 const LAG: Duration = Duration::from_millis(50);
 /// A step of the wall clock is noticed within this time, if the engine turns at all.
 const CLOCK_CHECK: Duration = Duration::from_millis(20);
-/// Counters and vantages are looked after this often.
+/// Bursts of the sweep sent in one turn; the ring is read after each.
+const BURSTS_PER_TURN: usize = 16;
+/// A ring's drops are asked for this often: a probe that fell into one must not count as lost.
+const COUNTING: Duration = Duration::from_millis(100);
+/// Vantages are looked after this often.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// All that the thread owns.
@@ -46,6 +52,10 @@ pub(super) struct Engine<B> {
     deadline: Option<Instant>,
     asked: Instant,
     turn_began: Instant,
+    /// When the sweep is to be asked next, and what it gave.
+    burst_due: Option<Instant>,
+    burst: Vec<SendOrder>,
+    counting_due: Instant,
     housekeeping_due: Instant,
     clock_due: Instant,
     stopping: bool,
@@ -66,6 +76,9 @@ impl<B: Brain> Engine<B> {
             deadline: None,
             asked: Instant::ZERO,
             turn_began: Instant::ZERO,
+            burst_due: Some(Instant::ZERO),
+            burst: Vec::with_capacity(BURST),
+            counting_due: Instant::ZERO,
             housekeeping_due: Instant::ZERO + HOUSEKEEPING,
             clock_due: Instant::ZERO,
             stopping: false,
@@ -84,6 +97,7 @@ impl<B: Brain> Engine<B> {
             self.read_taps();
             self.read_sockets();
             self.read_inbox();
+            self.count();
             self.tick();
             self.keep_house();
             self.perform();
@@ -94,8 +108,8 @@ impl<B: Brain> Engine<B> {
     /// Sleeps until something is there to be done.
     fn wait(&self) {
         let now = self.clock.now();
-        let deadline = self.deadline.unwrap_or(self.housekeeping_due);
-        let deadline = deadline.min(self.housekeeping_due);
+        let deadlines = [self.deadline, self.burst_due].into_iter().flatten();
+        let deadline = deadlines.fold(self.housekeeping_due, Instant::min);
         let timeout = if self.vantages.any_ready() || !self.ends.inbox.is_empty() {
             Duration::ZERO
         } else {
@@ -161,8 +175,14 @@ impl<B: Brain> Engine<B> {
             let now = self.clock.now();
             match message {
                 Message::Plan(plan) => {
-                    self.watch_ports(&plan);
+                    self.watch_ports(&plan.targets, &plan.canaries);
                     self.brain.handle(now, Input::Plan(plan));
+                    self.burst_due = Some(now);
+                }
+                Message::Change(change) => {
+                    self.watch_ports(&change.upserted, &change.canaries);
+                    self.brain.handle(now, Input::Change(change));
+                    self.burst_due = Some(now);
                 }
                 Message::Connected(flight, report) => {
                     self.brain.handle(now, Input::Connected { flight, report });
@@ -191,13 +211,32 @@ impl<B: Brain> Engine<B> {
     /// Tells the monitor the time it asked to be told, and how late it is.
     fn tick(&mut self) {
         let now = self.clock.now();
-        let Some(deadline) = self.deadline.filter(|deadline| *deadline <= now) else { return };
-        let lag = now.since(deadline.max(self.asked));
+        let due = |deadline: Option<Instant>| deadline.filter(|deadline| *deadline <= now);
+        let late = due(self.deadline).into_iter().chain(due(self.burst_due)).min();
+        let lag = late.map_or(Duration::ZERO, |late| now.since(late.max(self.asked)));
         if lag > LAG {
             self.brain.handle(now, Input::Lag(lag));
         }
+        if due(self.deadline).is_none() {
+            return;
+        }
         self.deadline = None;
         self.brain.handle(now, Input::Tick);
+    }
+
+    /// Asks the rings what they dropped, before anything is given up for lost.
+    fn count(&mut self) {
+        let now = self.clock.now();
+        if now < self.counting_due {
+            return;
+        }
+        self.counting_due = now + COUNTING;
+        for tap in self.vantages.taps() {
+            if let Ok((packets, drops)) = tap.counts() {
+                let input = Input::CaptureCounts { tap: tap.id(), packets, drops };
+                self.brain.handle(now, input);
+            }
+        }
     }
 
     fn keep_house(&mut self) {
@@ -206,19 +245,38 @@ impl<B: Brain> Engine<B> {
             return;
         }
         self.housekeeping_due = now + HOUSEKEEPING;
-        for tap in self.vantages.taps() {
-            if let Ok((packets, drops)) = tap.counts() {
-                let input = Input::CaptureCounts { tap: tap.id(), packets, drops };
-                self.brain.handle(now, input);
-            }
-        }
         for (id, state) in self.vantages.check(&self.ports, now) {
             self.brain.handle(now, Input::Vantage(id, state));
         }
     }
 
-    /// Does everything that the monitor wants done.
+    /// Does everything that the monitor wants done, and sends what the sweep has due.
     fn perform(&mut self) {
+        self.obey();
+        for _ in 0..BURSTS_PER_TURN {
+            let now = self.clock.now();
+            if self.burst_due.is_none_or(|due| due > now) {
+                break;
+            }
+            self.burst_due = self.brain.poll_burst(now, &mut self.burst);
+            if !self.burst.is_empty() {
+                self.send_burst();
+                self.read_taps();
+            }
+            self.obey();
+        }
+    }
+
+    fn send_burst(&mut self) {
+        let Self { brain, clock, vantages, burst, .. } = self;
+        vantages.send_burst(burst, clock, |flight, error| {
+            brain.handle(clock.now(), Input::SendFailed { flight, error });
+        });
+        burst.clear();
+    }
+
+    /// Does what the monitor wants done now.
+    fn obey(&mut self) {
         loop {
             match self.brain.poll() {
                 Output::Wait(deadline) => {
@@ -226,7 +284,9 @@ impl<B: Brain> Engine<B> {
                     self.asked = self.turn_began;
                     return;
                 }
+                // Its rows begin; and whatever else is told may hurry some.
                 Output::OpenVantage(id, vantage) => {
+                    self.burst_due = Some(self.turn_began);
                     let now = self.clock.now();
                     let state = self.vantages.open(id, *vantage, &self.ports, now);
                     self.brain.handle(self.clock.now(), Input::Vantage(id, state));
@@ -286,15 +346,15 @@ impl<B: Brain> Engine<B> {
     }
 
     /// Captures the ports of a new plan too; ports of the old one do no harm.
-    fn watch_ports(&mut self, plan: &Plan) {
+    fn watch_ports(&mut self, targets: &[Target], canaries: &[Canary]) {
         let before = self.ports.len();
-        for target in plan.targets.iter().filter(|target| target.service.has_port()) {
+        for target in targets.iter().filter(|target| target.service.has_port()) {
             self.ports.insert(target.port);
             self.ports.extend(target.canary_port);
             self.ports.extend(&target.control_ports);
             self.ports.extend(&target.alternate_ports);
         }
-        self.ports.extend(plan.canaries.iter().map(|canary| canary.port));
+        self.ports.extend(canaries.iter().map(|canary| canary.port));
         if self.ports.len() == before {
             return;
         }

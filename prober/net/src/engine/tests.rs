@@ -51,6 +51,10 @@ impl Brain for Scripted {
         script.todo.pop_front().unwrap_or(Output::Wait(wake))
     }
 
+    fn poll_burst(&mut self, _now: Instant, _burst: &mut Vec<SendOrder>) -> Option<Instant> {
+        None
+    }
+
     fn snapshot(&self) -> Snapshot {
         Snapshot { unmatched: 42, ..Snapshot::default() }
     }
@@ -91,7 +95,7 @@ impl Scripted {
 
 fn send(flight: u32, to: &str, what: ProbePacket) -> Output {
     Output::Send(SendOrder {
-        flight: Flight(flight),
+        flight: Flight::Survey(flight),
         vantage: VantageId(0),
         to: to.parse().unwrap(),
         ttl: 64,
@@ -117,7 +121,7 @@ fn open(binding: Binding) -> Output {
 
 fn connect(flight: u32, to: &str) -> Output {
     Output::Connect(Box::new(ConnectOrder {
-        flight: Flight(flight),
+        flight: Flight::Survey(flight),
         vantage: VantageId(0),
         to: to.parse().unwrap(),
         service: Service::Tcp,
@@ -153,7 +157,7 @@ fn raw_probes_connects_and_names_go_round() {
         brain.order(syn(3, "127.0.0.1", 9));
         brain.order(echo(4, "203.0.113.1"));
         let failed = brain.heard("SendFailed").await;
-        assert!(failed.contains("Flight(4)") && failed.contains("NoRoute"), "{failed}");
+        assert!(failed.contains("Survey(4)") && failed.contains("NoRoute"), "{failed}");
         brain.order(connect(5, &listener.local_addr().unwrap().to_string()));
         assert!(brain.heard("Connected {").await.contains("result: Connected"));
         brain.order(Output::Resolve(ResolveOrder {
@@ -265,15 +269,15 @@ fn without_raw_rights_sockets_answer() {
             start_with(brain.clone(), EngineOptions::default(), &Handle::current()).unwrap();
         assert!(brain.heard("Vantage(").await.contains("mode: Sockets, tap: None"));
         brain.order(echo(1, "127.0.0.1"));
-        let answer = brain.heard("flight: Flight(1)").await;
+        let answer = brain.heard("flight: Survey(1)").await;
         assert!(answer.contains("EchoReply { ttl: Some(64) }"), "{answer}");
         assert!(answer.contains("source: Kernel"), "{answer}");
         brain.order(echo(2, "::1"));
-        assert!(brain.heard("flight: Flight(2)").await.contains("EchoReply { ttl: Some(64) }"));
+        assert!(brain.heard("flight: Survey(2)").await.contains("EchoReply { ttl: Some(64) }"));
         brain.order(syn(3, "127.0.0.1", port));
-        assert!(brain.heard("flight: Flight(3)").await.contains("SynAck"));
+        assert!(brain.heard("flight: Survey(3)").await.contains("SynAck"));
         brain.order(syn(4, "127.0.0.1", 9));
-        assert!(brain.heard("flight: Flight(4)").await.contains("Reset"));
+        assert!(brain.heard("flight: Survey(4)").await.contains("Reset"));
         // A mark needs a capability; only that vantage is refused, with the fix.
         let marked = Vantage { mark: Some(5), ..Vantage::unbound("m") };
         brain.order(Output::OpenVantage(VantageId(0), Box::new(marked)));
@@ -301,9 +305,9 @@ fn without_ping_sockets_and_entry_only_those_are_refused() {
         assert!(brain.heard("Vantage(").await.contains("mode: Sockets"));
         brain.order(echo(1, "127.0.0.1"));
         let failed = brain.heard("SendFailed").await;
-        assert!(failed.contains("Flight(1)") && failed.contains("NoPrivilege"), "{failed}");
+        assert!(failed.contains("Survey(1)") && failed.contains("NoPrivilege"), "{failed}");
         brain.order(syn(2, "127.0.0.1", 9));
-        assert!(brain.heard("flight: Flight(2)").await.contains("Reset"));
+        assert!(brain.heard("flight: Survey(2)").await.contains("Reset"));
         engine.stop().await;
     });
 }

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use reachd_core::evidence::LocalError;
-use reachd_core::monitor::{SendOrder, TapId, VantageState};
+use reachd_core::monitor::{Flight, ProbePacket, SendOrder, TapId, VantageState};
 use reachd_core::time::Instant;
 use reachd_core::vantage::{Binding, Mode, Vantage, VantageId};
 
@@ -38,6 +38,17 @@ pub(super) struct Opened {
     pub(super) vantage: OpenedVantage,
     tap: Option<TapId>,
     hands: Option<Hands>,
+}
+
+impl Opened {
+    /// Sockets beside raw ones: where resets do not leave, the kernel must make the connects.
+    fn stand_in(&mut self) -> Result<&mut Hands, LocalError> {
+        if self.hands.is_none() {
+            let hands = Hands::open(&self.vantage.place);
+            self.hands = Some(hands.map_err(|error| errno::of_open(&error))?);
+        }
+        self.hands.as_mut().ok_or(LocalError::Exhausted)
+    }
 }
 
 /// All vantages.
@@ -190,11 +201,28 @@ impl Vantages {
     pub(super) fn send(&mut self, order: &SendOrder, clock: &Clock) -> Result<(), LocalError> {
         match self.slots.get_mut(&order.vantage) {
             Some(Slot::Open(opened)) => match &mut opened.hands {
-                Some(hands) => hands.send(order, clock),
-                None => opened.vantage.send_raw(order, clock.now()),
+                Some(hands) if opened.vantage.mode == Mode::Sockets => hands.send(order, clock),
+                _ if matches!(order.what, ProbePacket::Connect { .. }) => {
+                    opened.stand_in()?.send(order, clock)
+                }
+                _ => opened.vantage.send_raw(order, clock.now()),
             },
             Some(Slot::Refused { error, .. }) => Err(*error),
             None => Err(LocalError::VantageGone),
+        }
+    }
+
+    /// Sends a burst of the sweep; tells of those that our own side refused.
+    pub(super) fn send_burst(
+        &mut self,
+        orders: &[SendOrder],
+        clock: &Clock,
+        mut refused: impl FnMut(Flight, LocalError),
+    ) {
+        for order in orders {
+            if let Err(error) = self.send(order, clock) {
+                refused(order.flight, error);
+            }
         }
     }
 

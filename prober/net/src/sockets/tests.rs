@@ -41,7 +41,7 @@ EOF
 
 fn order(flight: u32, to: &str, ttl: u8, what: ProbePacket) -> SendOrder {
     let to = to.parse().unwrap();
-    SendOrder { flight: Flight(flight), vantage: VantageId(0), to, ttl, ip_id: 1, what }
+    SendOrder { flight: Flight::Survey(flight), vantage: VantageId(0), to, ttl, ip_id: 1, what }
 }
 
 fn echo(flight: u32, to: &str, ttl: u8) -> SendOrder {
@@ -73,8 +73,8 @@ fn collect(hands: &mut Hands, clock: &Clock, count: usize) -> Vec<Fate> {
 
 fn answers(fates: &[Fate]) -> Vec<(u32, Answer)> {
     let answer = |fate: &Fate| match fate {
-        Fate::Answered { flight, answer, .. } => (flight.0, *answer),
-        Fate::Failed { .. } => panic!("{fate:?}"),
+        Fate::Answered { flight: Flight::Survey(number), answer, .. } => (*number, *answer),
+        Fate::Answered { .. } | Fate::Failed { .. } => panic!("{fate:?}"),
     };
     fates.iter().map(answer).collect()
 }
@@ -167,7 +167,7 @@ fn syns_and_their_errors_are_told_apart() {
     hands.send(&echo(7, "10.60.0.1", 64), &clock).unwrap();
     std::thread::sleep(Duration::from_secs(2));
     let error = LocalError::GatewaySilent;
-    assert_eq!(collect(&mut hands, &clock, 1), [Fate::Failed { flight: Flight(7), error }]);
+    assert_eq!(collect(&mut hands, &clock, 1), [Fate::Failed { flight: Flight::Survey(7), error }]);
     run("ip route del default");
     let error = hands.send(&syn(8, "198.51.100.1", 64, 9), &clock);
     assert_eq!(error, Err(LocalError::NoRoute));

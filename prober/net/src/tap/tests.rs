@@ -48,7 +48,7 @@ fn drain(tap: &mut Tap, clock: &Clock, store: &mut Store) -> Vec<Seen> {
 
 fn echo(to: IpAddr, seq: u16) -> SendOrder {
     SendOrder {
-        flight: Flight(u32::from(seq)),
+        flight: Flight::Survey(u32::from(seq)),
         vantage: VantageId(0),
         to,
         ttl: 64,

@@ -7,7 +7,7 @@ use reachd_core::evidence::LocalError;
 use reachd_core::monitor::{ProbePacket, SendOrder};
 use reachd_core::time::Instant;
 use reachd_core::vantage::{Binding, Mode, Vantage};
-use reachd_core::wire::packet::{EchoSpec, SynSpec, emit_echo, emit_syn};
+use reachd_core::wire::packet::{EchoSpec, SynSpec, emit_echo, emit_rst, emit_syn};
 use socket2::{Protocol, SockAddr, Socket, Type};
 
 use super::place::{FAMILIES, Place};
@@ -114,6 +114,11 @@ fn build(order: &SendOrder, source: IpAddr) -> Option<Vec<u8>> {
             mss: if dest.is_ipv4() { MSS[0] } else { MSS[1] },
             timestamp: *timestamp,
         }),
+        ProbePacket::Reset { source_port, dest_port, seq } => {
+            emit_rst((source, *source_port).into(), (dest, *dest_port).into(), *seq, ttl)
+        }
+        // A socket's work.
+        ProbePacket::Connect { .. } => None,
     }
 }
 

@@ -18,7 +18,7 @@ fn address(text: &str) -> IpAddr {
 
 fn echo(to: &str) -> SendOrder {
     SendOrder {
-        flight: Flight(1),
+        flight: Flight::Survey(1),
         vantage: VantageId(0),
         to: address(to),
         ttl: 9,

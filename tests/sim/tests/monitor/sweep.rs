@@ -166,7 +166,7 @@ fn live(seed: u64) -> u64 {
         strike(&mut random, &mut run, &mut plan);
         let snapshot = run.monitor.snapshot();
         assert!(snapshot.bugs.is_empty(), "seed {seed}: {:?}", snapshot.bugs);
-        assert!(snapshot.probes.iter().all(|row| row.counters.adds_up()), "seed {seed}");
+        assert!(snapshot.probes.iter().all(|row| row.counters().adds_up()), "seed {seed}");
     }
     run.pass(s(30));
     run.digest()

@@ -321,7 +321,7 @@ fn a_reload_keeps_what_did_not_change() {
     let sent = |run: &Run, name: &str| -> u64 {
         let snapshot = run.monitor.snapshot();
         let rows = snapshot.probes.iter().filter(|row| row.target.as_str() == name);
-        rows.map(|row| row.counters.sent).sum()
+        rows.map(|row| row.counters().sent).sum()
     };
     let kept = "10.0.0.10:3389";
     let before = sent(&run, kept);
@@ -360,7 +360,7 @@ fn a_vantage_that_no_longer_watches_a_target_leaves_it_alone() {
         .views
         .iter()
         .filter(|row| row.target == plan.targets[0].name)
-        .map(|row| row.vantage.as_str())
+        .map(|row| &*row.vantage)
         .collect();
     assert_eq!(from, ["b"]);
 }

@@ -1,0 +1,80 @@
+//! Which planned addresses lie near each other: the siblings that a trace may compare with.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::budget::prefix;
+use crate::vantage::VantageId;
+
+/// Neighbours looked at on either side at most: only the two nearest are traced.
+const LOOK: usize = 4;
+
+/// Planned addresses by vantage, in order, with how many views have them.
+#[derive(Debug, Default)]
+pub(super) struct Neighbourhood {
+    planned: BTreeMap<(VantageId, IpAddr), u32>,
+}
+
+impl Neighbourhood {
+    /// A view of this address begins; canaries are nobody's neighbours.
+    pub(super) fn add(&mut self, vantage: VantageId, address: IpAddr, canary: bool) {
+        if !canary {
+            *self.planned.entry((vantage, address)).or_default() += 1;
+        }
+    }
+
+    /// A view of this address ends.
+    pub(super) fn remove(&mut self, vantage: VantageId, address: IpAddr, canary: bool) {
+        let count = self.planned.get_mut(&(vantage, address));
+        if let Some(count) = count.filter(|_| !canary) {
+            *count -= 1;
+            if *count == 0 {
+                self.planned.remove(&(vantage, address));
+            }
+        }
+    }
+
+    /// The planned addresses of the same /24 or /64, nearest first, itself left out.
+    pub(super) fn nearest(&self, vantage: VantageId, address: IpAddr) -> Vec<IpAddr> {
+        let at = (vantage, address);
+        let is_near = |other: &IpAddr| *other != address && prefix(*other) == prefix(address);
+        let same = |(found, _): &(&(VantageId, IpAddr), &u32)| found.0 == vantage;
+        let below = self.planned.range(..at).rev().take_while(same).map(|(found, _)| found.1);
+        let above = self.planned.range(at..).take_while(same).map(|(found, _)| found.1);
+        let mut near: Vec<_> = below.take(LOOK).chain(above.take(LOOK + 1)).collect();
+        near.retain(is_near);
+        near.sort_by_key(|other| (bits(*other).abs_diff(bits(address)), *other));
+        near
+    }
+}
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_bits().into(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_of_the_subnet_come_first() {
+        let (vantage, other) = (VantageId(0), VantageId(1));
+        let mut all = Neighbourhood::default();
+        let address = |last: u8| IpAddr::from([10, 0, 0, last]);
+        for last in [5, 9, 20, 21, 200] {
+            all.add(vantage, address(last), false);
+        }
+        all.add(vantage, IpAddr::from([10, 0, 1, 0]), false);
+        all.add(vantage, address(19), true);
+        all.add(other, address(18), false);
+        let found = all.nearest(vantage, address(20));
+        assert_eq!(found, [address(21), address(9), address(5), address(200)]);
+        all.remove(vantage, address(21), false);
+        all.remove(vantage, address(9), true);
+        assert_eq!(all.nearest(vantage, address(20))[0], address(9));
+        assert!(all.nearest(other, address(18)).is_empty());
+    }
+}
