@@ -35,6 +35,9 @@ pub(super) struct Known {
     pub(super) answer: Result<(IpAddr, Way), LocalError>,
 }
 
+/// Of the 192 bytes that all state of a row may take.
+const _: () = assert!(size_of::<Option<Known>>() <= 64);
+
 impl Known {
     /// What was said now of the destination in this row.
     pub(super) fn new(

@@ -6,6 +6,7 @@ use crate::tap::store::Store;
 use crate::tap::{Tap, TapOptions};
 use crate::testing::{in_namespace, run};
 use crate::vantage::build;
+use netlink::Neighbour;
 use reachd_core::monitor::{Direction, Flight, ProbePacket, TapId};
 use reachd_core::vantage::{Binding, Vantage, VantageId};
 use std::collections::BTreeSet;
@@ -199,14 +200,105 @@ fn a_dead_device_is_the_kernels_to_explain() {
         return;
     }
     run(WIRE);
+    run("ip link add vc type veth peer name vd; ip addr add 10.3.0.1/24 dev vc; \
+         ip link set vc up; ip link set vd up; \
+         ip neigh add 10.3.0.9 lladdr 02:00:00:00:00:09 dev vc; \
+         ip route add 10.64.0.0/16 via 10.3.0.9 metric 50; \
+         ip route add 10.64.0.0/16 via 10.1.0.9 src 10.1.0.1 metric 40");
     let mut wire = Wire::open();
     let mut transmit = open(Means::Packet);
-    let orders = [order(1, address("10.64.0.1")), order(2, address("10.64.0.2"))];
+    let orders = [order(1, address("10.64.0.1")), order(2, address("10.65.0.2"))];
     assert_eq!(send(&mut transmit, &orders, Instant::ZERO), []);
     wire.received(2);
     run("ip link set va down");
-    let no_route = [(0, LocalError::NoRoute), (1, LocalError::NoRoute)];
-    assert_eq!(send(&mut transmit, &orders, Instant::ZERO), no_route);
+    // Nobody told us: the frames are refused, and the kernel knows another way for the first.
+    let failed = send(&mut transmit, &orders, Instant::ZERO);
+    assert_eq!(failed, [(1, LocalError::NoRoute)]);
+    let expected = build(&orders[0], address("10.3.0.1")).unwrap();
+    assert_eq!(wire.next("vc", Direction::Sent, 1), [expected]);
+}
+
+#[test]
+fn changes_of_every_kind_are_heard() {
+    if !in_namespace("transmit::tests::changes_of_every_kind_are_heard") {
+        return;
+    }
+    run(WIRE);
+    for neighbours in [Neighbours::Heard, Neighbours::Ignored] {
+        let mut watch = Watch::open_inside(neighbours).unwrap();
+        let mut heard = |command: &str| {
+            run(command);
+            let mut news = Vec::new();
+            watch.read(|one| news.push(one));
+            news
+        };
+        for command in [
+            "ip link set va mtu 1400",
+            "ip link set va mtu 1500",
+            "ip addr add 10.1.0.6/24 dev va",
+            "ip addr del 10.1.0.6/24 dev va",
+            "ip -6 addr add fd00:1::6/64 dev va nodad",
+            "ip -6 addr del fd00:1::6/64 dev va",
+            "ip route add 10.9.0.0/16 via 10.1.0.9",
+            "ip route del 10.9.0.0/16",
+            "ip route add fd09::/16 via fd00:1::9",
+            "ip -6 route del fd09::/16",
+            "ip rule add fwmark 9 table 9",
+            "ip rule del fwmark 9",
+            "ip -6 rule add fwmark 9 table 9",
+            "ip -6 rule del fwmark 9",
+            "ip nexthop add id 9 via 10.1.0.9 dev va",
+            "ip nexthop del id 9",
+        ] {
+            assert!(heard(command).contains(&News::Routes), "{command}");
+        }
+        let news = heard("ip neigh change 10.1.0.9 lladdr 02:00:00:00:00:07 nud stale dev va");
+        let neighbour = Neighbour {
+            interface: interface_index("va").unwrap(),
+            address: address("10.1.0.9"),
+            link: Some([2, 0, 0, 0, 0, 7]),
+            is_fresh: false,
+        };
+        let expected = match neighbours {
+            Neighbours::Heard => vec![News::Neighbour(neighbour)],
+            Neighbours::Ignored => vec![],
+        };
+        assert_eq!(news, expected);
+        let gone = heard("ip neigh del 10.1.0.9 dev va");
+        let is_gone = |news: &News| matches!(news, News::Neighbour(Neighbour { link: None, .. }));
+        assert!(gone.iter().all(is_gone), "{gone:?}");
+        assert_eq!(gone.is_empty(), neighbours == Neighbours::Ignored);
+        heard("ip neigh add 10.1.0.9 lladdr 02:00:00:00:00:02 dev va");
+    }
+}
+
+#[test]
+fn lost_news_are_told() {
+    if !in_namespace("transmit::tests::lost_news_are_told") {
+        return;
+    }
+    run(WIRE);
+    let mut watch = Watch::open_inside(Neighbours::Heard).unwrap();
+    // A neighbour's news take more than a kibibyte there; far more than there is room for.
+    let batch: String = (0..20_000)
+        .map(|at| {
+            format!(
+                "neigh replace 10.1.{}.{} lladdr 02:00:00:00:00:02 dev va\n",
+                at >> 8 & 127,
+                at & 255
+            )
+        })
+        .collect();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), batch).unwrap();
+    run(&format!("ip -batch {}", file.path().display()));
+    let mut news = BTreeSet::new();
+    for _ in 0..40 {
+        watch.read(|one| {
+            news.insert(one == News::Lost);
+        });
+    }
+    assert!(news.contains(&true));
 }
 
 #[test]
