@@ -39,6 +39,11 @@ const NEWS_EVERY: Duration = Duration::from_millis(200);
 /// Room for several bursts in a socket; a small packet counts for about 800 bytes.
 const SEND_BUFFER: libc::c_int = 4 << 20;
 
+/// Routes asked for in one burst, at about 13 us each. Without a limit a change of routes would
+/// make every burst of the next interval three times as dear; with it the rows that are left over
+/// go by the raw socket until it is their turn.
+const QUESTIONS_PER_BURST: usize = 16;
+
 /// How a burst leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Means {
@@ -70,6 +75,8 @@ pub struct Transmit {
 #[derive(Debug)]
 struct Frames {
     routes: Routes,
+    /// Routes that this burst may still ask for.
+    questions_left: usize,
     lane: Lane,
 }
 
@@ -96,7 +103,7 @@ impl Transmit {
             Means::Packet => {
                 let lane = Lane::new(Some(open_packet(place)?));
                 let routes = Routes::open_inside(place)?;
-                (Some(Frames { routes, lane }), Neighbours::Heard)
+                (Some(Frames { routes, questions_left: 0, lane }), Neighbours::Heard)
             }
         };
         Ok(Self {
@@ -157,6 +164,9 @@ impl Transmit {
         now: Instant,
         failed: &mut Vec<(usize, LocalError)>,
     ) {
+        if let Some(frames) = &mut self.frames {
+            frames.questions_left = QUESTIONS_PER_BURST;
+        }
         for (index, order) in burst.iter().enumerate() {
             if let Err(error) = self.queue(index, order, now) {
                 failed.push((index, error));
@@ -221,7 +231,7 @@ impl Transmit {
                 continue;
             }
             self.slots.forget(slot(order));
-            let source = self.place.source().map_or_else(|| self.asker.ask(order.to), Ok);
+            let source = self.source(order.to);
             if let Err(error) = source.and_then(|source| self.queue_raw(index, order, source)) {
                 failed.push((index, error));
             }
@@ -235,20 +245,29 @@ impl Transmit {
         if let Some(known) = self.slots.get(slot, order.to, self.epoch, now) {
             return known.answer;
         }
-        let answer = self.find(order.to, now);
+        let answer = match (self.source(order.to), &mut self.frames) {
+            (Ok(source), None) => Ok((source, Way::Raw)),
+            (Ok(source), Some(frames)) => {
+                let Some(left) = frames.questions_left.checked_sub(1) else {
+                    // Not remembered: the next burst asks.
+                    return Ok((source, Way::Raw));
+                };
+                frames.questions_left = left;
+                Ok((source, frames.routes.find(order.to, now)))
+            }
+            (Err(error), _) => Err(error),
+        };
         self.slots.set(slot, Known::new(slot, order.to, self.epoch, now, answer));
         answer
     }
 
-    /// Asks the kernel for both.
-    fn find(&mut self, dest: IpAddr, now: Instant) -> Result<(IpAddr, Way), LocalError> {
-        let source = match self.place.source() {
-            Some(source) if self.place.serves(dest) => source,
-            Some(_) => return Err(LocalError::NoRoute),
-            None => self.asker.ask(dest)?,
-        };
-        let way = self.frames.as_mut().map_or(Way::Raw, |frames| frames.routes.find(dest, now));
-        Ok((source, way))
+    /// The source address toward a destination, or the local fact that forbids one.
+    fn source(&self, dest: IpAddr) -> Result<IpAddr, LocalError> {
+        match self.place.source() {
+            Some(source) if self.place.serves(dest) => Ok(source),
+            Some(_) => Err(LocalError::NoRoute),
+            None => self.asker.ask(dest),
+        }
     }
 }
 

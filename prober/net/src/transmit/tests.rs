@@ -118,6 +118,9 @@ fn send(transmit: &mut Transmit, orders: &[SendOrder], now: Instant) -> Vec<(usi
 
 /// Where the next frame of an order would go; `None` if the kernel would send it.
 fn aim(transmit: &mut Transmit, order: &SendOrder, now: Instant) -> Option<To> {
+    if let Some(frames) = &mut transmit.frames {
+        frames.questions_left = 1;
+    }
     let (_, way) = transmit.way(order, now).unwrap();
     match way {
         Way::Raw => None,
@@ -139,8 +142,11 @@ fn a_burst_arrives_whole_and_in_order() {
     let mut wire = Wire::open();
     for means in BOTH {
         let mut transmit = open(means);
-        // The second time out of memory, the third time more than one batch.
-        for count in [64, 64, 150] {
+        mixed(150).iter().for_each(|order| {
+            aim(&mut transmit, order, Instant::ZERO);
+        });
+        // The last time it is more than one batch.
+        for count in [64, 150] {
             let orders = mixed(count);
             assert_eq!(send(&mut transmit, &orders, Instant::ZERO), []);
             let mut expected: Vec<_> = orders.iter().map(packet).collect();
@@ -152,6 +158,27 @@ fn a_burst_arrives_whole_and_in_order() {
             }
             assert_eq!(seen, expected, "{means:?}");
         }
+    }
+}
+
+#[test]
+fn a_burst_asks_for_few_routes() {
+    if !in_namespace("transmit::tests::a_burst_asks_for_few_routes") {
+        return;
+    }
+    run(WIRE);
+    let mut wire = Wire::open();
+    let mut transmit = open(Means::Packet);
+    let orders = mixed(40);
+    let left = |transmit: &Transmit| transmit.frames.as_ref().unwrap().questions_left;
+    for expected in [0, 0, 8, 16] {
+        assert_eq!(send(&mut transmit, &orders, Instant::ZERO), []);
+        assert_eq!(left(&transmit), expected);
+        let mut seen = wire.received(40);
+        let mut expected: Vec<_> = orders.iter().map(packet).collect();
+        seen.sort();
+        expected.sort();
+        assert_eq!(seen, expected);
     }
 }
 
