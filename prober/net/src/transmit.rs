@@ -1,7 +1,7 @@
 //! Bursts of the mass sweep's probes: few calls, no allocation and no hashing per probe.
 //!
 //! The sweep probes the same destinations again and again, so source address and way out of each
-//! are remembered by the sweep's row ([`slot`]). They hold until the kernel tells of a change of
+//! are remembered by the sweep's row. They hold until the kernel tells of a change of
 //! links, addresses, routes or rules (a new epoch: all rows are asked anew when their next probe
 //! is due), or for about a minute.
 //!
