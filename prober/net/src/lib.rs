@@ -18,4 +18,5 @@ mod sys;
 pub mod tap;
 #[cfg(test)]
 mod testing;
+pub mod transmit;
 pub mod vantage;

@@ -1,8 +1,11 @@
 //! The few kernel calls that neither std nor socket2 wraps, each behind a safe function.
 #![expect(unsafe_code, reason = "these kernel calls have no safe wrapper in std or socket2")]
 
+pub(crate) mod batch;
 pub(crate) mod message;
 pub(crate) mod ring;
+#[cfg(test)]
+pub(crate) mod tun;
 
 use std::ffi::CString;
 use std::io;

@@ -5,8 +5,10 @@ mod place;
 mod source;
 
 pub use open::{OpenedVantage, Refusal};
+pub(crate) use open::{build, open_raw};
 pub(crate) use place::FAMILIES;
 pub use place::{Place, own_addresses};
+pub(crate) use source::SourceAsker;
 pub use source::SourceCache;
 
 #[cfg(test)]

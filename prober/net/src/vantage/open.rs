@@ -87,8 +87,8 @@ impl OpenedVantage {
     }
 }
 
-/// Builds the packet of an order.
-fn build(order: &SendOrder, source: IpAddr) -> Option<Vec<u8>> {
+/// Builds the packet of an order; `None` if the addresses differ in family.
+pub(crate) fn build(order: &SendOrder, source: IpAddr) -> Option<Vec<u8>> {
     // The kernel would put its own number in place of 0, and the answer would not match.
     let ip_id = order.ip_id.max(1);
     let (dest, ttl) = (order.to, order.ttl);
@@ -123,7 +123,7 @@ fn build(order: &SendOrder, source: IpAddr) -> Option<Vec<u8>> {
 }
 
 /// One sending socket per family; the caller is in the namespace.
-fn open_raw(place: &Place) -> io::Result<Vec<Option<Socket>>> {
+pub(crate) fn open_raw(place: &Place) -> io::Result<Vec<Option<Socket>>> {
     let mut sockets = Vec::new();
     for family in FAMILIES {
         let protocol = Protocol::from(libc::IPPROTO_RAW);

@@ -81,6 +81,16 @@ impl Place {
         self.source
     }
 
+    /// The index of the device it is bound to.
+    pub(crate) fn device_index(&self) -> Option<u32> {
+        self.device.as_ref().map(|(_, index)| *index)
+    }
+
+    /// The firewall mark of its packets.
+    pub(crate) const fn mark(&self) -> Option<u32> {
+        self.mark
+    }
+
     /// Runs `work` inside the place's network namespace.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         match &self.namespace {

@@ -25,14 +25,47 @@ const SOME_PORT: u16 = 9;
 /// Asks the kernel's routing by connecting datagram sockets, and remembers what it said.
 #[derive(Debug)]
 pub struct SourceCache {
-    place: Place,
-    sockets: Vec<Socket>,
+    asker: SourceAsker,
     known: HashMap<IpAddr, (Instant, Result<IpAddr, LocalError>)>,
 }
 
 impl SourceCache {
     /// Makes the asking sockets; the caller is in the place's namespace.
     pub(super) fn open_inside(place: &Place) -> io::Result<Self> {
+        Ok(Self { asker: SourceAsker::open_inside(place)?, known: HashMap::new() })
+    }
+
+    /// The source address toward a destination, or the local fact that forbids one.
+    pub fn toward(&mut self, dest: IpAddr, now: Instant) -> Result<IpAddr, LocalError> {
+        if let Some((at, answer)) = self.known.get(&dest)
+            && now.since(*at) < BELIEVED_FOR
+        {
+            return *answer;
+        }
+        let answer = self.asker.ask(dest);
+        if self.known.len() >= REMEMBERED_MAX {
+            self.known.clear();
+        }
+        self.known.insert(dest, (now, answer));
+        answer
+    }
+
+    /// Forgets what was said of one destination, because sending there failed.
+    pub(super) fn forget_one(&mut self, dest: IpAddr) {
+        self.known.remove(&dest);
+    }
+}
+
+/// Asks the kernel's routing by connecting datagram sockets, anew each time.
+#[derive(Debug)]
+pub(crate) struct SourceAsker {
+    place: Place,
+    sockets: Vec<Socket>,
+}
+
+impl SourceAsker {
+    /// Makes the asking sockets; the caller is in the place's namespace.
+    pub(crate) fn open_inside(place: &Place) -> io::Result<Self> {
         let mut sockets = Vec::new();
         for family in FAMILIES {
             match place.socket_inside(family, Type::DGRAM, None) {
@@ -47,30 +80,11 @@ impl SourceCache {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { place: place.clone(), sockets, known: HashMap::new() })
+        Ok(Self { place: place.clone(), sockets })
     }
 
     /// The source address toward a destination, or the local fact that forbids one.
-    pub fn toward(&mut self, dest: IpAddr, now: Instant) -> Result<IpAddr, LocalError> {
-        if let Some((at, answer)) = self.known.get(&dest)
-            && now.since(*at) < BELIEVED_FOR
-        {
-            return *answer;
-        }
-        let answer = self.ask(dest);
-        if self.known.len() >= REMEMBERED_MAX {
-            self.known.clear();
-        }
-        self.known.insert(dest, (now, answer));
-        answer
-    }
-
-    /// Forgets what was said of one destination, because sending there failed.
-    pub(super) fn forget_one(&mut self, dest: IpAddr) {
-        self.known.remove(&dest);
-    }
-
-    fn ask(&self, dest: IpAddr) -> Result<IpAddr, LocalError> {
+    pub(crate) fn ask(&self, dest: IpAddr) -> Result<IpAddr, LocalError> {
         if !self.place.serves(dest) {
             return Err(LocalError::NoRoute);
         }
