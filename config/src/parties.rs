@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use reachd_core::target::{Severity, TargetName};
-use reachd_core::vantage::{Binding, DEFAULT_NAME, Role, Vantage};
+use reachd_core::vantage::{Binding, DEFAULT_NAME, Means, Role, Vantage};
 
 use crate::assemble::{Document, Names};
 use crate::key::ROLES;
@@ -41,6 +41,10 @@ fn vantage(layer: &Layer, names: &mut Names, findings: &mut Findings) -> Option<
         name: name.to_owned(),
         binding,
         mark: stack.whole("mark"),
+        transmit: match stack.text("transmit") {
+            Some("packet") => Means::Packet,
+            _ => Means::Raw,
+        },
         role: match stack.text("role") {
             Some("inside") => Role::Inside,
             _ => Role::Outside,

@@ -60,6 +60,17 @@ impl Mode {
     }
 }
 
+/// How the sweep's probes leave a vantage with raw sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Means {
+    /// Raw sockets: the kernel routes, finds neighbours and filters.
+    #[default]
+    Raw,
+    /// Frames with our own routes and neighbours, faster and past the OUTPUT hooks of netfilter;
+    /// what is not plain goes by raw sockets.
+    Packet,
+}
+
 /// One place probes leave from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vantage {
@@ -69,6 +80,8 @@ pub struct Vantage {
     pub binding: Binding,
     /// Firewall mark set on its packets (`SO_MARK`).
     pub mark: Option<u32>,
+    /// How the sweep's probes leave.
+    pub transmit: Means,
     /// Which side of the provider's edge it stands on.
     pub role: Role,
     /// Vantages with the same upstream count as one in a quorum.
@@ -86,6 +99,7 @@ impl Vantage {
             name: name.to_owned(),
             binding: Binding::Any,
             mark: None,
+            transmit: Means::Raw,
             role: Role::Outside,
             upstream: None,
             labels: BTreeMap::new(),

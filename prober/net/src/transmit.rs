@@ -21,8 +21,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use reachd_core::evidence::LocalError;
-use reachd_core::monitor::SendOrder;
+use reachd_core::monitor::{Flight, SendOrder};
 use reachd_core::time::Instant;
+use reachd_core::vantage::Means;
 use socket2::{Domain, Socket, Type};
 
 use crate::errno;
@@ -43,15 +44,6 @@ const SEND_BUFFER: libc::c_int = 4 << 20;
 /// make every burst of the next interval three times as dear; with it the rows that are left over
 /// go by the raw socket until it is their turn.
 const QUESTIONS_PER_BURST: usize = 16;
-
-/// How a burst leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Means {
-    /// Raw sockets: the kernel routes, finds neighbours and filters.
-    Raw,
-    /// Frames with our own routes and neighbours; what is not plain goes by raw sockets.
-    Packet,
-}
 
 /// Sends the sweep's probes from one vantage.
 #[derive(Debug)]
@@ -313,9 +305,12 @@ impl Lane {
     }
 }
 
-/// The sweep's row of an order.
-const fn slot(order: &SendOrder) -> usize {
-    (order.flight.0 >> 12) as usize
+/// The sweep's row of an order; a survey's order, which does not come here, has none.
+fn slot(order: &SendOrder) -> usize {
+    match order.flight {
+        Flight::Sweep(token) => usize::try_from(token.slot()).unwrap_or(0),
+        Flight::Survey(_) => 0,
+    }
 }
 
 /// A packet socket that only sends: protocol 0 receives nothing.

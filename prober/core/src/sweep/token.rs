@@ -25,7 +25,7 @@ pub struct Token(u32);
 
 impl Token {
     /// The probe of this generation, taken modulo 4096, in this slot.
-    pub(super) const fn new(slot: u32, generation: u16) -> Self {
+    pub const fn new(slot: u32, generation: u16) -> Self {
         Self(slot << GENERATION_BITS | (generation as u32 & GENERATION_MASK))
     }
 

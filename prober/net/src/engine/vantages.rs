@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use reachd_core::evidence::LocalError;
 use reachd_core::monitor::{Flight, ProbePacket, SendOrder, TapId, VantageState};
+use reachd_core::sweep::BURST;
 use reachd_core::time::Instant;
 use reachd_core::vantage::{Binding, Mode, Vantage, VantageId};
 
@@ -58,11 +59,14 @@ pub(super) struct Vantages {
     slots: BTreeMap<VantageId, Slot>,
     taps: BTreeMap<TapId, (NamespaceId, Tap)>,
     next_tap: u16,
+    /// What a burst's vantage refused.
+    failed: Vec<(usize, LocalError)>,
 }
 
 impl Vantages {
     pub(super) fn new(options: EngineOptions) -> Self {
-        Self { options, slots: BTreeMap::new(), taps: BTreeMap::new(), next_tap: 0 }
+        let failed = Vec::with_capacity(BURST);
+        Self { options, slots: BTreeMap::new(), taps: BTreeMap::new(), next_tap: 0, failed }
     }
 
     /// Opens a vantage in place of the one of this id, if there is one.
@@ -219,11 +223,26 @@ impl Vantages {
         clock: &Clock,
         mut refused: impl FnMut(Flight, LocalError),
     ) {
-        for order in orders {
-            if let Err(error) = self.send(order, clock) {
-                refused(order.flight, error);
+        let mut failed = std::mem::take(&mut self.failed);
+        let alike =
+            |a: &SendOrder, b: &SendOrder| a.vantage == b.vantage && is_rare(a) == is_rare(b);
+        for run in orders.chunk_by(alike) {
+            let Some(first) = run.first() else { continue };
+            match self.slots.get_mut(&first.vantage) {
+                Some(Slot::Open(opened)) if opened.vantage.mode == Mode::Raw && !is_rare(first) => {
+                    opened.vantage.send_burst(run, clock.now(), &mut failed);
+                }
+                _ => {
+                    for (at, order) in run.iter().enumerate() {
+                        failed.extend(self.send(order, clock).err().map(|error| (at, error)));
+                    }
+                }
+            }
+            for (at, error) in failed.drain(..) {
+                run.get(at).into_iter().for_each(|order| refused(order.flight, error));
             }
         }
+        self.failed = failed;
     }
 
     /// All rings.
@@ -257,6 +276,11 @@ impl Vantages {
             }
         }
     }
+}
+
+/// Whether it goes one by one: resets of our own, and connects that stand in for SYNs.
+const fn is_rare(order: &SendOrder) -> bool {
+    matches!(order.what, ProbePacket::Reset { .. } | ProbePacket::Connect { .. })
 }
 
 /// When a refused vantage is worth another try.

@@ -73,7 +73,7 @@ impl Templates {
         room: &mut PacketRoom,
     ) -> Option<usize> {
         let family = if order.to.is_ipv4() { &self.v4 } else { &self.v6 };
-        let template = family.of(&order.what);
+        let template = family.of(&order.what)?;
         let length = template.length;
         *room = template.bytes;
         let start = address(order, source, room)?;
@@ -94,6 +94,7 @@ impl Templates {
                 }
                 (PROTOCOL_TCP, start + TCP_CHECKSUM_AT)
             }
+            ProbePacket::Reset { .. } | ProbePacket::Connect { .. } => return None,
         };
         // Summed as a whole: 56 bytes cost no more than the bookkeeping of their differences.
         let message = room.get(start..length)?;
@@ -114,11 +115,13 @@ impl Family {
         }
     }
 
-    const fn of(&self, what: &ProbePacket) -> &Template {
+    /// The template of the probes that come in bursts; the others are rare.
+    const fn of(&self, what: &ProbePacket) -> Option<&Template> {
         match what {
-            ProbePacket::Echo { .. } => &self.echo,
-            ProbePacket::Syn { timestamp: None, .. } => &self.syn,
-            ProbePacket::Syn { timestamp: Some(_), .. } => &self.syn_with_timestamp,
+            ProbePacket::Echo { .. } => Some(&self.echo),
+            ProbePacket::Syn { timestamp: None, .. } => Some(&self.syn),
+            ProbePacket::Syn { timestamp: Some(_), .. } => Some(&self.syn_with_timestamp),
+            ProbePacket::Reset { .. } | ProbePacket::Connect { .. } => None,
         }
     }
 }
@@ -128,10 +131,12 @@ impl Template {
     fn new(unspecified: IpAddr, what: ProbePacket) -> Self {
         let checksum_at = match what {
             ProbePacket::Echo { .. } => ICMP_CHECKSUM_AT,
-            ProbePacket::Syn { .. } => TCP_CHECKSUM_AT,
+            ProbePacket::Syn { .. } | ProbePacket::Reset { .. } | ProbePacket::Connect { .. } => {
+                TCP_CHECKSUM_AT
+            }
         };
         let order = SendOrder {
-            flight: Flight(0),
+            flight: Flight::Survey(0),
             vantage: VantageId(0),
             to: unspecified,
             ttl: 0,
@@ -212,7 +217,7 @@ mod tests {
         ) {
             let templates = Templates::new();
             let order =
-                SendOrder { flight: Flight(0), vantage: VantageId(0), to, ttl, ip_id, what };
+                SendOrder { flight: Flight::Survey(0), vantage: VantageId(0), to, ttl, ip_id, what };
             // Whatever the last packet left there.
             let mut room = [0xa5; PACKET_LEN_MAX];
             let length = templates.write(&order, source, &mut room);
@@ -225,8 +230,14 @@ mod tests {
     fn families_do_not_mix() {
         let [v4, v6] = FAMILIES;
         let what = ProbePacket::Echo { id: 0, seq: 0, payload: [0; 24] };
-        let mut order =
-            SendOrder { flight: Flight(0), vantage: VantageId(0), to: v4, ttl: 0, ip_id: 0, what };
+        let mut order = SendOrder {
+            flight: Flight::Survey(0),
+            vantage: VantageId(0),
+            to: v4,
+            ttl: 0,
+            ip_id: 0,
+            what,
+        };
         let mut room = [0; PACKET_LEN_MAX];
         assert_eq!(Templates::new().write(&order, v6, &mut room), None);
         order.to = v6;

@@ -7,6 +7,7 @@ use crate::tap::{Tap, TapOptions};
 use crate::testing::{in_namespace, run};
 use crate::vantage::build;
 use reachd_core::monitor::{Direction, Flight, ProbePacket, TapId};
+use reachd_core::sweep::Token;
 use reachd_core::vantage::{Binding, Vantage, VantageId};
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -45,7 +46,7 @@ fn order(row: u32, to: IpAddr) -> SendOrder {
         0 => ProbePacket::Echo { id: 7, seq, payload: [0x5a; 24] },
         _ => ProbePacket::Syn { source_port: 61_001, dest_port: 3_389, seq: row, timestamp },
     };
-    let flight = Flight(row << 12 | 5);
+    let flight = Flight::Sweep(Token::new(row, 5));
     SendOrder { flight, vantage: VantageId(0), to, ttl: 61, ip_id: seq, what }
 }
 
@@ -602,7 +603,7 @@ fn pace() {
             let [_, _, third, fourth] = row.to_be_bytes();
             let what = ProbePacket::Echo { id: 7, seq: 9, payload: [0x5a; 24] };
             let to = IpAddr::from([10, 64, third, fourth]);
-            SendOrder { flight: Flight(row << 12), what, ..order(1, to) }
+            SendOrder { flight: Flight::Sweep(Token::new(row, 0)), what, ..order(1, to) }
         })
         .collect();
     let mut failed = Vec::new();

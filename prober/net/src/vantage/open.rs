@@ -13,6 +13,7 @@ use socket2::{Protocol, SockAddr, Socket, Type};
 use super::place::{FAMILIES, Place};
 use super::source::SourceCache;
 use crate::errno;
+use crate::transmit::Transmit;
 
 /// The segment size that our SYNs announce: what Linux announces on Ethernet, by family.
 const MSS: [u16; 2] = [1_460, 1_440];
@@ -38,6 +39,7 @@ pub struct OpenedVantage {
     pub mode: Mode,
     sources: SourceCache,
     raw: Vec<Option<Socket>>,
+    transmit: Option<Transmit>,
 }
 
 impl OpenedVantage {
@@ -51,22 +53,41 @@ impl OpenedVantage {
                 Err(error) if errno::of_open(&error) == LocalError::NoPrivilege => None,
                 Err(error) => return Err(error),
             };
-            Ok((sources, raw))
+            let transmit = match raw {
+                Some(_) => Some(Transmit::open_inside(&place, spec.transmit)?),
+                None => None,
+            };
+            Ok((sources, raw, transmit))
         });
-        let (sources, raw) = opened.map_err(|error| refuse(spec, &error))?;
+        let (sources, raw, transmit) = opened.map_err(|error| refuse(spec, &error))?;
         let mode = if raw.is_some() { Mode::Raw } else { Mode::Sockets };
-        Ok(Self { spec: spec.clone(), place, mode, sources, raw: raw.unwrap_or_default() })
+        let raw = raw.unwrap_or_default();
+        Ok(Self { spec: spec.clone(), place, mode, sources, raw, transmit })
     }
 
     /// Falls back to sockets because no ring can be had.
     pub fn give_up_raw(&mut self) {
         self.raw.clear();
+        self.transmit = None;
         self.mode = Mode::Sockets;
     }
 
     /// The source address toward a destination, or the local fact that forbids one.
     pub fn source_toward(&mut self, dest: IpAddr, now: Instant) -> Result<IpAddr, LocalError> {
         self.sources.toward(dest, now)
+    }
+
+    /// Sends a burst of the sweep; adds what our own side refused: index in the burst, and why.
+    pub fn send_burst(
+        &mut self,
+        orders: &[SendOrder],
+        now: Instant,
+        failed: &mut Vec<(usize, LocalError)>,
+    ) {
+        match &mut self.transmit {
+            Some(transmit) => transmit.send(orders, now, failed),
+            None => failed.extend((0..orders.len()).map(|at| (at, LocalError::NoPrivilege))),
+        }
     }
 
     /// Sends one packet through the raw socket of its family.
