@@ -110,7 +110,10 @@ pub(crate) struct Run {
     pub(crate) false_losses: Option<u64>,
     /// Cores that others used meanwhile.
     pub(crate) foreign_cores: f64,
-    /// Whether that was too much, in every attempt.
+    /// Share of the time each processor was busy: the prober's is the first, the responder's the
+    /// second.
+    pub(crate) busy: Vec<f64>,
+    /// Whether others used too much, in every attempt.
     pub(crate) is_disturbed: bool,
 }
 
@@ -177,6 +180,7 @@ impl Bench {
             let watch = cpu::Watch::start(&[self.sink.id()])?;
             let measured = work(self)?;
             let foreign_cores = watch.foreign_cores()?;
+            let busy = watch.busy_shares()?;
             let truth = Stage::truth()?.since(before);
             let run = Run {
                 contender: name,
@@ -184,6 +188,7 @@ impl Bench {
                 false_losses: is_echo.then(|| truth.false_losses(measured.sent, measured.lost)),
                 truth,
                 foreign_cores,
+                busy,
                 is_disturbed: foreign_cores > DISTURBED,
                 measured,
             };

@@ -68,6 +68,16 @@ impl Watch {
         Ok(Self { started: Instant::now(), machine: Machine::now()?, running, ours })
     }
 
+    /// Gives the share of the time that each processor was busy, interrupts included.
+    pub(crate) fn busy_shares(&self) -> Result<Vec<f64>> {
+        let now = Machine::now()?.processors;
+        let share = |(now, then): (&Processor, &Processor)| {
+            let idle = now.idle - then.idle;
+            1.0 - idle / (now.total - then.total).max(1.0 / TICKS)
+        };
+        Ok(now.iter().zip(&self.machine.processors).map(share).collect())
+    }
+
     /// Gives the cores that others used on average, as far as can be told.
     ///
     /// Interrupts are not counted, for they are the responder's work; what the hypervisor gave to
@@ -95,10 +105,17 @@ pub(crate) fn wait_for_quiet(patience: Duration) -> Result<f64> {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 struct Machine {
     busy: f64,
     stolen: f64,
+    processors: Vec<Processor>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Processor {
+    idle: f64,
+    total: f64,
 }
 
 impl Machine {
@@ -116,13 +133,23 @@ fn ours(running: &[u32]) -> Result<f64> {
     Ok(of(Who::Ourselves)? + of(Who::Children)? + running.iter().map(one).sum::<f64>())
 }
 
-/// Reads user, nice and system time, and the stolen one: `cpu user nice system idle iowait irq
-/// softirq steal`.
+/// Reads what the machine did so far, and each of its processors: lines of `cpu user nice system
+/// idle iowait irq softirq steal`, the first of which adds up the others.
 fn parse_machine(text: &str) -> Option<Machine> {
-    let line = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
-    let ticks: Vec<f64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let [user, nice, system, _, _, _, _, stolen, ..] = ticks[..] else { return None };
-    Some(Machine { busy: (user + nice + system) / TICKS, stolen: stolen / TICKS })
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("cpu")).map(parse_ticks);
+    let [user, nice, system, _, _, _, _, stolen] = lines.next()??;
+    let processor =
+        |ticks: [f64; 8]| Processor { idle: ticks[3] + ticks[4], total: ticks.iter().sum() };
+    let processors = lines.map_while(|ticks| ticks.map(processor)).collect();
+    Some(Machine { busy: user + nice + system, stolen, processors })
+}
+
+/// Reads the seconds behind the name of a processor, which is a number or nothing.
+fn parse_ticks(line: &str) -> Option<[f64; 8]> {
+    let words = line.split_once(' ')?.1.split_whitespace().take(8);
+    let ticks: Vec<f64> = words.filter_map(|word| word.parse().ok()).collect();
+    let ticks: [f64; 8] = ticks.try_into().ok()?;
+    Some(ticks.map(|ticks| ticks / TICKS))
 }
 
 /// Reads user and system time. The name in parentheses may hold anything, so count from its end.
@@ -149,7 +176,7 @@ const SAMPLE: Duration = Duration::from_millis(300);
 
 #[cfg(test)]
 mod tests {
-    use super::{Machine, parse_machine, parse_size, parse_stat};
+    use super::{Processor, parse_machine, parse_size, parse_stat};
 
     #[test]
     fn stat_is_read_behind_a_hostile_name() {
@@ -160,8 +187,10 @@ mod tests {
 
     #[test]
     fn machine_counts_all_but_idle_and_interrupts() {
-        let text = "cpu  100 50 200 900 7 8 9 30 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
-        assert_eq!(parse_machine(text), Some(Machine { busy: 3.5, stolen: 0.3 }));
+        let text = "cpu  100 50 200 900 7 8 9 30 0 0\ncpu0 10 0 20 60 10 0 5 0 0 0\nintr 1\n";
+        let machine = parse_machine(text).unwrap();
+        assert_eq!((machine.busy, machine.stolen), (3.5, 0.3));
+        assert_eq!(machine.processors, [Processor { idle: 0.7, total: 1.05 }]);
         assert_eq!(parse_machine("intr 1"), None);
     }
 

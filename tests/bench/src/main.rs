@@ -84,11 +84,12 @@ impl Options {
     pub(crate) fn progress(&self, run: &Run) {
         let mark = if run.is_disturbed { ", disturbed" } else { "" };
         eprintln!(
-            "{:<26} {:>9.0}/s  {:>7.2} us  {} lost{mark}",
+            "{:<26} {:>9.0}/s  {:>7.2} us  {} lost, busy {:.2?}{mark}",
             run.contender,
             run.rate,
             run.measured.micros_per_probe(),
-            run.measured.lost
+            run.measured.lost,
+            run.busy
         );
     }
 }

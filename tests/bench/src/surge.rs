@@ -4,13 +4,13 @@
 //! is what a program does that does not know better; that run shows the losses it then invents.
 
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use surge_ping::{Client, Config, PingIdentifier, PingSequence, SurgeError};
-use tokio::task::LocalSet;
+use tokio::task::JoinSet;
 
 use crate::measured::Measured;
 use crate::null::Begun;
@@ -52,28 +52,30 @@ pub(crate) fn run(load: &Load) -> Result<Measured> {
         "surge-ping fell back to a raw socket: ping_group_range is closed"
     );
     let begun = Begun::now()?;
-    let tally = Rc::new(Tally::new(begun.at + Duration::from_secs_f64(load.seconds), load.targets));
-    let tasks = LocalSet::new();
+    let tally =
+        Arc::new(Tally::new(begun.at + Duration::from_secs_f64(load.seconds), load.targets));
+    let _guard = runtime.enter();
+    let mut tasks = JoinSet::new();
     match load.mode {
         Mode::Bounded(concurrency) => {
             for _ in 0..concurrency {
-                tasks.spawn_local(ping_in_turn(client.clone(), Rc::clone(&tally)));
+                tasks.spawn(ping_in_turn(client.clone(), Arc::clone(&tally)));
             }
         }
         Mode::Unbounded => {
             for _ in 0..load.targets {
-                let (client, tally) = (client.clone(), Rc::clone(&tally));
-                tasks.spawn_local(async move { ping_next(&client, &tally).await });
+                let (client, tally) = (client.clone(), Arc::clone(&tally));
+                tasks.spawn(async move { ping_next(&client, &tally).await });
             }
         }
     }
-    runtime.block_on(tasks);
+    runtime.block_on(tasks.join_all());
     let mut measured = tally.measured();
     begun.finish(&mut measured)?;
     Ok(measured)
 }
 
-async fn ping_in_turn(client: Client, tally: Rc<Tally>) {
+async fn ping_in_turn(client: Client, tally: Arc<Tally>) {
     while Instant::now() < tally.deadline {
         ping_next(&client, &tally).await;
     }

@@ -1,6 +1,6 @@
-//! Counts shared by the tasks of one thread.
+//! Counts shared by many tasks.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use crate::measured::Measured;
@@ -10,11 +10,11 @@ pub(crate) struct Tally {
     /// When to begin no more.
     pub(crate) deadline: Instant,
     targets: u32,
-    next: Cell<u32>,
-    sent: Cell<u64>,
-    received: Cell<u64>,
-    lost: Cell<u64>,
-    invalid: Cell<u64>,
+    next: AtomicU32,
+    sent: AtomicU64,
+    received: AtomicU64,
+    lost: AtomicU64,
+    invalid: AtomicU64,
 }
 
 impl Tally {
@@ -23,53 +23,51 @@ impl Tally {
         Self {
             deadline,
             targets,
-            next: Cell::new(0),
-            sent: Cell::new(0),
-            received: Cell::new(0),
-            lost: Cell::new(0),
-            invalid: Cell::new(0),
+            next: AtomicU32::new(0),
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            invalid: AtomicU64::new(0),
         }
     }
 
     /// Gives the index of the next target, in turn.
     pub(crate) fn following(&self) -> u32 {
-        let index = self.next.get();
-        self.next.set((index + 1) % self.targets.max(1));
-        index
+        self.next.fetch_add(1, Relaxed) % self.targets.max(1)
     }
 
     /// How many were sent so far.
     pub(crate) fn sent_so_far(&self) -> u64 {
-        self.sent.get()
+        self.sent.load(Relaxed)
     }
 
     /// Counts a probe sent.
     pub(crate) fn sent(&self) {
-        self.sent.set(self.sent.get() + 1);
+        self.sent.fetch_add(1, Relaxed);
     }
 
     /// Counts an answer.
     pub(crate) fn received(&self) {
-        self.received.set(self.received.get() + 1);
+        self.received.fetch_add(1, Relaxed);
     }
 
     /// Counts a probe given up.
     pub(crate) fn lost(&self) {
-        self.lost.set(self.lost.get() + 1);
+        self.lost.fetch_add(1, Relaxed);
     }
 
     /// Counts a probe that could not be made.
     pub(crate) fn invalid(&self) {
-        self.invalid.set(self.invalid.get() + 1);
+        self.invalid.fetch_add(1, Relaxed);
     }
 
     /// Gives the counts; times are for the caller to fill in.
     pub(crate) fn measured(&self) -> Measured {
         Measured {
-            sent: self.sent.get(),
-            received: self.received.get(),
-            lost: self.lost.get(),
-            invalid: self.invalid.get(),
+            sent: self.sent.load(Relaxed),
+            received: self.received.load(Relaxed),
+            lost: self.lost.load(Relaxed),
+            invalid: self.invalid.load(Relaxed),
             ..Measured::default()
         }
     }

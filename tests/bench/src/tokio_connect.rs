@@ -5,13 +5,13 @@
 //! reset, which is what the raw sweep's connections end with too.
 
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpSocket;
-use tokio::task::LocalSet;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::measured::Measured;
@@ -37,18 +37,20 @@ pub(crate) fn run(load: &Load) -> Result<Measured> {
         .build()
         .context("start tokio")?;
     let begun = Begun::now()?;
-    let tally = Rc::new(Tally::new(begun.at + Duration::from_secs_f64(load.seconds), load.targets));
-    let tasks = LocalSet::new();
+    let tally =
+        Arc::new(Tally::new(begun.at + Duration::from_secs_f64(load.seconds), load.targets));
+    let _guard = runtime.enter();
+    let mut tasks = JoinSet::new();
     for _ in 0..load.concurrency {
-        tasks.spawn_local(connect_in_turn(Rc::clone(&tally)));
+        tasks.spawn(connect_in_turn(Arc::clone(&tally)));
     }
-    runtime.block_on(tasks);
+    runtime.block_on(tasks.join_all());
     let mut measured = tally.measured();
     begun.finish(&mut measured)?;
     Ok(measured)
 }
 
-async fn connect_in_turn(tally: Rc<Tally>) {
+async fn connect_in_turn(tally: Arc<Tally>) {
     while Instant::now() < tally.deadline {
         let target = SocketAddr::from((Stage::target(tally.following()), PORT));
         tally.sent();
