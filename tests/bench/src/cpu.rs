@@ -69,6 +69,9 @@ impl Watch {
     }
 
     /// Gives the share of the time that each processor was busy, interrupts included.
+    ///
+    /// Interrupts that wake an idle processor may be counted as idle time by the kernel, so the
+    /// responder's share is a lower bound.
     pub(crate) fn busy_shares(&self) -> Result<Vec<f64>> {
         let now = Machine::now()?.processors;
         let share = |(now, then): (&Processor, &Processor)| {
@@ -169,9 +172,9 @@ fn parse_size(status: &str, key: &str) -> u64 {
 const TICKS: f64 = 100.0;
 
 /// A run with more than this many foreign cores is marked as disturbed.
-pub(crate) const DISTURBED: f64 = 0.35;
+pub(crate) const DISTURBED: f64 = 0.2;
 
-const QUIET: f64 = 0.2;
+const QUIET: f64 = 0.1;
 const SAMPLE: Duration = Duration::from_millis(300);
 
 #[cfg(test)]

@@ -68,6 +68,8 @@ impl Outbox {
     }
 
     /// Sends the first `count` packets; gives how many the kernel took.
+    ///
+    /// A full queue on the way takes none, which is no error: the caller comes again.
     pub(crate) fn send(&mut self, fd: &impl AsRawFd, count: usize) -> io::Result<usize> {
         let count = count.min(self.capacity());
         for index in 0..count {
@@ -89,7 +91,11 @@ impl Outbox {
         let sent = unsafe {
             libc::sendmmsg(fd.as_raw_fd(), self.headers.as_mut_ptr(), count as libc::c_uint, 0)
         };
-        super::check(sent).map(|sent| usize::try_from(sent).unwrap_or_default())
+        match super::check(sent) {
+            Ok(sent) => Ok(usize::try_from(sent).unwrap_or_default()),
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 }
 
