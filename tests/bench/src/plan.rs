@@ -86,7 +86,7 @@ fn surge(bench: &mut Bench) -> Vec<Row> {
         share * 100.0
     });
     let row = Row::fact("surge-ping unbounded, false loss", "%", share, Budget::Open);
-    rows.push(row.with("one task for each target, default buffer"));
+    rows.push(row.with("100,000 tasks at once, default buffer"));
     rows
 }
 
