@@ -541,6 +541,7 @@ impl Sweep {
         };
         let from_target = answer.is_from_target();
         let Some((row, memory)) = self.at_mut(slot) else { return };
+        let was_full = row.is_full();
         row.open &= !(1 << age);
         memory.set_unheard(age, !from_target);
         if age == 0 {
@@ -557,6 +558,10 @@ impl Sweep {
         let surprise = row.usual().is_some_and(|usual| usual != answer.kind());
         let rtt = if from_target { seen.rtt() } else { None };
         self.count(slot, &answer, rtt);
+        // A full row waits for a verdict; with room again it may go on as its interval says.
+        if was_full && let Some(arrived) = seen.arrived {
+            self.arm_next(arrived.at, slot);
+        }
         if surprise {
             self.tell(slot, What::Surprise(answer));
         }

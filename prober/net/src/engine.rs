@@ -23,7 +23,7 @@ use crate::tap::TapOptions;
 use crate::tap::store::Wanted;
 use crate::{connect, resolver, sys};
 
-pub(crate) use brain::Brain;
+pub use brain::Brain;
 pub use handle::{AskError, EngineHandle, EventReceiver};
 
 /// Messages waiting for the engine at most.
@@ -174,7 +174,11 @@ pub fn start(
 }
 
 /// Starts the engine around any brain.
-fn start_with<B: Brain>(
+///
+/// # Errors
+///
+/// As [`start`].
+pub fn start_with<B: Brain>(
     brain: B,
     options: EngineOptions,
     runtime: &Handle,

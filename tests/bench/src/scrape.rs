@@ -7,11 +7,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use reachd_core::accounting::{Counters, Histogram};
-use reachd_core::evidence::Probe;
+use reachd_core::accounting::Fate;
+use reachd_core::budget::Lease;
+use reachd_core::evidence::{LossReason, Probe};
 use reachd_core::judge::Class;
+use reachd_core::secret::Secret;
 use reachd_core::snapshot::{ProbeRow, Snapshot, TargetRow, ViewRow};
+use reachd_core::sweep::{Cell, RowSpec, Sweep};
 use reachd_core::target::{Service, Target};
+use reachd_core::time::Instant as Moment;
+use reachd_core::vantage::VantageId;
 use reachd_exporters::prometheus::{Detail, Exposition, Format, SelfMetrics};
 use serde::{Deserialize, Serialize};
 
@@ -62,35 +67,52 @@ pub(crate) fn run(load: &Load) -> Result<Page> {
     Ok(Page { seconds, bytes })
 }
 
+/// A row that has counted something.
+fn counted(sweep: &mut Sweep, probe: Probe, owner: u32) -> Option<Cell> {
+    let spec = RowSpec {
+        vantage: VantageId(0),
+        address: Stage::target(owner).into(),
+        probe,
+        port: 0,
+        interval: Duration::from_secs(10),
+        owner,
+        lease: Lease::NONE,
+    };
+    let row = sweep.add(Moment::ZERO, spec, Moment::ZERO)?;
+    for micros in [90, 300, 300, 2_000] {
+        sweep.book(row, Fate::Received, Some(Duration::from_micros(micros)));
+    }
+    sweep.book(row, Fate::Lost(LossReason::Silent), None);
+    sweep.cell(row)
+}
+
 fn snapshot(count: u32) -> Snapshot {
     let mut snapshot = Snapshot::default();
+    // Read from a real sweep's rows, each in its own place in memory.
+    let mut sweep = Sweep::new(Secret::new([1, 2]));
+    let mut probes = Vec::new();
     for index in 0..count {
         let target = Target::new(&Stage::target(index).to_string(), 3389, Service::Rdp);
         for probe in [Probe::Echo, Probe::Syn] {
-            let mut rtt = Histogram::default();
-            rtt.observe(Duration::from_micros(300));
-            snapshot.probes.push(ProbeRow {
-                vantage: "default".to_owned(),
-                target: target.name.clone(),
-                probe,
-                counters: Counters { sent: 8_640, received: 8_640, ..Counters::default() },
-                rtt,
-            });
+            let Some(cell) = counted(&mut sweep, probe, index) else { continue };
+            let (vantage, target) = ("default".into(), target.name.clone());
+            probes.push(ProbeRow { vantage, target, probe, cell, others: Vec::new() });
         }
         snapshot.views.push(ViewRow {
-            vantage: "default".to_owned(),
+            vantage: "default".into(),
             target: target.name.clone(),
             reachable: Some(true),
             path_hops: Some(9),
             path_changes: 0,
         });
         snapshot.targets.push(TargetRow {
-            target,
+            target: Arc::new(target),
             report: None,
             class: Class::Reachable,
             classes_seen: vec![Class::Unknown, Class::Reachable],
         });
     }
+    snapshot.probes = probes.into();
     snapshot
 }
 

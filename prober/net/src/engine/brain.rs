@@ -1,11 +1,12 @@
-//! What the engine needs of the monitor; tests put something simpler in its place.
+//! What the engine needs of the monitor; tests put something simpler in its place, and the bench a
+//! sweep alone.
 
 use reachd_core::monitor::{Input, Monitor, Output, SendOrder};
 use reachd_core::snapshot::Snapshot;
 use reachd_core::time::Instant;
 
 /// The monitor, or a stand-in.
-pub(crate) trait Brain: Send + 'static {
+pub trait Brain: Send + 'static {
     /// Takes what happened.
     fn handle(&mut self, now: Instant, input: Input<'_>);
     /// Gives what is to be done.
