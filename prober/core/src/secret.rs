@@ -65,7 +65,8 @@ impl Secret {
     }
 
     fn round(&self, half: u16, tweak: u64, round: u64) -> u16 {
-        low16(self.hash(&[u64::from(half), tweak, round]))
+        // One word says it all: the tweak is a keyed hash already.
+        low16(self.hash(&[tweak ^ u64::from(half) << 16 ^ round << 8]))
     }
 }
 

@@ -37,6 +37,7 @@ use self::lane::Lanes;
 use self::row::{Flag, Memory, Row};
 pub use self::tally::Cell;
 use self::tally::{PAGE, Page};
+use self::token::Flow;
 pub use self::token::{ROWS_MAX, SWEEP_PORT, Token};
 use self::wheel::{Link, Linked, Wheel};
 
@@ -493,7 +494,7 @@ impl Sweep {
                 (1, ProbePacket::Connect { dest_port: port })
             }
             Probe::Syn => {
-                let marks = token::syn_marks(&self.secret, to, port, token);
+                let marks = Flow::to(&self.secret, to, port).marks(token);
                 let (source_port, seq) = (marks.source_port, marks.isn);
                 let timestamp = None;
                 (marks.ip_id, ProbePacket::Syn { source_port, dest_port: port, seq, timestamp })

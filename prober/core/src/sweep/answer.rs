@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::row::Flag;
-use super::token::{self, SWEEP_PORT, Token};
+use super::token::{self, Flow, SWEEP_PORT, Token};
 use super::{Sweep, What};
 use crate::evidence::{
     Answer, IcmpAnswer, IcmpKind, InvalidReason, LocalError, Observation, Probe, TcpAnswer,
@@ -52,7 +52,7 @@ impl Sweep {
                     (false, true, _) => segment.seq.wrapping_sub(1),
                     _ => return false,
                 };
-                let token = token::unhide(&self.secret, to, segment.dest_port, isn);
+                let token = Flow::to(&self.secret, to, segment.dest_port).unhide(isn);
                 let asked = (Probe::Syn, segment.dest_port);
                 let found = self.find(token, to, asked, captured.tap);
                 if let Some(found) = found.filter(|_| segment.flags.rst()) {
@@ -137,11 +137,10 @@ impl Sweep {
         // The acknowledgement leads to the row. A reset without one, or an acknowledgement of
         // something else, leads nowhere: it proves nothing, is counted, and the survey that the
         // silence brings about looks closer.
-        let token = token::unhide(&self.secret, from, port, segment.ack.wrapping_sub(1));
-        let found = self.find(token, from, (Probe::Syn, port), tap).filter(|_| {
-            let marks = token::syn_marks(&self.secret, from, port, token);
-            marks.source_port == segment.dest_port
-        });
+        let flow = Flow::to(&self.secret, from, port);
+        let token = flow.unhide(segment.ack.wrapping_sub(1));
+        let found = self.find(token, from, (Probe::Syn, port), tap);
+        let found = found.filter(|_| flow.source_port(token) == segment.dest_port);
         let recognised = found.zip(answer);
         self.unmatched += u64::from(recognised.is_none());
         recognised
@@ -183,14 +182,14 @@ impl Sweep {
                 if source_port < SWEEP_PORT {
                     return None;
                 }
-                let token = token::unhide(&self.secret, to, dest_port, seq);
+                let flow = Flow::to(&self.secret, to, dest_port);
+                let token = flow.unhide(seq);
                 let Some(found) = self.find(token, to, (Probe::Syn, dest_port), tap) else {
                     self.unmatched += 1;
                     return None;
                 };
-                let marks = token::syn_marks(&self.secret, to, dest_port, token);
-                let same_id = quoted.ip_id.is_none_or(|ip_id| ip_id == marks.ip_id);
-                (found, same_id && marks.source_port == source_port)
+                let same_id = quoted.ip_id.is_none_or(|ip_id| ip_id == flow.ip_id(token));
+                (found, same_id && flow.source_port(token) == source_port)
             }
             QuotedTransport::Tcp { .. }
             | QuotedTransport::Udp { .. }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::token::{self, Token};
+use super::token::{Flow, Token};
 use super::{Flag, Sweep, millis_up};
 use crate::evidence::{Answer, InvalidReason, Observation, Probe};
 use crate::monitor::{Flight, ProbePacket, SendOrder, TapId};
@@ -193,7 +193,7 @@ impl Sweep {
             row.set(Flag::ResetDue, false);
             row.set(Flag::ResetOrdered, true);
             let (to, dest_port, vantage) = (row.address(), row.port, VantageId(row.lane));
-            let marks = token::syn_marks(&self.secret, to, dest_port, token);
+            let marks = Flow::to(&self.secret, to, dest_port).marks(token);
             let seq = marks.isn.wrapping_add(1);
             let what = ProbePacket::Reset { source_port: marks.source_port, dest_port, seq };
             let flight = Flight::Sweep(token);

@@ -72,28 +72,45 @@ pub(super) fn echo_marks(secret: &Secret, to: IpAddr, token: Token) -> EchoMarks
     EchoMarks { proof: hash.to_be_bytes(), ip_id: ip_id(hash.rotate_left(23)) }
 }
 
-/// The marks of a SYN to this address and port.
-///
-/// The source port moves on by one with every generation: many flows are tried over time, and none
-/// comes back before its predecessor is long forgotten.
-pub(super) fn syn_marks(secret: &Secret, to: IpAddr, port: u16, token: Token) -> SynMarks {
-    let tweak = tweak(secret, to, port);
-    let start = u32::from(low16(tweak >> 32));
-    let source_port = (start + (token.0 & GENERATION_MASK)) % PORTS;
-    SynMarks {
-        isn: secret.permute(token.0, tweak),
-        source_port: SWEEP_PORT + low16(u64::from(source_port)),
-        ip_id: ip_id(secret.hash(&[tweak, u64::from(token.0)])),
+/// What all SYNs to one address and port have in common.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flow {
+    secret: Secret,
+    tweak: u64,
+}
+
+impl Flow {
+    /// The flow to this address and port.
+    pub(super) fn to(secret: &Secret, to: IpAddr, port: u16) -> Self {
+        Self { secret: *secret, tweak: secret.hash_address(to, u64::from(port), 17) }
     }
-}
 
-/// The probe whose SYN to this address and port had this sequence number.
-pub(super) fn unhide(secret: &Secret, to: IpAddr, port: u16, isn: u32) -> Token {
-    Token(secret.unpermute(isn, tweak(secret, to, port)))
-}
+    /// The marks of a SYN.
+    pub(super) fn marks(&self, token: Token) -> SynMarks {
+        SynMarks {
+            isn: self.secret.permute(token.0, self.tweak),
+            source_port: self.source_port(token),
+            ip_id: self.ip_id(token),
+        }
+    }
 
-fn tweak(secret: &Secret, to: IpAddr, port: u16) -> u64 {
-    secret.hash_address(to, u64::from(port), 17)
+    /// The source port: it moves on by one with every generation, so that many flows are tried over
+    /// time, and none comes back before its predecessor is long forgotten.
+    pub(super) fn source_port(&self, token: Token) -> u16 {
+        let start = u32::from(low16(self.tweak >> 32));
+        let source_port = (start + (token.0 & GENERATION_MASK)) % PORTS;
+        SWEEP_PORT + low16(u64::from(source_port))
+    }
+
+    /// The IPv4 identification.
+    pub(super) fn ip_id(&self, token: Token) -> u16 {
+        ip_id(self.secret.hash(&[self.tweak ^ u64::from(token.0) << 24]))
+    }
+
+    /// The probe whose SYN had this sequence number.
+    pub(super) fn unhide(&self, isn: u32) -> Token {
+        Token(self.secret.unpermute(isn, self.tweak))
+    }
 }
 
 /// Linux replaces an identification of 0 by its own on raw sockets.
@@ -114,10 +131,11 @@ mod tests {
             let (id, seq) = token.to_echo();
             assert_eq!(Token::from_echo(id, seq), token);
             assert_eq!(id, Token::new(slot, generation.wrapping_add(1)).to_echo().0);
-            let marks = syn_marks(&secret, to, 3389, token);
-            assert_eq!(unhide(&secret, to, 3389, marks.isn), token);
+            let flow = Flow::to(&secret, to, 3389);
+            let marks = flow.marks(token);
+            assert_eq!(flow.unhide(marks.isn), token);
             assert!(marks.source_port >= SWEEP_PORT);
-            assert_ne!(unhide(&secret, to, 3390, marks.isn), token);
+            assert_ne!(Flow::to(&secret, to, 3390).unhide(marks.isn), token);
             assert_eq!(token.slot(), slot);
         }
     }
@@ -133,7 +151,7 @@ mod tests {
     fn no_source_port_comes_back_soon() {
         let (secret, to) = (Secret::new([5, 6]), "2001:db8::1".parse().unwrap());
         let ports: std::collections::BTreeSet<u16> = (0..3_000)
-            .map(|generation| syn_marks(&secret, to, 22, Token::new(8, generation)).source_port)
+            .map(|generation| Flow::to(&secret, to, 22).source_port(Token::new(8, generation)))
             .collect();
         assert_eq!(ports.len(), 3_000);
     }
