@@ -53,6 +53,10 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("reachd-sim", core),
         ("reachd-lab", BTreeSet::new()),
         (
+            "reachd-bench",
+            BTreeSet::from(["reachd-core", "reachd-net", "reachd-exporters", "reachd-lab"]),
+        ),
+        (
             "reachd",
             BTreeSet::from(["reachd-core", "reachd-net", "reachd-exporters", "reachd-config"]),
         ),

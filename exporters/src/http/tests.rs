@@ -16,7 +16,7 @@ async fn owner(mut requests: mpsc::Receiver<Request>, snapshot: Arc<Snapshot>) {
     while let Some(request) = requests.recv().await {
         match request {
             Request::Snapshot(answer) | Request::Numbers(answer) => {
-                drop(answer.send(Arc::clone(&snapshot)))
+                drop(answer.send(Arc::clone(&snapshot)));
             }
             Request::Reload(answer) => drop(answer.send(Err("line 3: no such key".to_owned()))),
             Request::Incidents(answer) => drop(answer.send(Vec::new())),

@@ -13,13 +13,15 @@ mod naming;
 mod neighbourhood;
 mod numbers;
 mod owners;
+mod planning;
 mod queue;
 mod standing;
 mod telling;
+mod timers;
 mod view;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,17 +33,18 @@ use crate::judge::Class;
 use crate::plan::{Budget, Plan, PlanChange};
 use crate::report::TargetReport;
 use crate::secret::Secret;
-use crate::sweep::{Sweep, Token};
+use crate::sweep::{Heard, Sweep, Token};
 use crate::target::{FamilyChoice, Service, TargetName};
 use crate::time::{Instant, Stamp};
 use crate::vantage::{Mode, Vantage, VantageId};
 use crate::wire::packet::{Checksums, Packet};
 
 pub use self::flights::FIRST_PORT;
-use self::flights::{Flights, ViewKey};
+use self::flights::Flights;
 use self::owners::Owners;
 use self::queue::Queue;
 use self::standing::VantageWatch;
+use self::timers::{Timer, Timers};
 use self::watch::TargetWatch;
 
 /// One probe in flight; the token hidden in its packet.
@@ -377,54 +380,6 @@ pub enum Purpose {
     Once,
 }
 
-/// Something that is due at a moment.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    View(ViewKey),
-    Names(TargetName, VantageId),
-    Target(TargetName),
-    Vantage(VantageId),
-}
-
-/// One moment per timer, found by moment.
-#[derive(Debug, Default)]
-struct Timers {
-    by_moment: BTreeSet<(Instant, Timer)>,
-    by_timer: BTreeMap<Timer, Instant>,
-}
-
-impl Timers {
-    fn set(&mut self, timer: Timer, at: Option<Instant>) {
-        if let Some(old) = self.by_timer.remove(&timer) {
-            self.by_moment.remove(&(old, timer.clone()));
-        }
-        if let Some(at) = at {
-            self.by_timer.insert(timer.clone(), at);
-            self.by_moment.insert((at, timer));
-        }
-    }
-
-    fn pop(&mut self, now: Instant) -> Option<Timer> {
-        if self.by_moment.first()?.0 > now {
-            return None;
-        }
-        let (_, timer) = self.by_moment.pop_first()?;
-        self.by_timer.remove(&timer);
-        Some(timer)
-    }
-
-    /// Sets a timer unless it is due sooner already.
-    fn hasten(&mut self, timer: Timer, at: Instant) {
-        if self.by_timer.get(&timer).is_none_or(|known| *known > at) {
-            self.set(timer, Some(at));
-        }
-    }
-
-    fn next(&self) -> Option<Instant> {
-        self.by_moment.first().map(|(at, _)| *at)
-    }
-}
-
 /// Outputs waiting for the driver at most; beyond this, events are dropped and counted.
 const OUTPUTS: usize = 1 << 16;
 
@@ -579,7 +534,7 @@ impl Monitor {
     fn handle_captured(&mut self, now: Instant, captured: &Captured<'_>) {
         let checksums = if captured.checksums_final { Checksums::Verify } else { Checksums::Skip };
         let Ok(packet) = Packet::parse(captured.bytes, checksums) else { return };
-        if self.sweep.handle_packet(captured, &packet) {
+        if self.sweep.handle_packet(captured, &packet) != Heard::Foreign {
             return;
         }
         if let Some(report) = self.flights.handle_packet(captured, &packet) {

@@ -22,6 +22,17 @@ const COPY_WINDOW: Duration = Duration::from_millis(5);
 /// IPv6 quotes are long enough (RFC 4443 2.4) to hold an echo's payload, which is keyed.
 const PAYLOAD_AT_V6: usize = 40 + 8;
 
+/// Whose a captured packet is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It is, or proves to answer, a probe of the sweep.
+    Ours,
+    /// It claims to answer one and proves nothing; it was counted.
+    Doubtful,
+    /// It is nothing to the sweep.
+    Foreign,
+}
+
 /// A probe that was found: its row and how many probes ago it was.
 #[derive(Debug, Clone, Copy)]
 struct Found {
@@ -30,12 +41,54 @@ struct Found {
     token: Token,
 }
 
+/// What was heard of probes whose row keeps no moment of it any more: a packet's copies on other
+/// devices come within milliseconds, so a few places are enough.
+#[derive(Debug)]
+pub(super) struct Lately([Option<(Token, Instant, u32)>; LATELY]);
+
+/// Places of [`Lately`].
+const LATELY: usize = 256;
+
+impl Default for Lately {
+    fn default() -> Self {
+        Self([None; LATELY])
+    }
+}
+
+impl Lately {
+    fn place(token: Token) -> usize {
+        usize::try_from(token.slot()).unwrap_or(0) % LATELY
+    }
+
+    /// Whether this was heard just now on another device.
+    fn holds_copy(&self, token: Token, at: Instant, interface: u32) -> bool {
+        let known = self.0.get(Self::place(token)).copied().flatten();
+        known.is_some_and(|(heard, when, on)| {
+            heard == token && on != interface && at.since(when) < COPY_WINDOW
+        })
+    }
+
+    fn note(&mut self, token: Token, at: Instant, interface: u32) {
+        if let Some(place) = self.0.get_mut(Self::place(token)) {
+            *place = Some((token, at, interface));
+        }
+    }
+}
+
 impl Sweep {
-    /// Takes a captured packet; whether it is about a probe of the sweep.
-    pub fn handle_packet(&mut self, captured: &Captured<'_>, packet: &Packet<'_>) -> bool {
+    /// Takes a captured packet; says whether it is about a probe of the sweep.
+    pub fn handle_packet(&mut self, captured: &Captured<'_>, packet: &Packet<'_>) -> Heard {
         match captured.direction {
-            Direction::Sent => self.note_sent(captured, packet),
-            Direction::Received => self.note_received(captured, packet),
+            Direction::Sent if self.note_sent(captured, packet) => Heard::Ours,
+            Direction::Sent => Heard::Foreign,
+            Direction::Received => {
+                let before = self.unmatched;
+                match self.note_received(captured, packet) {
+                    true => Heard::Ours,
+                    false if self.unmatched > before => Heard::Doubtful,
+                    false => Heard::Foreign,
+                }
+            }
         }
     }
 
@@ -217,9 +270,14 @@ impl Sweep {
 
     /// Takes what comes after a probe's fate was settled.
     fn take_afterthought(&mut self, found: Found, answer: Answer, at: Stamp, interface: u32) {
-        let Found { slot, age, .. } = found;
+        let Found { slot, age, token } = found;
+        if self.lately.holds_copy(token, at.at, interface) {
+            return;
+        }
         let Some((row, memory)) = self.at_mut(slot) else { return };
         if memory.is_unheard(age) {
+            self.lately.note(token, at.at, interface);
+            let Some((row, memory)) = self.at_mut(slot) else { return };
             if answer.is_from_target() {
                 memory.set_unheard(age, false);
                 self.page(slot).into_iter().for_each(|(page, index)| page.count_late(index));
@@ -250,6 +308,7 @@ impl Sweep {
             (row.stamp, row.interface) = (at.at.as_nanos(), interface.to_le_bytes()[0]);
         }
         if answer.is_from_target() {
+            self.lately.note(token, at.at, interface);
             self.page(slot).into_iter().for_each(|(page, index)| page.count_duplicate(index));
         }
     }

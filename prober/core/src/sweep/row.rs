@@ -134,7 +134,7 @@ impl Row {
     }
 
     pub(super) fn address(&self) -> IpAddr {
-        Ipv6Addr::from(self.address).to_canonical().into()
+        Ipv6Addr::from(self.address).to_canonical()
     }
 
     pub(super) fn is_at(&self, address: IpAddr) -> bool {

@@ -1,0 +1,89 @@
+//! A day of many targets with bursty background loss: no false outage.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use reachd_core::incident::{AlertKind, IncidentState};
+use reachd_core::monitor::Event;
+use reachd_core::plan::Plan;
+use reachd_core::target::{Service, Siblings, Target};
+use reachd_core::time::Instant;
+use reachd_core::vantage::Vantage;
+use reachd_sim::Light;
+
+use crate::million::{WITHOUT_LIMIT, address};
+
+const HOUR: u64 = 3_600;
+
+/// A number drawn from two others.
+fn draw(a: u64, b: u64) -> u64 {
+    let word = (a ^ b.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ word >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word ^ word >> 32
+}
+
+/// Background loss: one packet in two thousand by itself, and in most hours of each target a burst
+/// of half a second to four seconds in which nothing passes.
+fn passes(to: IpAddr, at: Instant) -> bool {
+    let IpAddr::V4(to) = to else { return true };
+    let host = u64::from(to.to_bits());
+    let millis = at.as_nanos() / 1_000_000;
+    let hour = millis / (HOUR * 1_000);
+    let burst = draw(host, hour);
+    let begin = burst % (HOUR * 1_000 - 5_000);
+    let length = 500 + burst / 7 % 3_500;
+    let within = millis % (HOUR * 1_000);
+    let in_burst = !burst.is_multiple_of(5) && (begin..begin + length).contains(&within);
+    !in_burst && !draw(host, millis).is_multiple_of(2_000)
+}
+
+fn plan(count: u32) -> Plan {
+    let target = |index: u32| {
+        let mut target = Target::new(&address(index).to_string(), 3389, Service::Ping);
+        target.siblings = Siblings::Off;
+        target
+    };
+    Plan {
+        targets: (0..count).map(target).collect(),
+        vantages: vec![Vantage::unbound("a")],
+        budget: WITHOUT_LIMIT,
+        ..Plan::default()
+    }
+}
+
+fn a_day_of(count: u32) {
+    let mut light = Light::new(1, &plan(count), Box::new(passes));
+    light.pass(Duration::from_secs(24 * HOUR));
+    let outages: Vec<_> = light
+        .told
+        .iter()
+        .filter_map(|(at, event)| match event {
+            Event::Incident(update)
+                if update.state == IncidentState::Firing
+                    && update.kind == AlertKind::Unreachable =>
+            {
+                Some((*at, update.summary.0.clone()))
+            }
+            _ => None,
+        })
+        .collect();
+    assert!(outages.is_empty(), "{} false outages: {:?}", outages.len(), outages.first());
+    let snapshot = light.monitor.snapshot();
+    assert!(snapshot.bugs.is_empty(), "{:?}", snapshot.bugs);
+    let (mut sent, mut received) = (0, 0);
+    for row in snapshot.probes.iter() {
+        let counters = row.counters();
+        assert!(counters.adds_up());
+        (sent, received) = (sent + counters.sent, received + counters.received);
+    }
+    let lost = sent - received;
+    // The background was really there, and was counted.
+    assert!(lost * 10_000 > sent * 5, "{lost} of {sent} lost");
+    println!("{count} targets: {sent} probes, {lost} lost, verdicts {:?}", light.judged);
+}
+
+#[test]
+fn a_day_of_background_loss_raises_no_outage() {
+    let count = std::env::var("REACHD_DAY_TARGETS").ok().and_then(|count| count.parse().ok());
+    a_day_of(count.unwrap_or(300));
+}

@@ -1,0 +1,6 @@
+//! The sweep and the monitor at the size they are made for, in virtual time.
+
+mod day;
+mod event;
+mod forged;
+mod million;
