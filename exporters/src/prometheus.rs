@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use reachd_core::snapshot::Snapshot;
 
-use self::families::{FAMILIES, Rows};
+use self::families::{FAMILIES, Frozen, Rows};
 pub(crate) use self::line::Series;
 pub use self::negotiate::{Format, negotiate};
 pub use self::own::{NotificationOutcome, ScrapeOutcome, SelfMetrics};
@@ -51,6 +51,7 @@ impl Kind {
 /// One page being written.
 pub struct Exposition {
     snapshot: Arc<Snapshot>,
+    frozen: Vec<Frozen>,
     own: Arc<SelfMetrics>,
     format: Format,
     detail: Detail,
@@ -68,7 +69,18 @@ impl Exposition {
         format: Format,
         detail: Detail,
     ) -> Self {
-        Self { snapshot, own, format, detail, family: 0, row: 0, headed: false, finished: false }
+        let frozen = snapshot.probes.iter().map(Frozen::of).collect();
+        Self {
+            snapshot,
+            frozen,
+            own,
+            format,
+            detail,
+            family: 0,
+            row: 0,
+            headed: false,
+            finished: false,
+        }
     }
 
     /// Appends to `out` until it holds `limit` bytes or a little more; whether there is more.
@@ -114,7 +126,10 @@ impl Exposition {
             let body = out.len();
             match family.rows {
                 Rows::Whole(write) => write(family.name, &snapshot, out),
-                Rows::Probes(write) => each(&snapshot.probes, self.row, family.name, write, out),
+                Rows::Probes(write) => {
+                    let row = snapshot.probes.get(self.row).zip(self.frozen.get(self.row));
+                    row.into_iter().for_each(|(row, frozen)| write(family.name, row, frozen, out));
+                }
                 Rows::Views(write) => each(&snapshot.views, self.row, family.name, write, out),
                 Rows::Vantages(write) => {
                     each(&snapshot.vantages, self.row, family.name, write, out);

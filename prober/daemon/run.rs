@@ -29,6 +29,7 @@ use reachd_exporters::http::{self, Api};
 use reachd_exporters::prometheus::{Detail, SelfMetrics};
 use reachd_exporters::store::StoreHandle;
 use reachd_net::engine::{self, EngineHandle, EngineOptions, EventReceiver};
+use reachd_net::tap::TapOptions;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
@@ -170,7 +171,8 @@ async fn start(settings: &Settings) -> Result<Parts> {
     let ports = ports.chain(plan.canaries.iter().map(|canary| canary.port)).collect();
     monitor.handle(Instant::ZERO, Input::Plan(Box::new(plan)));
     let restored = restore::restore(&mut monitor, &settings.plan, &store).await;
-    let options = EngineOptions { ports, ..EngineOptions::default() };
+    let tap = TapOptions::for_rate(reachd_config::cost(settings).packets_per_second);
+    let options = EngineOptions { ports, tap, ..EngineOptions::default() };
     let (engine, events) = engine::start(monitor, options, &tokio::runtime::Handle::current())?;
     let clock = WallClock::anchored(engine.now(), SystemTime::now());
     let metrics = Arc::new(metrics);

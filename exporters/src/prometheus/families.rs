@@ -29,7 +29,7 @@ type Write<T> = fn(&'static str, &T, &mut Vec<u8>);
 #[derive(Clone, Copy)]
 pub(super) enum Rows {
     Whole(Write<Snapshot>),
-    Probes(Write<ProbeRow>),
+    Probes(fn(&'static str, &ProbeRow, &Frozen, &mut Vec<u8>)),
     Views(Write<ViewRow>),
     Vantages(Write<VantageRow>),
     Targets(Write<TargetRow>),
@@ -37,6 +37,39 @@ pub(super) enum Rows {
 
 const fn family(name: &'static str, kind: Kind, rows: Rows, help: &'static str) -> Family {
     Family { name, kind, help, full_only: false, rows }
+}
+
+/// A row's counts at one moment: families of one page are written one after the other, and must add
+/// up although the sweep counts on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Frozen {
+    sent: u64,
+    received: u64,
+    late: u64,
+    duplicate: u64,
+    lost: [u64; LossReason::ALL.len()],
+    invalid: [u64; InvalidReason::ALL.len()],
+}
+
+impl Frozen {
+    /// Reads a row.
+    pub(super) fn of(row: &ProbeRow) -> Self {
+        let mut frozen = Self::default();
+        for cell in row.cells() {
+            frozen.received += cell.received();
+            frozen.late += cell.late();
+            frozen.duplicate += cell.duplicate();
+            for (sum, reason) in frozen.lost.iter_mut().zip(LossReason::ALL) {
+                *sum += cell.lost(reason);
+            }
+            for (sum, reason) in frozen.invalid.iter_mut().zip(InvalidReason::ALL) {
+                *sum += cell.invalid(reason);
+            }
+        }
+        let unanswered = frozen.lost.iter().chain(&frozen.invalid).sum::<u64>();
+        frozen.sent = frozen.received + unanswered;
+        frozen
+    }
 }
 
 /// Every family, in the order of the page.
@@ -86,25 +119,25 @@ pub(super) static FAMILIES: [Family; 24] = [
     family(
         "reachd_probe_packets_sent_total",
         Kind::Counter,
-        Rows::Probes(|name, row, out| sum(out, name, row, Cell::sent)),
+        Rows::Probes(|name, row, frozen, out| probe(out, name, row).count(frozen.sent)),
         "Probe packets whose fate is known.",
     ),
     family(
         "reachd_probe_packets_received_total",
         Kind::Counter,
-        Rows::Probes(|name, row, out| sum(out, name, row, Cell::received)),
+        Rows::Probes(|name, row, frozen, out| probe(out, name, row).count(frozen.received)),
         "Probe packets the target itself answered in time.",
     ),
     family(
         "reachd_probe_packets_late_total",
         Kind::Counter,
-        Rows::Probes(|name, row, out| sum(out, name, row, Cell::late)),
+        Rows::Probes(|name, row, frozen, out| probe(out, name, row).count(frozen.late)),
         "Answers that came after the verdict; their packets stay lost.",
     ),
     family(
         "reachd_probe_packets_duplicate_total",
         Kind::Counter,
-        Rows::Probes(|name, row, out| sum(out, name, row, Cell::duplicate)),
+        Rows::Probes(|name, row, frozen, out| probe(out, name, row).count(frozen.duplicate)),
         "Answers beyond the first.",
     ),
     family(
@@ -284,31 +317,21 @@ fn port_text(port: u16, digits: &mut [u8; 5]) -> &str {
     digits.get(start..).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
 }
 
-/// A number over all addresses of a target, as a series.
-fn sum(out: &mut Vec<u8>, name: &str, row: &ProbeRow, read: fn(&Cell) -> u64) {
-    probe(out, name, row).count(row.cells().map(read).sum());
-}
-
 /// Reasons appear on first use.
-fn lost(name: &'static str, row: &ProbeRow, out: &mut Vec<u8>) {
-    for reason in LossReason::ALL {
-        let count: u64 = row.cells().map(|cell| cell.lost(reason)).sum();
-        if count > 0 {
-            probe(out, name, row).label("reason", reason.as_str()).count(count);
-        }
+fn lost(name: &'static str, row: &ProbeRow, frozen: &Frozen, out: &mut Vec<u8>) {
+    for (reason, count) in LossReason::ALL.iter().zip(frozen.lost).filter(|(_, count)| *count > 0) {
+        probe(out, name, row).label("reason", reason.as_str()).count(count);
     }
 }
 
-fn invalid(name: &'static str, row: &ProbeRow, out: &mut Vec<u8>) {
-    for reason in InvalidReason::ALL {
-        let count: u64 = row.cells().map(|cell| cell.invalid(reason)).sum();
-        if count > 0 {
-            probe(out, name, row).label("reason", reason.as_str()).count(count);
-        }
+fn invalid(name: &'static str, row: &ProbeRow, frozen: &Frozen, out: &mut Vec<u8>) {
+    let known = InvalidReason::ALL.iter().zip(frozen.invalid);
+    for (reason, count) in known.filter(|(_, count)| *count > 0) {
+        probe(out, name, row).label("reason", reason.as_str()).count(count);
     }
 }
 
-fn rtt(name: &'static str, row: &ProbeRow, out: &mut Vec<u8>) {
+fn rtt(name: &'static str, row: &ProbeRow, _: &Frozen, out: &mut Vec<u8>) {
     let mut cumulative = 0;
     for (bucket, bound) in BUCKET_BOUNDS.iter().enumerate() {
         cumulative += row.cells().map(|cell| cell.bucket(bucket)).sum::<u64>();

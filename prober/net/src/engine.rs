@@ -202,4 +202,6 @@ pub fn start_with<B: Brain>(
 }
 
 #[cfg(test)]
+mod small_ring;
+#[cfg(test)]
 mod tests;

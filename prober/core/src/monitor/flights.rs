@@ -6,6 +6,7 @@
 //! the probe is counted as unmatched and believed nowhere.
 
 mod recognise;
+mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -29,8 +30,6 @@ use crate::wire::packet::{Body, Packet};
 pub const FIRST_PORT: u16 = 61_000;
 /// Probes in flight at most; more wait for a free slot.
 const CAPACITY: usize = 1 << 17;
-/// So many are forgotten at once to make room.
-const FORGOTTEN: usize = 1_024;
 /// An identical answer on another interface within this time is a copy of one packet: capture
 /// rings see it once per device it passes.
 const COPY_WINDOW: Duration = Duration::from_millis(5);
@@ -225,23 +224,6 @@ impl Flights {
     /// The source address a vantage's packets were last seen leaving with, toward this family.
     pub(super) fn source(&self, vantage: VantageId, v4: bool) -> Option<IpAddr> {
         self.sources.get(&(vantage, v4)).copied()
-    }
-
-    /// Whether another probe may be ordered. To make room, those are forgotten that are only
-    /// listened for: what they may still hear is worth less than a new question.
-    pub(super) fn has_room(&mut self) -> bool {
-        if self.flying.len() >= CAPACITY {
-            let listening = self.deadlines.iter().filter(|(_, flight, stage)| {
-                let waits = self.flying.get(flight).is_some_and(InFlight::is_connect);
-                *stage == Stage::Listen && !waits
-            });
-            let oldest: Vec<_> = listening.take(FORGOTTEN).copied().collect();
-            for deadline in oldest {
-                self.deadlines.remove(&deadline);
-                self.forget(deadline.1);
-            }
-        }
-        self.flying.len() < CAPACITY
     }
 
     /// The next moment a probe's fate is due.

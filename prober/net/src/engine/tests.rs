@@ -184,7 +184,7 @@ fn raw_probes_connects_and_names_go_round() {
         // not in the plan.
         assert_eq!(script.captured.len(), 12, "{:?}", script.captured);
         assert_eq!(script.counts, Some((12, 0)));
-        assert!(script.ticks > 10);
+        assert!(script.ticks > 0);
         // It was asleep for 300 ms when it wanted to be woken after 20.
         let late = Duration::from_millis(270)..Duration::from_secs(1);
         assert!(late.contains(&script.lag), "{:?}", script.lag);
