@@ -13,5 +13,6 @@ mod reload;
 mod restart;
 mod scene;
 mod scraper;
+mod storm;
 mod told;
 mod vantage;

@@ -8,6 +8,7 @@ mod firewall;
 mod reborn;
 mod responder;
 mod routes;
+mod stateful;
 mod tun;
 mod untrue;
 mod wires;

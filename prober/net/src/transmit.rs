@@ -32,7 +32,7 @@ use crate::sys::{self};
 use crate::vantage::{Place, SourceAsker, open_raw};
 use netlink::{Neighbours, News, Watch};
 use routes::Routes;
-use slots::{Known, Slots, Way};
+use slots::{Slots, Way};
 use template::Templates;
 
 /// The kernel's news are read at least this often while bursts are sent.
@@ -235,22 +235,22 @@ impl Transmit {
     fn way(&mut self, order: &SendOrder, now: Instant) -> Result<(IpAddr, Way), LocalError> {
         let slot = slot(order);
         if let Some(known) = self.slots.get(slot, order.to, self.epoch, now) {
-            return known.answer;
+            return Ok(known);
         }
-        let answer = match (self.source(order.to), &mut self.frames) {
-            (Ok(source), None) => Ok((source, Way::Raw)),
-            (Ok(source), Some(frames)) => {
+        let source = self.source(order.to)?;
+        let way = match &mut self.frames {
+            None => Way::Raw,
+            Some(frames) => {
                 let Some(left) = frames.questions_left.checked_sub(1) else {
                     // Not remembered: the next burst asks.
                     return Ok((source, Way::Raw));
                 };
                 frames.questions_left = left;
-                Ok((source, frames.routes.find(order.to, now)))
+                frames.routes.find(order.to, now)
             }
-            (Err(error), _) => Err(error),
         };
-        self.slots.set(slot, Known::new(slot, order.to, self.epoch, now, answer));
-        answer
+        self.slots.set((slot, order.to), self.epoch, now, (source, way));
+        Ok((source, way))
     }
 
     /// The source address toward a destination, or the local fact that forbids one.

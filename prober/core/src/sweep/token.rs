@@ -1,8 +1,8 @@
 //! The token of a probe, and the keyed numbers in its packet that lead an answer back to it.
 //!
 //! A token is a row's slot and the generation of its probe. An echo carries it openly in identifier
-//! and sequence number, so that the identifier is constant per row, and is proven by its payload.
-//! A SYN hides it in the sequence number by a keyed permutation, tweaked by destination and port, so
+//! and sequence number, so that the identifier is constant per row, and is proven by its payload. A
+//! SYN hides it in the sequence number by a keyed permutation, tweaked by destination and port, so
 //! that the acknowledgement alone leads to the row and proves it. Both find their row by index.
 
 use std::net::IpAddr;
