@@ -7,6 +7,7 @@
 mod alarm;
 mod answers;
 mod changes;
+mod emit;
 mod flights;
 mod learning;
 mod naming;

@@ -4,8 +4,8 @@ mod open;
 mod place;
 mod source;
 
+pub(crate) use open::open_raw;
 pub use open::{OpenedVantage, Refusal};
-pub(crate) use open::{build, open_raw};
 pub(crate) use place::FAMILIES;
 pub use place::{Place, own_addresses};
 pub(crate) use source::SourceAsker;

@@ -8,7 +8,7 @@ use divan::{Bencher, black_box};
 use reachd_core::accounting::Fate;
 use reachd_core::budget::Budgets;
 use reachd_core::evidence::Probe;
-use reachd_core::monitor::{Captured, Direction, ProbePacket, SendOrder, TapId};
+use reachd_core::monitor::{Captured, Direction, SendOrder, TapId};
 use reachd_core::plan::Budget;
 use reachd_core::secret::Secret;
 use reachd_core::snapshot::{ProbeRow, Snapshot};
@@ -16,7 +16,7 @@ use reachd_core::sweep::{LaneState, RowId, RowSpec, Sweep};
 use reachd_core::target::TargetName;
 use reachd_core::time::{Instant, Stamp, StampSource};
 use reachd_core::vantage::VantageId;
-use reachd_core::wire::packet::{Checksums, EchoSpec, Packet, emit_echo};
+use reachd_core::wire::packet::{Checksums, Packet};
 use reachd_core::wire::reply::{Stack, emit_echo_reply, emit_icmp_error};
 use reachd_exporters::prometheus::{Detail, Exposition, Format, SelfMetrics};
 
@@ -57,18 +57,7 @@ fn sweep(count: u32, interval: Duration) -> (Sweep, Budgets, Vec<RowId>) {
 }
 
 fn packet(order: &SendOrder) -> Vec<u8> {
-    let ProbePacket::Echo { id, seq, payload } = &order.what else { return Vec::new() };
-    let spec = EchoSpec {
-        source: SOURCE,
-        dest: order.to,
-        ttl: order.ttl,
-        ip_id: order.ip_id,
-        id: *id,
-        seq: *seq,
-        payload,
-        dont_fragment: true,
-    };
-    emit_echo(&spec).unwrap_or_default()
+    order.emit(SOURCE).unwrap_or_default()
 }
 
 fn capture(sweep: &mut Sweep, now: Instant, direction: Direction, bytes: &[u8]) {

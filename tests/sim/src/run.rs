@@ -16,9 +16,7 @@ use reachd_core::sweep::BURST;
 use reachd_core::target::FamilyChoice;
 use reachd_core::time::{Instant, Stamp, StampSource};
 use reachd_core::vantage::{Mode, VantageId};
-use reachd_core::wire::packet::{
-    Body, Checksums, EchoSpec, Packet, SynSpec, emit_echo, emit_rst, emit_syn,
-};
+use reachd_core::wire::packet::{Body, Checksums, Packet};
 use reachd_core::wire::reply::{Stack, emit_rst_ack};
 
 use crate::check::Checker;
@@ -334,7 +332,7 @@ impl Run {
             | ProbePacket::Reset { dest_port, .. }
             | ProbePacket::Connect { dest_port } => Some(dest_port),
         };
-        let bytes = render(&order, place.address(order.to));
+        let bytes = order.emit(place.address(order.to));
         if let Some(error) = place.fault.refuses(port) {
             self.happen(self.now, Happening::SendFailed(order.flight, error));
         } else if place.fault != LocalFault::Swallows
@@ -428,26 +426,5 @@ fn refuse(bytes: &[u8]) -> Option<Vec<u8>> {
             emit_rst_ack(bytes, &Stack::default())
         }
         _ => None,
-    }
-}
-
-fn render(order: &SendOrder, source: std::net::IpAddr) -> Option<Vec<u8>> {
-    let SendOrder { to: dest, ttl, ip_id, .. } = *order;
-    match order.what {
-        ProbePacket::Echo { id, seq, payload } => {
-            let (payload, dont_fragment) = (&payload[..], false);
-            emit_echo(&EchoSpec { source, dest, ttl, ip_id, id, seq, payload, dont_fragment })
-        }
-        ProbePacket::Syn { source_port, dest_port, seq, timestamp } => {
-            let mss = 1_460;
-            let spec =
-                SynSpec { source, dest, ttl, ip_id, source_port, dest_port, seq, mss, timestamp };
-            emit_syn(&spec)
-        }
-        ProbePacket::Reset { source_port, dest_port, seq } => {
-            emit_rst((source, source_port).into(), (dest, dest_port).into(), seq, ttl)
-        }
-        // The kernel's own: it leaves from a port of its choice, which no ring of ours watches.
-        ProbePacket::Connect { .. } => None,
     }
 }

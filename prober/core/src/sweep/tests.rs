@@ -4,7 +4,7 @@ use crate::evidence::{IcmpKind, LocalError};
 use crate::monitor::{Captured, Direction, TapId};
 use crate::plan::Budget;
 use crate::time::{Stamp, StampSource};
-use crate::wire::packet::{Checksums, EchoSpec, Packet, SynSpec, emit_echo, emit_rst, emit_syn};
+use crate::wire::packet::{Checksums, Packet, emit_rst};
 use crate::wire::reply::{Stack, emit_echo_reply, emit_icmp_error, emit_rst_ack, emit_syn_ack};
 
 const TAP: TapId = TapId(0);
@@ -125,35 +125,8 @@ impl Bench {
 }
 
 fn render(order: &SendOrder) -> Option<Vec<u8>> {
-    let source = if order.to.is_ipv4() { address(SOURCE) } else { address("2001:db8:9::1") };
-    let SendOrder { to: dest, ttl, ip_id, .. } = *order;
-    match &order.what {
-        ProbePacket::Echo { id, seq, payload } => emit_echo(&EchoSpec {
-            source,
-            dest,
-            ttl,
-            ip_id,
-            id: *id,
-            seq: *seq,
-            payload,
-            dont_fragment: true,
-        }),
-        ProbePacket::Syn { source_port, dest_port, seq, timestamp } => emit_syn(&SynSpec {
-            source,
-            dest,
-            ttl,
-            ip_id,
-            source_port: *source_port,
-            dest_port: *dest_port,
-            seq: *seq,
-            mss: 1_460,
-            timestamp: *timestamp,
-        }),
-        ProbePacket::Reset { source_port, dest_port, seq } => {
-            emit_rst((source, *source_port).into(), (dest, *dest_port).into(), *seq, ttl)
-        }
-        ProbePacket::Connect { .. } => None,
-    }
+    let source = if order.to.is_ipv4() { SOURCE } else { "2001:db8:9::1" };
+    order.emit(address(source))
 }
 
 fn answer(order: &SendOrder) -> Vec<u8> {

@@ -90,7 +90,9 @@ fn loopback_counts_are_exact_and_stamps_are_ours() {
     assert_eq!(tap.counts().unwrap(), (4_000, 0));
     let ended = clock.now();
     assert!(seen.iter().all(|packet| (begun.as_nanos()..=ended.as_nanos()).contains(&packet.at)));
-    assert!(seen.is_sorted_by_key(|packet| packet.at));
+    // Two processors may stamp in one order and enter the ring in the other.
+    let slack = 1_000_000;
+    assert!(seen.windows(2).all(|pair| pair[0].at <= pair[1].at + slack));
     // Ours is the only packet whose checksum nobody postponed.
     assert!(seen.iter().all(|packet| packet.checksums_final));
     // The identification is never left to the kernel.

@@ -10,7 +10,7 @@ use reachd_core::vantage::VantageId;
 use reachd_core::wire::{PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, checksum};
 
 use crate::sys::batch::{PACKET_LEN_MAX, PacketRoom};
-use crate::vantage::{FAMILIES, build};
+use crate::vantage::FAMILIES;
 
 const V4_LEN: usize = 20;
 const V4_ID_AT: usize = 4;
@@ -143,7 +143,7 @@ impl Template {
             ip_id: 0,
             what,
         };
-        let packet = build(&order, unspecified).unwrap_or_default();
+        let packet = order.emit(unspecified).unwrap_or_default();
         let mut bytes = [0; PACKET_LEN_MAX];
         let length = packet.len().min(PACKET_LEN_MAX);
         bytes[..length].copy_from_slice(&packet[..length]);
@@ -221,7 +221,7 @@ mod tests {
             // Whatever the last packet left there.
             let mut room = [0xa5; PACKET_LEN_MAX];
             let length = templates.write(&order, source, &mut room);
-            let expected = build(&order, source);
+            let expected = order.emit(source);
             prop_assert_eq!(length.map(|length| room[..length].to_vec()), expected);
         }
     }

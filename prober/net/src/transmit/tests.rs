@@ -5,7 +5,6 @@ use crate::sys::tun;
 use crate::tap::store::Store;
 use crate::tap::{Tap, TapOptions};
 use crate::testing::{in_namespace, run};
-use crate::vantage::build;
 use reachd_core::monitor::{Direction, Flight, ProbePacket, TapId};
 use reachd_core::sweep::Token;
 use reachd_core::vantage::{Binding, Vantage, VantageId};
@@ -64,7 +63,7 @@ fn source_of(order: &SendOrder) -> IpAddr {
 }
 
 fn packet(order: &SendOrder) -> Vec<u8> {
-    build(order, source_of(order)).unwrap()
+    order.emit(source_of(order)).unwrap()
 }
 
 /// What the ring sees of probes.
@@ -241,7 +240,7 @@ fn a_dead_device_is_the_kernels_to_explain() {
     // Nobody told us: the frames are refused, and the kernel knows another way for the first.
     let failed = send(&mut transmit, &orders, Instant::ZERO);
     assert_eq!(failed, [(1, LocalError::NoRoute)]);
-    let expected = build(&orders[0], address("10.3.0.1")).unwrap();
+    let expected = orders[0].emit(address("10.3.0.1")).unwrap();
     assert_eq!(wire.next("vc", Direction::Sent, 1), [expected]);
 }
 
@@ -390,7 +389,7 @@ fn a_bound_source_is_used() {
         let mut transmit = Transmit::open_inside(&place(&spec), means).unwrap();
         let failed = send(&mut transmit, &orders, Instant::ZERO);
         assert_eq!(failed, [(1, LocalError::NoRoute)]);
-        assert_eq!(wire.received(1), [build(&orders[0], source).unwrap()]);
+        assert_eq!(wire.received(1), [orders[0].emit(source).unwrap()]);
     }
 }
 
@@ -534,7 +533,7 @@ fn marks_and_interfaces_choose_the_way_out() {
             let is_ours = aim(&mut transmit, &orders[0], Instant::ZERO).is_some();
             assert_eq!(is_ours, means == Means::Packet, "{spec:?}");
             assert_eq!(send(&mut transmit, &orders, Instant::ZERO), []);
-            let expected = build(&orders[0], address(source)).unwrap();
+            let expected = orders[0].emit(address(source)).unwrap();
             assert_eq!(wire.next(interface, Direction::Sent, 1), [expected], "{spec:?}");
         }
     }

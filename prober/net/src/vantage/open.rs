@@ -4,19 +4,15 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use reachd_core::evidence::LocalError;
-use reachd_core::monitor::{ProbePacket, SendOrder};
+use reachd_core::monitor::SendOrder;
 use reachd_core::time::Instant;
 use reachd_core::vantage::{Binding, Mode, Vantage};
-use reachd_core::wire::packet::{EchoSpec, SynSpec, emit_echo, emit_rst, emit_syn};
 use socket2::{Protocol, SockAddr, Socket, Type};
 
 use super::place::{FAMILIES, Place};
 use super::source::SourceCache;
 use crate::errno;
 use crate::transmit::Transmit;
-
-/// The segment size that our SYNs announce: what Linux announces on Ethernet, by family.
-const MSS: [u16; 2] = [1_460, 1_440];
 
 /// Why a vantage cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -93,7 +89,7 @@ impl OpenedVantage {
     /// Sends one packet through the raw socket of its family.
     pub fn send_raw(&mut self, order: &SendOrder, now: Instant) -> Result<(), LocalError> {
         let source = self.sources.toward(order.to, now)?;
-        let bytes = build(order, source).ok_or(LocalError::Other(libc::EAFNOSUPPORT))?;
+        let bytes = order.emit(source).ok_or(LocalError::Other(libc::EAFNOSUPPORT))?;
         let index = usize::from(order.to.is_ipv6());
         let socket = self.raw.get(index).and_then(Option::as_ref).ok_or(LocalError::NoRoute)?;
         let to = SockAddr::from(SocketAddr::new(order.to, 0));
@@ -105,41 +101,6 @@ impl OpenedVantage {
                 Err(errno::of_send(&error))
             }
         }
-    }
-}
-
-/// Builds the packet of an order; `None` if the addresses differ in family.
-pub(crate) fn build(order: &SendOrder, source: IpAddr) -> Option<Vec<u8>> {
-    // The kernel would put its own number in place of 0, and the answer would not match.
-    let ip_id = order.ip_id.max(1);
-    let (dest, ttl) = (order.to, order.ttl);
-    match &order.what {
-        ProbePacket::Echo { id, seq, payload } => emit_echo(&EchoSpec {
-            source,
-            dest,
-            ttl,
-            ip_id,
-            id: *id,
-            seq: *seq,
-            payload,
-            dont_fragment: true,
-        }),
-        ProbePacket::Syn { source_port, dest_port, seq, timestamp } => emit_syn(&SynSpec {
-            source,
-            dest,
-            ttl,
-            ip_id,
-            source_port: *source_port,
-            dest_port: *dest_port,
-            seq: *seq,
-            mss: if dest.is_ipv4() { MSS[0] } else { MSS[1] },
-            timestamp: *timestamp,
-        }),
-        ProbePacket::Reset { source_port, dest_port, seq } => {
-            emit_rst((source, *source_port).into(), (dest, *dest_port).into(), *seq, ttl)
-        }
-        // A socket's work.
-        ProbePacket::Connect { .. } => None,
     }
 }
 

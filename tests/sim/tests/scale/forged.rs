@@ -10,9 +10,7 @@ use reachd_core::secret::Secret;
 use reachd_core::sweep::{Heard, LaneState, RowId, RowSpec, SWEEP_PORT, Sweep};
 use reachd_core::time::{Instant, Stamp, StampSource};
 use reachd_core::vantage::VantageId;
-use reachd_core::wire::packet::{
-    Checksums, EchoSpec, Packet, SynSpec, emit_echo, emit_rst, emit_syn,
-};
+use reachd_core::wire::packet::{Checksums, Packet, emit_rst};
 use reachd_core::wire::reply::{
     Stack, emit_echo_reply, emit_icmp_error, emit_rst_ack, emit_syn_ack,
 };
@@ -71,32 +69,8 @@ impl Field {
 
 /// The packet of a probe between these addresses.
 fn render(order: &SendOrder, source: IpAddr, dest: IpAddr) -> Vec<u8> {
-    let (ttl, ip_id) = (order.ttl, order.ip_id);
-    let packet = match &order.what {
-        ProbePacket::Echo { id, seq, payload } => emit_echo(&EchoSpec {
-            source,
-            dest,
-            ttl,
-            ip_id,
-            id: *id,
-            seq: *seq,
-            payload,
-            dont_fragment: true,
-        }),
-        ProbePacket::Syn { source_port, dest_port, seq, timestamp } => emit_syn(&SynSpec {
-            source,
-            dest,
-            ttl,
-            ip_id,
-            source_port: *source_port,
-            dest_port: *dest_port,
-            seq: *seq,
-            mss: 1_460,
-            timestamp: *timestamp,
-        }),
-        ProbePacket::Reset { .. } | ProbePacket::Connect { .. } => None,
-    };
-    packet.expect("both are of one family")
+    let order = SendOrder { to: dest, ..order.clone() };
+    order.emit(source).expect("both are of one family")
 }
 
 /// The order as somebody guesses it who knows everything but the secrets.
