@@ -1,10 +1,10 @@
 //! The sweep: every target watched all the time, at the price of a cache line.
 //!
 //! One row per (vantage, address, probe), in a slab; a timing wheel that says whose turn it is; a
-//! token in every packet that leads its answer back to its row by index. Nothing is allocated and no
-//! map is asked per probe. Probes come out in bursts ([`Sweep::poll_burst`]); packets and the fates
-//! that sockets tell go in; what the rest of the house must know comes out as changes of state
-//! ([`Sweep::poll_change`]), and the numbers are read by others while they grow ([`Cell`]).
+//! token in every packet that leads its answer back to its row by index. Nothing is allocated and
+//! no map is asked per probe. Probes come out in bursts ([`Sweep::poll_burst`]); packets and the
+//! fates that sockets tell go in; what the rest of the house must know comes out as changes of
+//! state ([`Sweep::poll_change`]), and the numbers are read by others while they grow ([`Cell`]).
 //!
 //! A probe has one fate: the target itself answered, or it did not, or our own side was at fault
 //! and nothing is known. What comes after that is counted as late, duplicate or a new fact.

@@ -1,8 +1,8 @@
 //! A light world: answers without packets, for a monitor with very many targets.
 //!
-//! Where the question is how the monitor bears numbers, the network need not be more than a function
-//! of address and time. Probes are answered as sockets would answer them, so that no packet is
-//! written or read; everything else is the real monitor in virtual time.
+//! Where the question is how the monitor bears numbers, the network need not be more than a
+//! function of address and time. Probes are answered as sockets would answer them, so that no
+//! packet is written or read; everything else is the real monitor in virtual time.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -213,7 +213,10 @@ fn plain(message: &RouteMessage) -> Option<Route> {
             | RouteAttribute::NewDestination(_)
             | RouteAttribute::NewDestinationAddress(_) => return None,
             RouteAttribute::Metrics(metrics) => {
-                let is_small = |metric: &RouteMetric| matches!(metric, RouteMetric::Mtu(mtu) if *mtu < MTU_MIN);
+                let is_small = |metric: &RouteMetric| match metric {
+                    RouteMetric::Mtu(mtu) => *mtu < MTU_MIN,
+                    _ => false,
+                };
                 if metrics.iter().any(is_small) {
                     return None;
                 }

@@ -67,8 +67,8 @@ impl Slots {
         Some((*source, way))
     }
 
-    /// Remembers what was said now. Refusals are not worth it: no interval is shorter than a second,
-    /// and they must not be believed for longer.
+    /// Remembers what was said now. Refusals are not worth it: no interval is shorter than a
+    /// second, and they must not be believed for longer.
     pub(super) fn set(
         &mut self,
         (slot, dest): (usize, IpAddr),

@@ -216,8 +216,8 @@ mod tests {
             (ttl, ip_id) in any::<(u8, u16)>(),
         ) {
             let templates = Templates::new();
-            let order =
-                SendOrder { flight: Flight::Survey(0), vantage: VantageId(0), to, ttl, ip_id, what };
+            let (flight, vantage) = (Flight::Survey(0), VantageId(0));
+            let order = SendOrder { flight, vantage, to, ttl, ip_id, what };
             // Whatever the last packet left there.
             let mut room = [0xa5; PACKET_LEN_MAX];
             let length = templates.write(&order, source, &mut room);
