@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use reachd_core::monitor::FIRST_PORT;
 use reachd_core::probe::FULL_TTL;
+use reachd_core::sweep::SWEEP_PORT;
 use reachd_core::wire::icmp::Icmp;
 use reachd_core::wire::packet::{Body, Checksums, Packet};
 use reachd_core::wire::reply::{Stack, emit_echo_reply, emit_rst_ack, emit_syn_ack};
@@ -58,6 +59,9 @@ pub(super) struct Ledger {
     pub(super) late: u64,
     /// Forgeries with a guess in them that is wrong.
     pub(super) forged: u64,
+    /// Lies that miss even the port of a probe, or acknowledge nothing, and reach for the sweep's
+    /// ports.
+    pub(super) aside: u64,
     /// Answers with a wrong checksum.
     pub(super) corrupt: u64,
     /// For how long the answers in time were held back, all together.
@@ -128,6 +132,8 @@ enum Part {
     Late,
     /// A lie with a wrong guess.
     Forged,
+    /// A lie beside it.
+    Aside,
     /// A true answer, spoilt.
     Corrupt,
     /// Nothing to be counted.
@@ -183,6 +189,7 @@ impl Host {
                 Part::Again => ledger.again += 1,
                 Part::Late => ledger.late += 1,
                 Part::Forged => ledger.forged += 1,
+                Part::Aside => ledger.aside += 1,
                 Part::Corrupt => ledger.corrupt += 1,
                 Part::Plain => {}
             });
@@ -253,7 +260,7 @@ fn probe_answers(
 ) -> Vec<(Duration, Part, Vec<u8>)> {
     let lies = || {
         forgery::lies(request, packet).into_iter().map(|(counts, bytes)| {
-            let part = if counts { Part::Forged } else { Part::Plain };
+            let part = if counts { Part::Forged } else { aside(&bytes) };
             (Duration::ZERO, part, bytes)
         })
     };
@@ -267,11 +274,19 @@ fn probe_answers(
         Habit::Tardy => vec![(TARDY, Part::Late, truth)],
         Habit::Outrun => {
             let talk_over = forgery::unproven(packet).into_iter();
-            let talk_over = talk_over.map(|bytes| (Duration::ZERO, Part::Plain, bytes));
+            let talk_over = talk_over.map(|bytes| (Duration::ZERO, aside(&bytes), bytes));
             lies().chain(talk_over).chain([(HELD, Part::First(HELD), truth)]).collect()
         }
         Habit::Lying => lies().collect(),
         Habit::Corrupt => vec![(Duration::ZERO, Part::Corrupt, forgery::spoil(truth))],
+    }
+}
+
+/// Whether a lie that is nobody's answer reaches for a port of the sweep's, where it is counted.
+fn aside(bytes: &[u8]) -> Part {
+    match Packet::parse(bytes, Checksums::Skip).map(|packet| packet.body) {
+        Ok(Body::Tcp(segment)) if segment.dest_port >= SWEEP_PORT => Part::Aside,
+        _ => Part::Plain,
     }
 }
 

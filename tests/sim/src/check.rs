@@ -31,10 +31,10 @@ impl Checker {
     /// A packet was ordered: its number is new.
     pub(crate) fn sent(&mut self, now: Instant, vantage: &str, order: &SendOrder) {
         let is_reset = matches!(order.what, ProbePacket::Reset { .. });
-        // The sweep's tokens come back after 4096 probes of a row.
+        // The reset belongs to the probe it ends; no run here lasts for the 4096 probes of a row
+        // after which the sweep's tokens come back.
         let fresh = is_reset || self.flights.insert(order.flight);
-        let survey = matches!(order.flight, Flight::Survey(_));
-        assert!(fresh || !survey, "{:?} was ordered twice", order.flight);
+        assert!(fresh, "{:?} was ordered twice", order.flight);
         assert!((1..=FULL_TTL).contains(&order.ttl), "hop limit {}", order.ttl);
         self.packets += 1;
         let probe = match order.what {

@@ -89,8 +89,10 @@ fn what_comes_after_twenty_seconds_is_late() {
 
 #[test]
 fn a_lossy_ring_is_not_a_lossy_network() {
-    for loss in [0.1, 0.3] {
-        let run = watch(Cloud::default().build(1), |run| run.capture_loss = loss);
+    for loss in [0.02, 0.3] {
+        let mut run = watch(Cloud::default().build(1), |run| run.capture_loss = loss);
+        // At two in a hundred the answers that are dropped take their time to come.
+        run.pass(s(600));
         let all = counters(&run);
         assert!(all.invalid_total() > 0 && all.lost_total() == 0, "{all:?}");
         assert!(run.incidents(Instant::ZERO).is_empty());
