@@ -46,11 +46,18 @@ fn print_finding(finding: &Finding) {
 fn findings(privileges: &Privileges) -> Vec<Finding> {
     vec![
         Finding {
-            what: "raw sockets and the capture ring (CAP_NET_RAW)",
-            good: privileges.raw && privileges.packet,
+            what: "raw sockets (CAP_NET_RAW)",
+            good: privileges.raw,
             lost: "no hop limits of answers, no proof of what left; reset_injected shows as \
                    port_closed with the note no_capture",
             fix: "setcap cap_net_raw+ep reachd, or AmbientCapabilities=CAP_NET_RAW in the unit",
+        },
+        Finding {
+            what: "the capture ring (packet sockets)",
+            good: privileges.packet || !privileges.raw,
+            lost: "raw sockets hear the answers instead (mode raw_errqueue or raw_stamps): not what \
+                   our own firewall drops, nor our resets",
+            fix: "whatever forbids AF_PACKET: RestrictAddressFamilies, a container's seccomp profile",
         },
         Finding {
             what: "ping sockets (net.ipv4.ping_group_range)",

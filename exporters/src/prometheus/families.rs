@@ -353,9 +353,9 @@ fn vantage_info(name: &'static str, row: &VantageRow, out: &mut Vec<u8>) {
     series.label("role", row.role.as_str()).label("mode", mode).count(1);
 }
 
-/// Without a ring there are no such counters; a ring that is gone for the moment keeps its own.
+/// Where no packets are seen there are no such counters; a receiver that is gone keeps its own.
 fn capture(name: &'static str, row: &VantageRow, count: u64, out: &mut Vec<u8>) {
-    if row.mode == Some(Mode::Raw) || row.capture_packets > 0 {
+    if row.mode.is_some_and(Mode::sees_packets) || row.capture_packets > 0 {
         Series::new(out, name).label("vantage", &row.name).count(count);
     }
 }

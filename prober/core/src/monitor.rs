@@ -57,7 +57,7 @@ pub enum Flight {
     Sweep(Token),
 }
 
-/// One capture ring; vantages in the same network namespace share it.
+/// One capture ring, or the raw sockets in place of one; shared by vantages of one network namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TapId(pub u16);
 
@@ -154,7 +154,7 @@ pub enum VantageState {
     Up {
         /// How much it can see.
         mode: Mode,
-        /// Its ring, in raw mode.
+        /// Its ring, or what stands in for it; `None` where sockets tell the fates.
         tap: Option<TapId>,
     },
     /// It cannot be opened, or was closed.
@@ -175,7 +175,7 @@ pub struct Captured<'a> {
     pub interface: u32,
     /// Whether it left or came.
     pub direction: Direction,
-    /// When, by the kernel.
+    /// When; by the kernel, except for what left in [`Mode::RawStamps`].
     pub at: Stamp,
     /// Whether the kernel says that checksums are final, so that they may be judged.
     pub checksums_final: bool,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::time::StampSource;
+
 /// The name of the vantage that exists when none is configured.
 pub const DEFAULT_NAME: &str = "default";
 
@@ -40,12 +42,16 @@ pub enum Binding {
     Namespace(String),
 }
 
-/// How much a vantage can see.
+/// How much a vantage can see, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Mode {
     /// Raw sockets and the capture ring.
     #[default]
     Raw,
+    /// Raw sockets for answers too; what left comes back stamped on the error queues.
+    RawErrqueue,
+    /// Raw sockets for answers too; what left is stamped by ourselves before the call.
+    RawStamps,
     /// No `CAP_NET_RAW`: ping sockets and connects with their error queues.
     Sockets,
 }
@@ -55,7 +61,34 @@ impl Mode {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Raw => "raw",
+            Self::RawErrqueue => "raw_errqueue",
+            Self::RawStamps => "raw_stamps",
             Self::Sockets => "sockets",
+        }
+    }
+
+    /// Whether packets themselves are seen, with their headers, and kept as evidence.
+    pub const fn sees_packets(self) -> bool {
+        match self {
+            Self::Raw | Self::RawErrqueue | Self::RawStamps => true,
+            Self::Sockets => false,
+        }
+    }
+
+    /// Whether the resets are seen with which our kernel ends handshakes that it did not begin.
+    pub const fn sees_resets(self) -> bool {
+        match self {
+            Self::Raw => true,
+            Self::RawErrqueue | Self::RawStamps | Self::Sockets => false,
+        }
+    }
+
+    /// Who stamps what leaves.
+    pub const fn sent_source(self) -> StampSource {
+        match self {
+            Self::Raw => StampSource::Capture,
+            Self::RawErrqueue => StampSource::Kernel,
+            Self::RawStamps | Self::Sockets => StampSource::User,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod brain;
 mod handle;
+mod receiver;
 mod run;
 mod vantages;
 
@@ -15,10 +16,12 @@ use reachd_core::evidence::ConnectReport;
 use reachd_core::monitor::{Event, Flight, Monitor, QueryId, Resolution};
 use reachd_core::plan::{Plan, PlanChange};
 use reachd_core::snapshot::Snapshot;
+use reachd_core::vantage::Mode;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
+use crate::ears::EarsOptions;
 use crate::tap::TapOptions;
 use crate::tap::store::Wanted;
 use crate::{connect, resolver, sys};
@@ -40,8 +43,10 @@ pub struct EngineOptions {
     pub evidence_bytes: usize,
     /// Events waiting for the receiver at most; more are dropped and counted.
     pub events_max: usize,
-    /// Whether raw sockets and rings may be used where our rights allow them.
-    pub allow_raw: bool,
+    /// The size of the sockets that stand in for a ring.
+    pub ears: EarsOptions,
+    /// The best mode that is tried; those after it follow where it cannot be had.
+    pub best_mode: Mode,
 }
 
 impl Default for EngineOptions {
@@ -51,7 +56,8 @@ impl Default for EngineOptions {
             tap: TapOptions::default(),
             evidence_bytes: 4 * 1_024 * 1_024,
             events_max: 4_096,
-            allow_raw: true,
+            ears: EarsOptions::default(),
+            best_mode: Mode::Raw,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod connect;
+pub mod ears;
 pub mod engine;
 pub mod errno;
 pub mod errqueue;

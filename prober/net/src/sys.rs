@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "these kernel calls have no safe wrapper in std or socket2")]
 
 pub(crate) mod batch;
+pub(crate) mod catch;
 pub(crate) mod message;
 pub(crate) mod ring;
 #[cfg(test)]
@@ -65,6 +66,35 @@ pub(crate) fn disconnect(fd: impl AsFd) -> io::Result<()> {
         libc::connect(fd.as_fd().as_raw_fd(), &raw const address, length_of::<libc::sockaddr>())
     };
     check(result).map(drop)
+}
+
+/// Packets that a socket has dropped since it was made, counted in 32 bits.
+pub(crate) fn socket_drops(fd: impl AsFd) -> io::Result<u32> {
+    /// `SK_MEMINFO_DROPS` and `SK_MEMINFO_VARS` of `linux/sock_diag.h`.
+    const DROPS_AT: usize = 8;
+    const WORDS: usize = 9;
+    let mut words = [0_u32; WORDS];
+    let mut length = length_of::<[u32; WORDS]>();
+    // SAFETY: `words` and `length` are live and writable, and `length` says how long `words` is.
+    let result = unsafe {
+        let words = words.as_mut_ptr().cast::<c_void>();
+        let fd = fd.as_fd().as_raw_fd();
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_MEMINFO, words, &raw mut length)
+    };
+    check(result)?;
+    Ok(words[DROPS_AT])
+}
+
+/// Lets only these ICMPv6 types into a raw socket (RFC 3542 section 3.2).
+pub(crate) fn pass_icmp_v6(fd: impl AsFd, types: &[u8]) -> io::Result<()> {
+    /// `ICMPV6_FILTER` of `linux/icmpv6.h`.
+    const ICMP6_FILTER: c_int = 1;
+    // A bit that is set blocks its type.
+    let mut blocked = [u32::MAX; 8];
+    for ty in types {
+        blocked[usize::from(ty >> 5)] &= !(1 << (ty & 31));
+    }
+    set_option(fd.as_fd(), libc::IPPROTO_ICMPV6, ICMP6_FILTER, &blocked)
 }
 
 /// What the kernel measured of an established connection.

@@ -11,6 +11,7 @@
 //! and every 15 s a packet for each goes through the kernel, which then verifies its neighbour.
 //! `PACKET_QDISC_BYPASS` stays off: the capture ring would not see the packets leave.
 
+mod journal;
 mod netlink;
 mod routes;
 mod slots;
@@ -26,10 +27,12 @@ use reachd_core::time::Instant;
 use reachd_core::vantage::Means;
 use socket2::{Domain, Socket, Type};
 
+use crate::clock::Clock;
 use crate::errno;
 use crate::sys::batch::{BATCH_MAX, Batch, To};
 use crate::sys::{self};
 use crate::vantage::{Place, SourceAsker, open_raw};
+pub(crate) use journal::Journal;
 use netlink::{Neighbours, News, Watch};
 use routes::Routes;
 use slots::{Slots, Way};
@@ -61,6 +64,8 @@ pub struct Transmit {
     frames: Option<Frames>,
     /// What a lane refused, by index in the burst.
     refused: Vec<(usize, io::Error)>,
+    /// What left, where nobody sees it leave.
+    journal: Option<Journal>,
 }
 
 /// What [`Means::Packet`] needs besides.
@@ -110,7 +115,25 @@ impl Transmit {
             raw_v6: Lane::new(raw_v6),
             frames,
             refused: Vec::with_capacity(BATCH_MAX),
+            journal: None,
         })
+    }
+
+    /// Writes down what leaves from now on.
+    pub(crate) fn keep_journal(&mut self, clock: &Clock) {
+        self.journal = Some(Journal::new(clock));
+    }
+
+    /// What has left, if it is written down.
+    pub(crate) const fn journal(&mut self) -> Option<&mut Journal> {
+        self.journal.as_mut()
+    }
+
+    /// The sockets that packets leave by.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = &Socket> + Clone {
+        let frames = self.frames.as_ref().map(|frames| &frames.lane);
+        let lanes = [&self.raw_v4, &self.raw_v6].into_iter().chain(frames);
+        lanes.filter_map(|lane| lane.socket.as_ref())
     }
 
     /// Sends these, and adds to `failed` what our own side refused: index in `orders`, and why.
@@ -165,9 +188,9 @@ impl Transmit {
             }
         }
         self.send_frames(burst, failed);
-        let Self { raw_v4, raw_v6, refused, .. } = self;
-        raw_v4.send(refused);
-        raw_v6.send(refused);
+        let Self { raw_v4, raw_v6, refused, journal, .. } = self;
+        raw_v4.send(journal, refused);
+        raw_v6.send(journal, refused);
         let mut refused = std::mem::take(&mut self.refused);
         for (index, error) in refused.drain(..) {
             let Some(order) = burst.get(index) else { continue };
@@ -214,7 +237,7 @@ impl Transmit {
     fn send_frames(&mut self, burst: &[SendOrder], failed: &mut Vec<(usize, LocalError)>) {
         let Some(frames) = &mut self.frames else { return };
         let mut refused = std::mem::take(&mut self.refused);
-        frames.lane.send(&mut refused);
+        frames.lane.send(&mut self.journal, &mut refused);
         for (index, error) in refused.drain(..) {
             let error = errno::of_send(&error);
             let Some(order) = burst.get(index) else { continue };
@@ -290,12 +313,12 @@ impl Lane {
     }
 
     /// Sends all that was pushed.
-    fn send(&mut self, refused: &mut Vec<(usize, io::Error)>) {
+    fn send(&mut self, journal: &mut Option<Journal>, refused: &mut Vec<(usize, io::Error)>) {
         let Self { socket, batch, indices } = self;
         if let Some(socket) = socket
             && !indices.is_empty()
         {
-            batch.send(socket, |at, error| {
+            batch.send(socket, journal, |at, error| {
                 if let Some(index) = indices.get(at) {
                     refused.push((*index, error));
                 }

@@ -15,7 +15,7 @@ use reachd_core::snapshot::{ProbeRow, Snapshot};
 use reachd_core::sweep::{LaneState, RowId, RowSpec, Sweep};
 use reachd_core::target::TargetName;
 use reachd_core::time::{Instant, Stamp, StampSource};
-use reachd_core::vantage::VantageId;
+use reachd_core::vantage::{Mode, VantageId};
 use reachd_core::wire::packet::{Checksums, Packet};
 use reachd_core::wire::reply::{Stack, emit_echo_reply, emit_icmp_error};
 use reachd_exporters::prometheus::{Detail, Exposition, Format, SelfMetrics};
@@ -44,7 +44,7 @@ fn sweep(count: u32, interval: Duration) -> (Sweep, Budgets, Vec<RowId>) {
     };
     let mut budgets = Budgets::new(limits, at(0));
     let mut sweep = Sweep::new(Secret::new([1, 2]));
-    let state = LaneState { up: true, tap: Some(TapId(0)), believed: true };
+    let state = LaneState { mode: Some(Mode::Raw), tap: Some(TapId(0)), believed: true };
     sweep.set_lane(at(0), VantageId(0), state);
     let rows = (0..count).filter_map(|owner| {
         let lease = budgets.lease(address(owner), at(0));

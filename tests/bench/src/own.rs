@@ -211,8 +211,9 @@ impl Brain for Driver {
                     self.sweep.handle_packet(&captured, &packet);
                 }
             }
-            Input::Vantage(vantage, VantageState::Up { tap, .. }) => {
-                self.sweep.set_lane(now, vantage, LaneState { up: true, tap, believed: true });
+            Input::Vantage(vantage, VantageState::Up { mode, tap }) => {
+                let state = LaneState { mode: Some(mode), tap, believed: true };
+                self.sweep.set_lane(now, vantage, state);
             }
             Input::Vantage(_, VantageState::Down { detail, .. }) => self.failure = Some(detail),
             Input::SendFailed { flight: Flight::Sweep(token), error } => {

@@ -121,7 +121,7 @@ impl Monitor {
     pub(super) fn show_lane(&mut self, now: Instant, id: VantageId) {
         let watch = self.vantages.get(&id);
         let state = watch.map_or_else(LaneState::default, |watch| LaneState {
-            up: watch.is_up(),
+            mode: watch.mode(),
             tap: watch.tap(),
             believed: watch.is_believed(),
         });

@@ -259,9 +259,9 @@ impl Sweep {
         if matches!(answer, Answer::SynAck(_)) && age == 0 {
             self.await_reset(slot, token, at.at);
         }
-        let Some((row, memory)) = self.at(slot) else { return };
+        let Some((row, _)) = self.at(slot) else { return };
         if row.is_open(age) {
-            let sent = row.left(memory, age, at.at).map(|left| Stamp { at: left, ..at });
+            let sent = self.sent(slot, age, at.at);
             let seen = Observation { answer, sent, arrived: Some(at) };
             return self.settle_open(slot, age, seen, interface);
         }
@@ -283,7 +283,7 @@ impl Sweep {
                 self.page(slot).into_iter().for_each(|(page, index)| page.count_late(index));
             } else if matches!(answer, Answer::Icmp(_)) {
                 let repeated = age == 0 && row.drawn() == Some(answer.kind());
-                let sent = row.left(memory, age, at.at).map(|left| Stamp { at: left, ..at });
+                let sent = self.sent(slot, age, at.at);
                 if repeated {
                     self.page(slot)
                         .into_iter()
@@ -311,6 +311,14 @@ impl Sweep {
             self.lately.note(token, at.at, interface);
             self.page(slot).into_iter().for_each(|(page, index)| page.count_duplicate(index));
         }
+    }
+
+    /// When a probe of a row was seen leaving; a row keeps the moment, its vantage who took it.
+    fn sent(&self, slot: u32, age: u32, now: Instant) -> Option<Stamp> {
+        let (row, memory) = self.at(slot)?;
+        let at = row.left(memory, age, now)?;
+        let source = self.lanes.get(row.lane).state.mode?.sent_source();
+        Some(Stamp { at, source })
     }
 
     /// Takes a probe's fate as a socket tells it.

@@ -9,7 +9,7 @@ use crate::evidence::{Answer, InvalidReason, Observation, Probe};
 use crate::monitor::{Flight, ProbePacket, SendOrder, TapId};
 use crate::probe::FULL_TTL;
 use crate::time::Instant;
-use crate::vantage::VantageId;
+use crate::vantage::{Mode, VantageId};
 
 /// How long after a SYN-ACK the kernel's reset may be seen leaving; it follows within the same
 /// interrupt.
@@ -22,8 +22,8 @@ const CONNECTS_FOR: Duration = Duration::from_secs(60);
 /// How a vantage can probe at present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LaneState {
-    /// Whether it is open.
-    pub up: bool,
+    /// How much it sees; `None` while it is not open.
+    pub mode: Option<Mode>,
     /// The ring that sees its packets; `None` where sockets tell the fates.
     pub tap: Option<TapId>,
     /// Whether its silence means anything: canaries answer, no local fact forbids.
@@ -33,14 +33,14 @@ pub struct LaneState {
 /// One vantage's part of the sweep.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Lane {
-    state: LaneState,
+    pub(super) state: LaneState,
     resets_missed: u8,
     connects_until: Option<Instant>,
 }
 
 impl Lane {
     pub(super) const fn is_up(self) -> bool {
-        self.state.up
+        self.state.mode.is_some()
     }
 
     pub(super) const fn tap(self) -> Option<TapId> {
@@ -109,7 +109,7 @@ impl Sweep {
     pub fn set_lane(&mut self, now: Instant, vantage: VantageId, state: LaneState) {
         let lane = self.lanes.get_mut(vantage.0);
         let before = std::mem::replace(&mut lane.state, state);
-        if before.up == state.up && before.tap == state.tap {
+        if before.mode == state.mode && before.tap == state.tap {
             return;
         }
         (lane.resets_missed, lane.connects_until) = (0, None);
@@ -117,10 +117,10 @@ impl Sweep {
         for slot in 0..count {
             let of_lane = |row: &&super::Row| row.has(Flag::Live) && row.lane == vantage.0;
             let Some(row) = self.rows.get(slot).filter(of_lane).copied() else { continue };
-            if before.up {
+            if before.mode.is_some() {
                 self.abandon(slot);
             }
-            if state.up && matches!(row.probe(), Probe::Echo | Probe::Syn) {
+            if state.mode.is_some() && matches!(row.probe(), Probe::Echo | Probe::Syn) {
                 self.begin_again(now, slot);
             }
         }
@@ -162,7 +162,8 @@ impl Sweep {
 
     /// A SYN-ACK came: the kernel, which knows of no such connection, must reset it.
     pub(super) fn await_reset(&mut self, slot: u32, token: Token, at: Instant) {
-        if let Some(row) = self.rows.get_mut(slot) {
+        let Some(row) = self.rows.get_mut(slot) else { return };
+        if self.lanes.get(row.lane).state.mode.is_some_and(Mode::sees_resets) {
             row.set(Flag::ResetDue, true);
             self.resets.push_back((at + RESET_WITHIN, token));
         }

@@ -4,6 +4,7 @@ use crate::evidence::{IcmpKind, LocalError};
 use crate::monitor::{Captured, Direction, TapId};
 use crate::plan::Budget;
 use crate::time::{Stamp, StampSource};
+use crate::vantage::Mode;
 use crate::wire::packet::{Checksums, Packet, emit_rst};
 use crate::wire::reply::{Stack, emit_echo_reply, emit_icmp_error, emit_rst_ack, emit_syn_ack};
 
@@ -33,7 +34,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let mut sweep = Sweep::new(Secret::new([1, 2]));
-        let state = LaneState { up: true, tap: Some(TAP), believed: true };
+        let state = LaneState { mode: Some(Mode::Raw), tap: Some(TAP), believed: true };
         sweep.set_lane(ms(0), LANE, state);
         let limits = Budget {
             packets_per_second: 1e9,
@@ -226,7 +227,7 @@ fn what_was_our_own_fault_is_invalid() {
         (|bench| bench.sweep.note_clock_step(ms(1_000)), InvalidReason::ClockStep),
         (
             |bench| {
-                let state = LaneState { up: true, tap: Some(TAP), believed: false };
+                let state = LaneState { mode: Some(Mode::Raw), tap: Some(TAP), believed: false };
                 bench.sweep.set_lane(ms(1_000), LANE, state);
             },
             InvalidReason::Canary,
@@ -417,6 +418,25 @@ fn the_kernels_reset_is_awaited_and_replaced_where_it_does_not_come() {
 }
 
 #[test]
+fn where_resets_cannot_be_seen_none_is_missed() {
+    let mut bench = Bench::new();
+    let state = LaneState { mode: Some(Mode::RawErrqueue), tap: Some(TAP), believed: true };
+    bench.sweep.set_lane(ms(0), LANE, state);
+    let row = bench.row_every(TARGET, Probe::Syn, 1_000);
+    let mut answered = 0;
+    for _ in 0..400 {
+        for order in &bench.pass(bench.now + 50) {
+            let is_syn = matches!(order.what, ProbePacket::Syn { .. });
+            assert!(is_syn, "no reset of ours, no connect: {order:?}");
+            assert!(bench.hear(&answer(order)));
+            answered += 1;
+        }
+    }
+    assert!(answered >= 19, "{answered}");
+    assert_eq!(bench.counters(row).received, answered);
+}
+
+#[test]
 fn where_no_reset_leaves_connects_stand_in_and_raw_probes_are_tried_again() {
     let mut bench = Bench::new();
     bench.row_every(TARGET, Probe::Syn, 1_000);
@@ -511,7 +531,7 @@ fn a_vantage_that_goes_down_leaves_its_rows_idle_until_it_is_back() {
     bench.sweep.set_lane(ms(100), LANE, LaneState::default());
     assert_eq!(bench.counters(row).invalid.get(&InvalidReason::SendError), Some(&1));
     assert!(bench.pass(60_000).is_empty());
-    let state = LaneState { up: true, tap: Some(TapId(5)), believed: true };
+    let state = LaneState { mode: Some(Mode::Raw), tap: Some(TapId(5)), believed: true };
     bench.sweep.set_lane(ms(60_000), LANE, state);
     assert_eq!(bench.pass_unseen(70_100).len(), 1);
 }

@@ -24,7 +24,7 @@ use crate::tap::pcapng::write_pcapng;
 use crate::tap::store::Store;
 use crate::{connect, resolver};
 
-/// Blocks read from one ring in one turn.
+/// Blocks read from one receiver in one turn.
 const BLOCKS_PER_TURN: usize = 4;
 /// Messages taken in one turn.
 const MESSAGES_PER_TURN: usize = 256;
@@ -139,10 +139,13 @@ impl<B: Brain> Engine<B> {
 
     fn read_taps(&mut self) {
         let Self { brain, clock, vantages, store, .. } = self;
-        for tap in vantages.taps() {
+        vantages.read_sent(clock, store, |captured| {
+            brain.handle(clock.now(), Input::Captured(captured));
+        });
+        for receiver in vantages.receivers() {
             for _ in 0..BLOCKS_PER_TURN {
                 let now = clock.now();
-                let read = tap.read_block(clock, store, |captured| {
+                let read = receiver.read(clock, store, |captured| {
                     brain.handle(now, Input::Captured(captured));
                 });
                 if read.is_none() {
@@ -231,7 +234,7 @@ impl<B: Brain> Engine<B> {
             return;
         }
         self.counting_due = now + COUNTING;
-        for tap in self.vantages.taps() {
+        for tap in self.vantages.receivers() {
             if let Ok((packets, drops)) = tap.counts() {
                 let input = Input::CaptureCounts { tap: tap.id(), packets, drops };
                 self.brain.handle(now, input);
@@ -245,7 +248,7 @@ impl<B: Brain> Engine<B> {
             return;
         }
         self.housekeeping_due = now + HOUSEKEEPING;
-        for (id, state) in self.vantages.check(&self.ports, now) {
+        for (id, state) in self.vantages.check(&self.ports, &self.clock) {
             self.brain.handle(now, Input::Vantage(id, state));
         }
     }
@@ -287,8 +290,7 @@ impl<B: Brain> Engine<B> {
                 // Its rows begin; and whatever else is told may hurry some.
                 Output::OpenVantage(id, vantage) => {
                     self.burst_due = Some(self.turn_began);
-                    let now = self.clock.now();
-                    let state = self.vantages.open(id, *vantage, &self.ports, now);
+                    let state = self.vantages.open(id, *vantage, &self.ports, &self.clock);
                     self.brain.handle(self.clock.now(), Input::Vantage(id, state));
                 }
                 Output::CloseVantage(id) => self.vantages.close(id),
@@ -358,7 +360,7 @@ impl<B: Brain> Engine<B> {
         if self.ports.len() == before {
             return;
         }
-        for tap in self.vantages.taps() {
+        for tap in self.vantages.receivers() {
             if let Err(error) = tap.set_ports(&self.ports) {
                 tracing::error!(%error, "the capture filter cannot be replaced");
             }

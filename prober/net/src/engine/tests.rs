@@ -1,10 +1,13 @@
+mod ladder;
+
 use super::*;
 use crate::testing::{in_namespace, in_namespace_without, run, runtime};
 use reachd_core::monitor::{
-    ConnectOrder, Direction, Input, Output, ProbePacket, Purpose, ResolveOrder, SendOrder,
+    ConnectOrder, Direction, Input, Output, ProbePacket, Purpose, ResolveOrder, SendOrder, TapId,
+    VantageState,
 };
 use reachd_core::target::{FamilyChoice, Service, Target};
-use reachd_core::time::Instant;
+use reachd_core::time::{Instant, Stamp};
 use reachd_core::vantage::{Binding, Vantage, VantageId};
 use std::collections::VecDeque;
 use std::net::TcpListener;
@@ -21,6 +24,7 @@ struct Script {
     wake: Option<Instant>,
     log: Vec<String>,
     captured: Vec<(Direction, Vec<u8>)>,
+    stamps: Vec<Stamp>,
     counts: Option<(u64, u64)>,
     ticks: u64,
     nap: Duration,
@@ -33,6 +37,7 @@ impl Brain for Scripted {
         match input {
             Input::Captured(captured) => {
                 script.captured.push((captured.direction, captured.bytes.to_vec()));
+                script.stamps.push(captured.at);
             }
             Input::CaptureCounts { packets, drops, .. } => script.counts = Some((packets, drops)),
             Input::Tick => {

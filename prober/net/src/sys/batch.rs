@@ -17,6 +17,16 @@ pub(crate) const PACKET_LEN_MAX: usize = 128;
 /// Room for one packet of a batch.
 pub(crate) type PacketRoom = [u8; PACKET_LEN_MAX];
 
+/// Who is told of what leaves, where nobody else sees it.
+pub(crate) trait Witness {
+    /// Packets that may leave in one call: the time before it stands for all of them.
+    fn at_once(&self) -> usize;
+    /// A call begins.
+    fn begin(&mut self);
+    /// The call that began took this packet.
+    fn sent(&mut self, packet: &[u8]);
+}
+
 /// Where a packet goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum To {
@@ -103,13 +113,25 @@ impl Batch {
 
     /// Sends all that was added, without blocking, and empties the batch; what was refused is told
     /// by its place in the order of adding.
-    pub(crate) fn send(&mut self, fd: impl AsFd, mut refused: impl FnMut(usize, io::Error)) {
+    pub(crate) fn send(
+        &mut self,
+        fd: impl AsFd,
+        witness: &mut impl Witness,
+        mut refused: impl FnMut(usize, io::Error),
+    ) {
         let length = std::mem::take(&mut self.length);
         self.point(length);
         let mut at = 0;
         while at < length {
-            match self.send_from(&fd, at, length) {
-                Ok(count) if count > 0 => at += count,
+            let end = length.min(at + witness.at_once().max(1));
+            witness.begin();
+            match self.send_from(&fd, at, end) {
+                Ok(count) if count > 0 => {
+                    for (room, part) in self.packets.iter().zip(&self.parts).skip(at).take(count) {
+                        witness.sent(room.get(..part.iov_len).unwrap_or_default());
+                    }
+                    at += count;
+                }
                 Ok(_) => return,
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EINTR) => {}

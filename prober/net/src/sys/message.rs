@@ -10,11 +10,12 @@ use socket2::{SockAddr, SockAddrStorage};
 use super::length_of;
 
 /// Room for control messages: error, offender, hop limit and stamp need less than half of it.
-const CONTROL_LEN: usize = 256;
+pub(super) const CONTROL_LEN: usize = 256;
 
 /// Storage for control messages, aligned as `cmsghdr` needs.
+#[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Control([u8; CONTROL_LEN]);
+pub(super) struct Control(pub(super) [u8; CONTROL_LEN]);
 
 /// One received datagram or queued error.
 #[derive(Debug, Clone, Copy, Default)]
@@ -71,12 +72,23 @@ pub(crate) fn receive(fd: impl AsFd, buffer: &mut [u8], errors: bool) -> io::Res
         let address = unsafe { SockAddr::new(storage, header.msg_namelen) };
         received.peer = address.as_socket();
     }
-    read_control(&header, &mut received);
+    // SAFETY: `control` is what `header` points to, and the kernel has written it.
+    unsafe {
+        each_control(&header, |level, ty, data| read_one(level, ty, data, &mut received));
+    }
     Ok(received)
 }
 
-/// Walks the control messages that the kernel wrote.
-fn read_control(header: &libc::msghdr, received: &mut Received) {
+/// Walks the control messages that the kernel wrote: level, type and data of each.
+///
+/// # Safety
+///
+/// `header.msg_control` points to live storage of at most [`CONTROL_LEN`] bytes, and a receiving
+/// call has written `msg_controllen` bytes of control messages there.
+pub(super) unsafe fn each_control(
+    header: &libc::msghdr,
+    mut read: impl FnMut(c_int, c_int, &[u8]),
+) {
     // SAFETY: `header.msg_control` holds `msg_controllen` bytes written by the kernel.
     let mut message = unsafe { libc::CMSG_FIRSTHDR(header) };
     while !message.is_null() {
@@ -88,7 +100,7 @@ fn read_control(header: &libc::msghdr, received: &mut Received) {
         let length = head.cmsg_len.saturating_sub(head_len).min(CONTROL_LEN);
         // SAFETY: the kernel wrote `cmsg_len` bytes for this message, header included.
         let data = unsafe { std::slice::from_raw_parts(data, length) };
-        read_one(head.cmsg_level, head.cmsg_type, data, received);
+        read(head.cmsg_level, head.cmsg_type, data);
         // SAFETY: as for CMSG_FIRSTHDR.
         message = unsafe { libc::CMSG_NXTHDR(header, message) };
     }
@@ -109,7 +121,7 @@ fn read_one(level: c_int, ty: c_int, data: &[u8], received: &mut Received) {
 }
 
 /// Reads a `timespec` of two machine words.
-fn read_stamp(data: &[u8]) -> Option<u64> {
+pub(super) fn read_stamp(data: &[u8]) -> Option<u64> {
     let word = size_of::<libc::c_long>();
     let read = |at: usize| {
         let bytes = data.get(at..at + word)?;

@@ -104,13 +104,49 @@ pub fn build(ports: &BTreeSet<u16>) -> Vec<SockFilter> {
     add_v4(&mut program);
     add_v6(&mut program);
     add_tcp(&mut program, &ranges(ports));
+    add_ends(&mut program);
+    program.finish()
+}
+
+/// Builds the program of a raw ICMP socket of IPv4: echo replies and errors.
+pub(crate) fn build_icmp_v4() -> Vec<SockFilter> {
+    let mut program = Program::default();
+    program.op(LDX_HEADER_LEN, 0);
+    program.op(LD_BYTE_X, 0);
+    for ty in [0, 3, 4, 11, 12] {
+        program.jump_if(JUMP_EQ, ty, Label::KeepIcmp);
+    }
+    program.jump(Label::Drop);
+    add_ends(&mut program);
+    program.finish()
+}
+
+/// Builds the program of a raw TCP socket of IPv4, where packets begin with the network header.
+pub(crate) fn build_tcp_v4(ports: &BTreeSet<u16>) -> Vec<SockFilter> {
+    let mut program = Program::default();
+    program.op(LDX_HEADER_LEN, 0);
+    add_tcp(&mut program, &ranges(ports));
+    add_ends(&mut program);
+    program.finish()
+}
+
+/// Builds the program of a raw TCP socket of IPv6, where packets begin with the segment.
+pub(crate) fn build_tcp_v6(ports: &BTreeSet<u16>) -> Vec<SockFilter> {
+    let mut program = Program::default();
+    program.op(LDX_IMMEDIATE, 0);
+    add_tcp(&mut program, &ranges(ports));
+    add_ends(&mut program);
+    program.finish()
+}
+
+/// Where the programs end.
+fn add_ends(program: &mut Program) {
     program.place(Label::KeepIcmp);
     program.op(RETURN, ICMP_SNAP);
     program.place(Label::KeepTcp);
     program.op(RETURN, TCP_SNAP);
     program.place(Label::Drop);
     program.op(RETURN, 0);
-    program.finish()
 }
 
 fn add_v4(program: &mut Program) {

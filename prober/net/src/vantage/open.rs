@@ -11,8 +11,9 @@ use socket2::{Protocol, SockAddr, Socket, Type};
 
 use super::place::{FAMILIES, Place};
 use super::source::SourceCache;
+use crate::clock::Clock;
 use crate::errno;
-use crate::transmit::Transmit;
+use crate::transmit::{Journal, Transmit};
 
 /// Why a vantage cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +32,7 @@ pub struct OpenedVantage {
     pub spec: Vantage,
     /// Where its sockets are made.
     pub place: Place,
-    /// How much it can see; a ring is needed besides for [`Mode::Raw`].
+    /// How much it can see; all but [`Mode::Sockets`] need a receiver besides.
     pub mode: Mode,
     sources: SourceCache,
     raw: Vec<Option<Socket>>,
@@ -61,11 +62,27 @@ impl OpenedVantage {
         Ok(Self { spec: spec.clone(), place, mode, sources, raw, transmit })
     }
 
-    /// Falls back to sockets because no ring can be had.
+    /// Falls back to sockets because no receiver can be had.
     pub fn give_up_raw(&mut self) {
         self.raw.clear();
         self.transmit = None;
         self.mode = Mode::Sockets;
+    }
+
+    /// The raw sockets that its packets leave by.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = &Socket> + Clone {
+        let bursts = self.transmit.iter().flat_map(Transmit::sockets);
+        self.raw.iter().flatten().chain(bursts)
+    }
+
+    /// Writes down what leaves from now on.
+    pub(crate) fn keep_journal(&mut self, clock: &Clock) {
+        self.transmit.iter_mut().for_each(|transmit| transmit.keep_journal(clock));
+    }
+
+    /// What has left, if it is written down.
+    pub(crate) fn journal(&mut self) -> Option<&mut Journal> {
+        self.transmit.as_mut().and_then(Transmit::journal)
     }
 
     /// The source address toward a destination, or the local fact that forbids one.
@@ -93,8 +110,15 @@ impl OpenedVantage {
         let index = usize::from(order.to.is_ipv6());
         let socket = self.raw.get(index).and_then(Option::as_ref).ok_or(LocalError::NoRoute)?;
         let to = SockAddr::from(SocketAddr::new(order.to, 0));
+        let mut journal = self.transmit.as_mut().and_then(Transmit::journal);
+        if let Some(journal) = &mut journal {
+            journal.begin();
+        }
         match socket.send_to_with_flags(&bytes, &to, libc::MSG_DONTWAIT) {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                journal.into_iter().for_each(|journal| journal.note(&bytes));
+                Ok(())
+            }
             Err(error) => {
                 // Whatever was believed of the route led here.
                 self.sources.forget_one(order.to);

@@ -9,7 +9,7 @@ use reachd_core::monitor::{Captured, Direction, Flight, ProbePacket, SendOrder, 
 use reachd_core::secret::Secret;
 use reachd_core::sweep::{Heard, LaneState, RowId, RowSpec, SWEEP_PORT, Sweep};
 use reachd_core::time::{Instant, Stamp, StampSource};
-use reachd_core::vantage::VantageId;
+use reachd_core::vantage::{Mode, VantageId};
 use reachd_core::wire::packet::{Checksums, Packet, emit_rst};
 use reachd_core::wire::reply::{
     Stack, emit_echo_reply, emit_icmp_error, emit_rst_ack, emit_syn_ack,
@@ -38,7 +38,7 @@ impl Field {
             rows: Vec::new(),
             now,
         };
-        let state = LaneState { up: true, tap: Some(TapId(0)), believed: true };
+        let state = LaneState { mode: Some(Mode::Raw), tap: Some(TapId(0)), believed: true };
         field.sweep.set_lane(now, VantageId(0), state);
         for index in 0..TARGETS {
             for (probe, port) in [(Probe::Echo, 0), (Probe::Syn, 3389)] {

@@ -10,7 +10,7 @@ use reachd_core::plan::Budget;
 use reachd_core::secret::Secret;
 use reachd_core::sweep::{BURST, LaneState, ROW_BYTES, RowId, RowSpec, Sweep};
 use reachd_core::time::{Instant, Stamp, StampSource};
-use reachd_core::vantage::VantageId;
+use reachd_core::vantage::{Mode, VantageId};
 
 const ROWS: u32 = 1_000_000;
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -49,7 +49,11 @@ fn a_million_rows_are_asked_in_their_interval_and_counted() {
     let mut now = Instant::from_nanos(1_000_000_000);
     let mut budgets = Budgets::new(WITHOUT_LIMIT, now);
     let mut sweep = Sweep::new(Secret::new([1, 2]));
-    sweep.set_lane(now, VantageId(0), LaneState { up: true, tap: None, believed: true });
+    sweep.set_lane(
+        now,
+        VantageId(0),
+        LaneState { mode: Some(Mode::Sockets), tap: None, believed: true },
+    );
     let lease = budgets.lease(address(0), now);
     let rows = rows(&mut sweep, lease, now);
     assert_eq!((sweep.len(), ROW_BYTES), (1_000_000, 192));
