@@ -57,7 +57,7 @@ pub enum Flight {
     Sweep(Token),
 }
 
-/// One capture ring, or the raw sockets in place of one; shared by vantages of one network namespace.
+/// One capture ring, or the raw sockets in its place; vantages of one network namespace share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TapId(pub u16);
 
