@@ -6,6 +6,7 @@
 //! are written without an allocation each.
 
 mod families;
+mod labels;
 mod line;
 mod negotiate;
 mod own;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 
 use reachd_core::snapshot::Snapshot;
 
-use self::families::{FAMILIES, Frozen, Rows};
+use self::families::{FAMILIES, Family, Frozen, Pen, Rows};
+use self::labels::Labels;
 pub(crate) use self::line::Series;
 pub use self::negotiate::{Format, negotiate};
 pub use self::own::{NotificationOutcome, ScrapeOutcome, SelfMetrics};
@@ -52,6 +54,9 @@ impl Kind {
 pub struct Exposition {
     snapshot: Arc<Snapshot>,
     frozen: Vec<Frozen>,
+    probes: Labels,
+    views: Labels,
+    targets: Labels,
     own: Arc<SelfMetrics>,
     format: Format,
     detail: Detail,
@@ -71,6 +76,9 @@ impl Exposition {
     ) -> Self {
         let frozen = snapshot.probes.iter().map(Frozen::of).collect();
         Self {
+            probes: Labels::of(&snapshot.probes, labels::of_probe),
+            views: Labels::of(&snapshot.views, labels::of_view),
+            targets: Labels::of(&snapshot.targets, labels::of_target),
             snapshot,
             frozen,
             own,
@@ -110,7 +118,7 @@ impl Exposition {
             self.family += 1;
             return;
         }
-        let snapshot = Arc::clone(&self.snapshot);
+        let snapshot = &self.snapshot;
         let rows = match family.rows {
             Rows::Whole(_) => 1,
             Rows::Probes(_) => snapshot.probes.len(),
@@ -124,18 +132,7 @@ impl Exposition {
                 header(out, self.format, family.name, family.kind, family.help);
             }
             let body = out.len();
-            match family.rows {
-                Rows::Whole(write) => write(family.name, &snapshot, out),
-                Rows::Probes(write) => {
-                    let row = snapshot.probes.get(self.row).zip(self.frozen.get(self.row));
-                    row.into_iter().for_each(|(row, frozen)| write(family.name, row, frozen, out));
-                }
-                Rows::Views(write) => each(&snapshot.views, self.row, family.name, write, out),
-                Rows::Vantages(write) => {
-                    each(&snapshot.vantages, self.row, family.name, write, out);
-                }
-                Rows::Targets(write) => each(&snapshot.targets, self.row, family.name, write, out),
-            }
+            self.write_row(family, out);
             if out.len() > body {
                 self.headed = true;
             } else {
@@ -147,18 +144,31 @@ impl Exposition {
             (self.family, self.row, self.headed) = (self.family + 1, 0, false);
         }
     }
-}
 
-/// Writes one row.
-fn each<T>(
-    rows: &[T],
-    row: usize,
-    name: &'static str,
-    write: fn(&'static str, &T, &mut Vec<u8>),
-    out: &mut Vec<u8>,
-) {
-    if let Some(row) = rows.get(row) {
-        write(name, row, out);
+    /// Writes the series of the row that is next.
+    fn write_row(&self, family: &Family, out: &mut Vec<u8>) {
+        let Self { snapshot, row: at, .. } = self;
+        let (name, at) = (family.name, *at);
+        match family.rows {
+            Rows::Whole(write) => write(name, snapshot, out),
+            Rows::Vantages(write) => {
+                let Some(row) = snapshot.vantages.get(at) else { return };
+                write(name, row, out);
+            }
+            Rows::Probes(write) => {
+                let Some(row) = snapshot.probes.get(at) else { return };
+                let Some(frozen) = self.frozen.get(at) else { return };
+                write(Pen { name, labels: self.probes.get(at), out }, row, frozen);
+            }
+            Rows::Views(write) => {
+                let Some(row) = snapshot.views.get(at) else { return };
+                write(Pen { name, labels: self.views.get(at), out }, row);
+            }
+            Rows::Targets(write) => {
+                let Some(row) = snapshot.targets.get(at) else { return };
+                write(Pen { name, labels: self.targets.get(at), out }, row);
+            }
+        }
     }
 }
 

@@ -24,15 +24,34 @@ pub(super) struct Family {
 }
 
 type Write<T> = fn(&'static str, &T, &mut Vec<u8>);
+type WriteLabelled<T> = fn(Pen<'_>, &T);
 
 /// What a family is written from.
 #[derive(Clone, Copy)]
 pub(super) enum Rows {
     Whole(Write<Snapshot>),
-    Probes(fn(&'static str, &ProbeRow, &Frozen, &mut Vec<u8>)),
-    Views(Write<ViewRow>),
+    Probes(fn(Pen<'_>, &ProbeRow, &Frozen)),
+    Views(WriteLabelled<ViewRow>),
     Vantages(Write<VantageRow>),
-    Targets(Write<TargetRow>),
+    Targets(WriteLabelled<TargetRow>),
+}
+
+/// Begins the series of one row in one family.
+pub(super) struct Pen<'a> {
+    pub(super) name: &'static str,
+    pub(super) labels: &'a [u8],
+    pub(super) out: &'a mut Vec<u8>,
+}
+
+impl Pen<'_> {
+    /// A series with the labels of the row.
+    fn series(&mut self) -> Series<'_> {
+        self.suffixed("")
+    }
+
+    fn suffixed(&mut self, suffix: &str) -> Series<'_> {
+        Series::labelled(self.out, [self.name, suffix], self.labels)
+    }
 }
 
 const fn family(name: &'static str, kind: Kind, rows: Rows, help: &'static str) -> Family {
@@ -119,25 +138,25 @@ pub(super) static FAMILIES: [Family; 24] = [
     family(
         "reachd_probe_packets_sent_total",
         Kind::Counter,
-        Rows::Probes(|name, row, frozen, out| probe(out, name, row).count(frozen.sent)),
+        Rows::Probes(|mut pen, _, frozen| pen.series().count(frozen.sent)),
         "Probe packets whose fate is known.",
     ),
     family(
         "reachd_probe_packets_received_total",
         Kind::Counter,
-        Rows::Probes(|name, row, frozen, out| probe(out, name, row).count(frozen.received)),
+        Rows::Probes(|mut pen, _, frozen| pen.series().count(frozen.received)),
         "Probe packets the target itself answered in time.",
     ),
     family(
         "reachd_probe_packets_late_total",
         Kind::Counter,
-        Rows::Probes(|name, row, frozen, out| probe(out, name, row).count(frozen.late)),
+        Rows::Probes(|mut pen, _, frozen| pen.series().count(frozen.late)),
         "Answers that came after the verdict; their packets stay lost.",
     ),
     family(
         "reachd_probe_packets_duplicate_total",
         Kind::Counter,
-        Rows::Probes(|name, row, frozen, out| probe(out, name, row).count(frozen.duplicate)),
+        Rows::Probes(|mut pen, _, frozen| pen.series().count(frozen.duplicate)),
         "Answers beyond the first.",
     ),
     family(
@@ -170,7 +189,7 @@ pub(super) static FAMILIES: [Family; 24] = [
     family(
         "reachd_path_changes_total",
         Kind::Counter,
-        Rows::Views(|name, row, out| view(out, name, row).count(row.path_changes)),
+        Rows::Views(|mut pen, row| pen.series().count(row.path_changes)),
         "How often the path changed.",
     ),
     family(
@@ -225,72 +244,55 @@ pub(super) static FAMILIES: [Family; 24] = [
     ),
 ];
 
-fn target<'a>(out: &'a mut Vec<u8>, name: &str, row: &TargetRow) -> Series<'a> {
-    Series::new(out, name).label("target", row.target.name.as_str())
-}
-
-fn view<'a>(out: &'a mut Vec<u8>, name: &str, row: &ViewRow) -> Series<'a> {
-    Series::new(out, name).label("vantage", &row.vantage).label("target", row.target.as_str())
-}
-
-fn probe<'a>(out: &'a mut Vec<u8>, name: &str, row: &ProbeRow) -> Series<'a> {
-    probe_labels(Series::new(out, name), row)
-}
-
-fn probe_labels<'a>(series: Series<'a>, row: &ProbeRow) -> Series<'a> {
-    let series = series.label("vantage", &row.vantage).label("target", row.target.as_str());
-    series.label("probe", row.probe.as_str())
-}
-
 /// Unknown is no answer, and our own fault says nothing about the target: no series, never 0.
-fn up(name: &'static str, row: &TargetRow, out: &mut Vec<u8>) {
+fn up(mut pen: Pen<'_>, row: &TargetRow) {
     if !matches!(row.class, Class::Unknown | Class::VantageFault) {
-        target(out, name, row).count(u64::from(row.class.is_up()));
+        pen.series().count(u64::from(row.class.is_up()));
     }
 }
 
-fn class(name: &'static str, row: &TargetRow, out: &mut Vec<u8>) {
+fn class(mut pen: Pen<'_>, row: &TargetRow) {
     for class in Class::ALL {
         if class == row.class || row.classes_seen.contains(&class) {
-            let series = target(out, name, row).label("class", class.as_str());
+            let series = pen.series().label("class", class.as_str());
             series.count(u64::from(class == row.class));
         }
     }
 }
 
-fn confidence(name: &'static str, row: &TargetRow, out: &mut Vec<u8>) {
+fn confidence(mut pen: Pen<'_>, row: &TargetRow) {
     if let Some(report) = &row.report {
-        target(out, name, row).value(report.verdict.confidence);
+        pen.series().value(report.verdict.confidence);
     }
 }
 
-fn causes(name: &'static str, row: &TargetRow, out: &mut Vec<u8>) {
+fn causes(mut pen: Pen<'_>, row: &TargetRow) {
     let Some(report) = &row.report else { return };
     if row.class == Class::Reachable {
         return;
     }
     for cause in report.verdict.causes.iter().take(TOP_CAUSES) {
-        target(out, name, row).label("cause", &cause.cause).value(cause.probability);
+        pen.series().label("cause", &cause.cause).value(cause.probability);
     }
 }
 
-fn reachable(name: &'static str, row: &ViewRow, out: &mut Vec<u8>) {
+fn reachable(mut pen: Pen<'_>, row: &ViewRow) {
     if let Some(reachable) = row.reachable {
-        view(out, name, row).count(u64::from(reachable));
+        pen.series().count(u64::from(reachable));
     }
 }
 
-fn path_hops(name: &'static str, row: &ViewRow, out: &mut Vec<u8>) {
+fn path_hops(mut pen: Pen<'_>, row: &ViewRow) {
     if let Some(hops) = row.path_hops {
-        view(out, name, row).count(u64::from(hops));
+        pen.series().count(u64::from(hops));
     }
 }
 
-fn target_info(name: &'static str, row: &TargetRow, out: &mut Vec<u8>) {
+fn target_info(mut pen: Pen<'_>, row: &TargetRow) {
     let Target { host, port, service, group, labels, .. } = &*row.target;
     let mut digits = [0u8; 5];
     let port = if service.has_port() { port_text(*port, &mut digits) } else { "" };
-    let series = target(out, name, row).label("host", host).label("port", port);
+    let series = pen.series().label("host", host).label("port", port);
     let mut series = series.label("service", service.as_str());
     series = series.label("group", group.as_deref().unwrap_or_default());
     for (index, (key, value)) in labels.iter().enumerate() {
@@ -318,33 +320,31 @@ fn port_text(port: u16, digits: &mut [u8; 5]) -> &str {
 }
 
 /// Reasons appear on first use.
-fn lost(name: &'static str, row: &ProbeRow, frozen: &Frozen, out: &mut Vec<u8>) {
+fn lost(mut pen: Pen<'_>, _: &ProbeRow, frozen: &Frozen) {
     for (reason, count) in LossReason::ALL.iter().zip(frozen.lost).filter(|(_, count)| *count > 0) {
-        probe(out, name, row).label("reason", reason.as_str()).count(count);
+        pen.series().label("reason", reason.as_str()).count(count);
     }
 }
 
-fn invalid(name: &'static str, row: &ProbeRow, frozen: &Frozen, out: &mut Vec<u8>) {
+fn invalid(mut pen: Pen<'_>, _: &ProbeRow, frozen: &Frozen) {
     let known = InvalidReason::ALL.iter().zip(frozen.invalid);
     for (reason, count) in known.filter(|(_, count)| *count > 0) {
-        probe(out, name, row).label("reason", reason.as_str()).count(count);
+        pen.series().label("reason", reason.as_str()).count(count);
     }
 }
 
-fn rtt(name: &'static str, row: &ProbeRow, _: &Frozen, out: &mut Vec<u8>) {
+fn rtt(mut pen: Pen<'_>, row: &ProbeRow, _: &Frozen) {
     let mut cumulative = 0;
     for (bucket, bound) in BUCKET_BOUNDS.iter().enumerate() {
         cumulative += row.cells().map(|cell| cell.bucket(bucket)).sum::<u64>();
-        let series = probe_labels(Series::suffixed(out, name, "_bucket"), row);
-        series.bound(*bound).count(cumulative);
+        pen.suffixed("_bucket").bound(*bound).count(cumulative);
     }
     // The numbers grow while they are read: the count is never less than the buckets said.
     let count = row.cells().map(Cell::rtt_count).sum::<u64>().max(cumulative);
     let sum: f64 = row.cells().map(|cell| cell.rtt_sum().as_secs_f64()).sum();
-    let series = probe_labels(Series::suffixed(out, name, "_bucket"), row);
-    series.bound(f64::INFINITY).count(count);
-    probe_labels(Series::suffixed(out, name, "_sum"), row).value(sum);
-    probe_labels(Series::suffixed(out, name, "_count"), row).count(count);
+    pen.suffixed("_bucket").bound(f64::INFINITY).count(count);
+    pen.suffixed("_sum").value(sum);
+    pen.suffixed("_count").count(count);
 }
 
 fn vantage_info(name: &'static str, row: &VantageRow, out: &mut Vec<u8>) {

@@ -15,10 +15,14 @@ impl<'a> Series<'a> {
         Self { out, labelled: false }
     }
 
-    /// Begins a series of this name and suffix.
-    pub(crate) fn suffixed(out: &'a mut Vec<u8>, name: &str, suffix: &str) -> Self {
+    /// Begins a series with labels that were written before: an opened brace and at least one.
+    pub(crate) fn labelled(out: &'a mut Vec<u8>, name: [&str; 2], labels: &[u8]) -> Self {
+        let [name, suffix] = name;
+        out.reserve(name.len() + suffix.len() + labels.len());
         out.extend_from_slice(name.as_bytes());
-        Self::new(out, suffix)
+        out.extend_from_slice(suffix.as_bytes());
+        out.extend_from_slice(labels);
+        Self { out, labelled: true }
     }
 
     /// Adds a label; the value is escaped, the name must be valid.
