@@ -40,14 +40,17 @@ impl Default for TapOptions {
 
 impl TapOptions {
     /// A ring for so many probes a second: the reader may be away for half a second, within 4 to
-    /// 64 MiB.
+    /// 64 MiB. At low rates, where the sweep's own turns are 20 ms apart, blocks wait as long: each
+    /// that is handed over wakes the reader, and wake-ups are what an idle daemon costs.
     pub fn for_rate(probes_per_second: f64) -> Self {
         // A probe and its answer, each with the ring's own header.
         const BYTES: f64 = 2.0 * 176.0;
         let usual = Self::default();
         let wanted = probes_per_second * BYTES * 0.5 / f64::from(usual.block_size);
         let blocks = [16_u32, 32, 64, 128].into_iter().find(|blocks| f64::from(*blocks) >= wanted);
-        Self { blocks: blocks.unwrap_or(256), ..usual }
+        let idle = probes_per_second < 2_000.0;
+        let retire = if idle { Duration::from_millis(20) } else { usual.retire };
+        Self { blocks: blocks.unwrap_or(256), retire, ..usual }
     }
 }
 
