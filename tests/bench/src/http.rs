@@ -22,7 +22,17 @@ impl Client {
 
     /// Asks for one page.
     pub(crate) fn get(&mut self, path: &str) -> Result<String> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n");
+        self.ask("GET", path)
+    }
+
+    /// Asks that something be done.
+    pub(crate) fn post(&mut self, path: &str) -> Result<String> {
+        self.ask("POST", path)
+    }
+
+    fn ask(&mut self, method: &str, path: &str) -> Result<String> {
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: 0\r\n\r\n");
         self.stream.get_mut().write_all(request.as_bytes()).context("send the request")?;
         let mut length = None;
         let status = self.line()?;

@@ -7,6 +7,7 @@ mod accuracy;
 mod bench;
 mod blackbox;
 mod cpu;
+mod daemon;
 mod fping;
 mod http;
 mod measured;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::measured::Measured;
 use crate::stage::{PROBER_CPU, RESPONDER_CPU, Side, Stage};
-use crate::{accuracy, blackbox, cpu, null, own, scrape, sink, surge, sys, tokio_connect};
+use crate::{accuracy, blackbox, cpu, daemon, null, own, scrape, sink, surge, sys, tokio_connect};
 
 /// A piece of work for a process of its own.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub(crate) enum Part {
     Tun(accuracy::Tun),
     /// One page of metrics.
     Scrape(scrape::Load),
+    /// One request to the daemon.
+    Ask(daemon::Ask),
 }
 
 impl Part {
@@ -52,7 +54,7 @@ impl Part {
             | Self::Own(_)
             | Self::Reference(_)
             | Self::Scrape(_) => (Side::Prober, PROBER_CPU),
-            Self::Drive(_) | Self::Fetch(_) | Self::Witness(_) | Self::Tun(_) => {
+            Self::Drive(_) | Self::Fetch(_) | Self::Ask(_) | Self::Witness(_) | Self::Tun(_) => {
                 (Side::Prober, RESPONDER_CPU)
             }
             Self::Sink => (Side::Responder, RESPONDER_CPU),
@@ -117,6 +119,7 @@ impl Part {
             Self::Witness(watch) => print(&accuracy::witness(&stage, watch)?),
             Self::Tun(tun) => print(&accuracy::tun(tun)?),
             Self::Scrape(load) => print(&scrape::run(load)?),
+            Self::Ask(ask) => print(&daemon::answer(ask)?),
         }
     }
 }

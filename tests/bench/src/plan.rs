@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::accuracy::{self, Errors, Tun, Watch};
 use crate::bench::{Bench, Contender, Run, paced};
+use crate::daemon::{self, Whole};
 use crate::measured::Measured;
 use crate::own::Load;
 use crate::part::Part;
@@ -25,7 +26,7 @@ pub(crate) struct Group {
 }
 
 /// All groups, in the order they are run in.
-pub(crate) const GROUPS: [Group; 12] = [
+pub(crate) const GROUPS: [Group; 13] = [
     Group { name: "null", about: "echo sweep against the bare kernel loop", run: null },
     Group { name: "syn", about: "SYN sweep against a tokio connect loop", run: syn },
     Group { name: "surge", about: "echo sweep against surge-ping", run: surge },
@@ -38,6 +39,7 @@ pub(crate) const GROUPS: [Group; 12] = [
     Group { name: "accuracy", about: "reported round trips against true ones", run: accuracy },
     Group { name: "idle", about: "a small deployment", run: idle },
     Group { name: "scrape", about: "a page of metrics", run: scrape },
+    Group { name: "daemon", about: "the whole daemon over many targets", run: daemon },
 ];
 
 type Rounds = [Vec<Result<Run, String>>];
@@ -266,6 +268,34 @@ fn scrape(bench: &mut Bench) -> Vec<Row> {
             Budget::AtMost(1.5),
             reason,
         ),
+    ]
+}
+
+fn daemon(_: &mut Bench) -> Vec<Row> {
+    let few = daemon_rows(10_000, Budget::Open);
+    few.into_iter().chain(daemon_rows(100_000, Budget::AtMost(500.0))).collect()
+}
+
+fn daemon_rows(targets: u32, page: Budget) -> Vec<Row> {
+    let whole = text(daemon::run(targets));
+    let fact = |what: &str, unit, of: fn(&Whole) -> f64| {
+        let value = whole.as_ref().map(of).map_err(Clone::clone);
+        Row::fact(format!("daemon, {targets}: {what}"), unit, value, Budget::Open)
+    };
+    let (scrapes, reason) = match &whole {
+        Ok(whole) => (whole.scrapes.clone(), None),
+        Err(reason) => (Vec::new(), Some(reason.as_str())),
+    };
+    let size = whole.as_ref().map(|whole| format!("{:.1} MB", whole.bytes as f64 / 1e6));
+    let sent = whole.as_ref().map(|whole| format!("of {}", whole.sent));
+    vec![
+        fact("ready after", "s", |whole| whole.ready),
+        Row::sample(format!("daemon, {targets}: page"), "ms", &scrapes, page, reason)
+            .with(size.unwrap_or_default()),
+        fact("reload of 10", "s", |whole| whole.reload),
+        fact("resident", "MB", |whole| whole.rss as f64 / 1e6),
+        fact("steady", "% of a core", |whole| whole.share * 100.0),
+        fact("lost", "probes", |whole| whole.lost as f64).with(sent.unwrap_or_default()),
     ]
 }
 
