@@ -179,10 +179,17 @@ fn memory(bench: &mut Bench) -> Vec<Row> {
         let rate = null_rate(bench)? / 2.0;
         let seconds = f64::from(targets) / rate + 1.0;
         let load = Load { rate: Some(rate), ..paced(targets, 1.0, seconds) };
-        own(bench, "reachd echo, memory", load).map(|run| run.measured.rss_bytes as f64)
+        own(bench, "reachd echo, memory", load)
     };
-    let (few, many) = (size(1_000), size(1_000_000));
-    let slope = few.and_then(|few| many.clone().map(|many| (many - few) / 999_000.0));
+    let (few, run) = (size(1_000), size(1_000_000));
+    let bytes = |run: &Run| run.measured.rss_bytes as f64;
+    let many = run.as_ref().map(bytes).map_err(Clone::clone);
+    let slope = few.and_then(|few| many.clone().map(|many| (many - bytes(&few)) / 999_000.0));
+    let falsely = run.as_ref().map(|run| run.false_losses.unwrap_or_default() as f64);
+    let asked = run.as_ref().map(|run| {
+        let Measured { sent, received, lost, .. } = run.measured;
+        format!("{sent} sent, {received} answered, {lost} lost; {} replies", run.truth.replies)
+    });
     vec![
         Row::fact("state of a row", "bytes", slope, Budget::AtMost(192.0))
             .with("from resident sizes"),
@@ -192,6 +199,13 @@ fn memory(bench: &mut Bench) -> Vec<Row> {
             many.map(|size| size / 1e6),
             Budget::AtMost(400.0),
         ),
+        Row::fact(
+            "false losses, a million rows",
+            "probes",
+            falsely.map_err(Clone::clone),
+            Budget::AtMost(0.0),
+        )
+        .with(asked.unwrap_or_default()),
     ]
 }
 
