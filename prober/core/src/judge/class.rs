@@ -230,6 +230,20 @@ impl Class {
         }
     }
 
+    /// Whether it says something of a TCP port, and so nothing of a target that has none.
+    pub const fn is_about_a_port(self) -> bool {
+        matches!(
+            self,
+            Self::SecurityGroup
+                | Self::PortClosed
+                | Self::ResetInjected
+                | Self::ServiceHung
+                | Self::WrongService
+                | Self::RdpRefused
+                | Self::Certificate
+        )
+    }
+
     /// Whether the target counts as up (`reachd_target_up`).
     pub const fn is_up(self) -> bool {
         matches!(self, Self::Reachable | Self::PacketLoss)

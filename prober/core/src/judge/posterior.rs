@@ -189,16 +189,22 @@ fn exponent(sign: Sign, view: &[Sign]) -> f64 {
     1.0 / (1.0 + count(others) * correlation)
 }
 
-/// What is believed after what the failing vantages saw, or the only one when all reach. Several
-/// views are averaged in logarithms: they are not as many independent proofs.
+/// What is believed after what the failing vantages saw, or the only one when all reach, among all
+/// causes.
 pub fn posterior(views: &[&[Sign]]) -> Posterior {
+    posterior_among(|_| true, views)
+}
+
+/// The same among the causes that can be. Several views are averaged in logarithms: they are not as
+/// many independent proofs.
+pub fn posterior_among(can_be: impl Fn(&Cause) -> bool, views: &[&[Sign]]) -> Posterior {
     let seen: Vec<Seen> = views.iter().flat_map(|view| seen(view)).collect();
     let weight = 1.0 / count(views.len().max(1));
     let weigh = |cause: &&'static Cause| {
         let evidence: f64 = seen.iter().map(|seen| seen.log_likelihood(cause)).sum();
         (*cause, cause.prior.ln() + weight * evidence)
     };
-    Posterior::from_logs(CAUSES.iter().map(weigh).collect())
+    Posterior::from_logs(CAUSES.iter().filter(|cause| can_be(cause)).map(weigh).collect())
 }
 
 /// A sign of a view, ready to be weighed against every cause.

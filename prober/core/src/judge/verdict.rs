@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::cause::Text;
+use super::cause::{Cause, Text};
 use super::class::Class;
 use super::note::Note;
-use super::posterior::{Posterior, posterior};
+use super::posterior::{Posterior, posterior_among};
 use super::sign::{Family, Sign};
 use crate::evidence::{AnswerKind, ServiceAnswer};
 use crate::survey::findings::Findings;
@@ -120,7 +120,7 @@ pub fn judge(target: &Target, views: &[ViewEvidence<'_>]) -> Verdict {
         .iter()
         .map(|address| {
             let of_address: Vec<_> = views.iter().filter(|view| view.address == *address).collect();
-            let mut verdict = judge_address(*address, &of_address);
+            let mut verdict = judge_address(target, *address, &of_address);
             if target.service != Service::Rdp {
                 verdict.posterior = verdict.posterior.without(&RDP_ONLY);
             }
@@ -128,7 +128,7 @@ pub fn judge(target: &Target, views: &[ViewEvidence<'_>]) -> Verdict {
         })
         .collect();
     if judged.is_empty() {
-        judged.push(judge_address(None, &[]));
+        judged.push(judge_address(target, None, &[]));
     }
     let classes: Vec<_> = judged.iter().flat_map(|verdict| verdict.addresses.clone()).collect();
     let mut chosen = choose(target, judged);
@@ -161,7 +161,7 @@ fn choose(target: &Target, judged: Vec<Verdict>) -> Verdict {
         }
     };
     let best = judged.into_iter().min_by_key(rank);
-    best.unwrap_or_else(|| judge_address(None, &[]))
+    best.unwrap_or_else(|| judge_address(target, None, &[]))
 }
 
 fn note_families(verdict: &mut Verdict) {
@@ -178,8 +178,14 @@ fn note_families(verdict: &mut Verdict) {
     }
 }
 
-fn judge_address(address: Option<IpAddr>, views: &[&ViewEvidence<'_>]) -> Verdict {
-    let opinions: Vec<_> = views.iter().map(|view| opinion(view)).collect();
+/// What is believed of a target: without a port, nothing that is about one.
+fn weigh(target: &Target, views: &[&[Sign]]) -> Posterior {
+    let has_port = target.service.has_port();
+    posterior_among(|cause: &Cause| has_port || !cause.class.is_about_a_port(), views)
+}
+
+fn judge_address(target: &Target, address: Option<IpAddr>, views: &[&ViewEvidence<'_>]) -> Verdict {
+    let opinions: Vec<_> = views.iter().map(|view| opinion(target, view)).collect();
     let ours = |opinion: &&Opinion<'_>| opinion.class == Class::VantageFault;
     let credible = opinions.iter().filter(|opinion| !ours(opinion));
     let (reaching, failing): (Vec<&Opinion<'_>>, Vec<&Opinion<'_>>) =
@@ -201,7 +207,7 @@ fn judge_address(address: Option<IpAddr>, views: &[&ViewEvidence<'_>]) -> Verdic
         .map(|opinion| opinion.signs.iter().copied().chain(others).collect())
         .collect();
     let slices: Vec<&[Sign]> = signs.iter().map(Vec::as_slice).collect();
-    let posterior = posterior(&slices);
+    let posterior = weigh(target, &slices);
     let expected = failing.is_empty() && !reaching.is_empty();
     let asked: Vec<_> = weighing.iter().map(|opinion| opinion.view).collect();
     let class = asked_enough(&asked, class_of(&posterior));
@@ -262,9 +268,9 @@ fn asked_enough(views: &[&ViewEvidence<'_>], class: Class) -> Class {
     if class == Class::Reachable && views.iter().any(open) { Class::Unknown } else { class }
 }
 
-fn opinion<'a>(view: &'a ViewEvidence<'a>) -> Opinion<'a> {
+fn opinion<'a>(target: &Target, view: &'a ViewEvidence<'a>) -> Opinion<'a> {
     let signs: Vec<_> = view.seen.iter().map(|seen| seen.sign).collect();
-    let class = asked_enough(&[view], posterior(&[&signs]).class);
+    let class = asked_enough(&[view], weigh(target, &[&signs]).class);
     let answers = signs.contains(&Sign::SynAccepted) || signs.contains(&Sign::SynPartial);
     let exposed = view.expect != Expect::Reachable && answers;
     let as_expected = match view.expect {

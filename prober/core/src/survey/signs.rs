@@ -208,11 +208,15 @@ fn path(findings: &Findings) -> Option<Seen> {
         return None;
     }
     let looped = |end: Option<PathEnd>| end == Some(PathEnd::Loop);
+    // A trace is short of packets: what the target answered at full hop limit proves its way.
+    let accepted = |syn: &Tally| syn.count(AnswerKind::SynAck) > 0;
+    let tcp_reaches = tcp.is_some_and(reached) || findings.syn.as_ref().is_some_and(accepted);
+    let icmp_reaches = icmp.is_some_and(reached) || findings.echo.received() > 0;
     let sign = if looped(icmp) || looped(tcp) {
         Sign::PathLoops
-    } else if tcp.is_some_and(reached) {
+    } else if tcp_reaches {
         Sign::PathReachesTarget
-    } else if icmp.is_some_and(reached) {
+    } else if icmp_reaches {
         if tcp.is_some() { Sign::TcpStopsAlone } else { Sign::PathReachesTarget }
     } else {
         Sign::PathStops

@@ -79,6 +79,10 @@ fn a_day_of(count: u32) {
     let lost = sent - received;
     // The background was really there, and was counted.
     assert!(lost * 10_000 > sent * 5, "{lost} of {sent} lost");
+    // Not even for the seconds of a burst is anything else named, damped or not.
+    let named: Vec<_> = light.judged.keys().map(String::as_str).collect();
+    let honest = |class: &&str| ["reachable", "packet_loss", "unknown"].contains(class);
+    assert!(named.iter().all(honest), "{:?}", light.judged);
     println!("{count} targets: {sent} probes, {lost} lost, verdicts {:?}", light.judged);
 }
 

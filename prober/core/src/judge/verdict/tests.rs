@@ -78,6 +78,26 @@ fn one_of_three_that_fails_is_a_blocked_source() {
 }
 
 #[test]
+fn a_target_without_a_port_has_nothing_behind_one() {
+    let ping = Target::new("192.0.2.10", 3389, Service::Ping);
+    for signs in [
+        &[Sign::EchoAnswered, Sign::PathStops, Sign::LocalFine][..],
+        &[Sign::EchoSilent, Sign::PathStops, Sign::LocalFine],
+        &[Sign::EchoPartial, Sign::LocalFine],
+    ] {
+        let verdict = judge(&ping, &[view("a", signs)]);
+        let about_ports = verdict.posterior.causes.iter().filter(|(cause, _)| {
+            matches!(cause.class, Class::SecurityGroup | Class::PortClosed | Class::ServiceHung)
+        });
+        assert_eq!(about_ports.count(), 0);
+        let total: f64 = verdict.posterior.causes.iter().map(|(_, p)| p).sum();
+        assert!((total - 1.0).abs() < 1e-9, "{total}");
+    }
+    let verdict = judge(&target(), &[view("a", &FILTERED)]);
+    assert_eq!(verdict.class, Class::SecurityGroup);
+}
+
+#[test]
 fn a_sick_vantage_does_not_speak_for_the_target() {
     let sick = [Sign::LocalBlocked];
     let verdict = judge(&target(), &[view("a", &OPEN), view("b", &sick)]);
