@@ -147,6 +147,7 @@ pub(crate) fn assemble(
     context.targets = targets(&document, &context, findings);
     settings.plan.targets = context.targets.clone();
     settings.target_files = target_files(&document, &context, findings);
+    settings.plan.group_by_labels = texts(&Stack::one(&document.top), "group_by_labels");
     settings.maintenance = parties::maintenance(&document, &settings, findings);
     settings.metrics = metrics(&context, settings.plan.targets.len());
     settings.context = Arc::new(context);
@@ -331,6 +332,13 @@ pub(crate) fn stack_of<'a>(
     }
     stack.0.push(&context.defaults);
     (stack, group)
+}
+
+fn texts(stack: &Stack<'_>, key: &str) -> Vec<String> {
+    stack.list(key, |value| match value {
+        read::Value::Text(text) => Some(text.clone()),
+        _ => None,
+    })
 }
 
 fn target_files(

@@ -135,13 +135,22 @@ pub(crate) static SECTIONS: &[Section] = &[
     },
 ];
 
-const TOP_KEYS: &[Key] = &[key(
-    "target_files",
-    Kind::List(&Kind::Path),
-    Value("[]"),
-    r#"["targets/web.json", "targets/office.yml"]"#,
-    "Files of further targets in Prometheus `file_sd` form, `.json`, `.yml` or `.yaml`, watched for changes. A broken or suddenly empty file keeps its old targets.",
-)];
+const TOP_KEYS: &[Key] = &[
+    key(
+        "target_files",
+        Kind::List(&Kind::Path),
+        Value("[]"),
+        r#"["targets/web.json", "targets/office.yml"]"#,
+        "Files of further targets in Prometheus `file_sd` form, `.json`, `.yml` or `.yaml`, watched for changes. A broken or suddenly empty file keeps its old targets.",
+    ),
+    key(
+        "group_by_labels",
+        Kind::List(&Kind::Text),
+        Value("[]"),
+        r#"["security_group", "hypervisor"]"#,
+        "Labels of targets that may explain why many fail at once: if nearly all with one value fail together and nearly none of the others, one alert is sent for all of them. Subnets and routers on the way are always tried.",
+    ),
+];
 
 const LISTEN: &[Key] = &[
     key(

@@ -217,6 +217,7 @@ pub(crate) fn update(version: u64, state: IncidentState) -> IncidentUpdate {
         summary: ("It is silent.".to_owned(), "无响应。".to_owned()),
         next_step: ("Look at the console.".to_owned(), "查看控制台。".to_owned()),
         notify: true,
+        member: false,
     }
 }
 

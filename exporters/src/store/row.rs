@@ -38,6 +38,13 @@ pub enum SubjectRow {
         /// Its name.
         name: String,
     },
+    /// Targets that fail together.
+    Group {
+        /// What they share.
+        key: String,
+        /// Those that fail, by name.
+        members: Vec<String>,
+    },
 }
 
 /// One step of an incident's life, as saved and as told by `/api/v1/incidents`.
@@ -71,6 +78,9 @@ pub struct IncidentRow {
     pub summary: TextRow,
     /// What to do next.
     pub next_step: TextRow,
+    /// Whether a group's incident is told in its place.
+    #[serde(default)]
+    pub member: bool,
     /// The verdict document (`deploy/schema/verdict.schema.json`); `None` for vantages.
     pub report: Option<serde_json::Value>,
 }
@@ -80,6 +90,10 @@ impl IncidentRow {
     pub fn new(update: &IncidentUpdate, clock: WallClock) -> Self {
         let subject = match &update.subject {
             Subject::Vantage(name) => SubjectRow::Vantage { name: name.clone() },
+            Subject::Group(group) => SubjectRow::Group {
+                key: group.key.clone(),
+                members: group.members.iter().map(ToString::to_string).collect(),
+            },
             Subject::Target(target) => SubjectRow::Target {
                 name: target.name.to_string(),
                 host: target.host.clone(),
@@ -107,6 +121,7 @@ impl IncidentRow {
             flaps: update.flaps,
             summary: text(&update.summary),
             next_step: text(&update.next_step),
+            member: update.member,
             report: update.report.as_deref().and_then(|report| serde_json::to_value(report).ok()),
         }
     }

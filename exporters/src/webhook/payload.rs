@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use reachd_core::incident::{IncidentState, IncidentUpdate, Resolution, Subject};
+use reachd_core::incident::{GroupSubject, IncidentState, IncidentUpdate, Resolution, Subject};
 use reachd_core::report::TargetReport;
 use serde::Serialize;
 
@@ -14,6 +14,8 @@ const TAKEN: [&str; 5] = ["alertname", "target", "vantage", "severity", "class"]
 
 /// How many causes and pieces of evidence are named; the whole lies behind `evidence_url`.
 const TOP_CAUSES: usize = 3;
+/// Members of a group named in a message.
+const MEMBERS_MAX: usize = 20;
 const TOP_EVIDENCE: usize = 8;
 
 /// What a body depends on besides the update.
@@ -114,6 +116,9 @@ pub fn labels(update: &IncidentUpdate) -> BTreeMap<String, String> {
         Subject::Vantage(vantage) => {
             add("vantage", vantage);
         }
+        Subject::Group(group) => {
+            add("group", &group.key);
+        }
     }
     add("alertname", update.kind.alertname());
     add("severity", update.severity.as_str());
@@ -125,6 +130,7 @@ const fn subject_label(subject: &Subject) -> &'static str {
     match subject {
         Subject::Target(_) => "target",
         Subject::Vantage(_) => "vantage",
+        Subject::Group(_) => "group",
     }
 }
 
@@ -138,7 +144,7 @@ fn annotations(update: &IncidentUpdate, context: &Context<'_>) -> BTreeMap<&'sta
     let confidence = report.map(|report| format!("{:.2}", report.verdict.confidence));
     let path = format!("/api/v1/incidents/{}/evidence.pcapng", update.fingerprint);
     let evidence_url = report.map(|_| own_url(context, &path));
-    BTreeMap::from([
+    let mut annotations = BTreeMap::from([
         ("class_now", update.class_now.as_str().to_owned()),
         ("summary", summary(update, context.language)),
         ("cause", report.map(causes).unwrap_or_default()),
@@ -147,7 +153,20 @@ fn annotations(update: &IncidentUpdate, context: &Context<'_>) -> BTreeMap<&'sta
         ("next_step", choose(&update.next_step)),
         ("evidence_url", evidence_url.unwrap_or_default()),
         ("version", update.version.to_string()),
-    ])
+    ]);
+    if let Subject::Group(group) = &update.subject {
+        annotations.insert("members", members(group));
+    }
+    annotations
+}
+
+/// The members of a group, as many as a message bears.
+fn members(group: &GroupSubject) -> String {
+    let named: Vec<_> = group.members.iter().take(MEMBERS_MAX).map(ToString::to_string).collect();
+    match group.members.len().saturating_sub(MEMBERS_MAX) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
 }
 
 /// What is wrong; an incident that ends because nobody watches any more says that first.
@@ -198,6 +217,7 @@ mod tests {
 
     use reachd_core::incident::AlertKind;
     use reachd_core::judge::Class;
+    use reachd_core::target::TargetName;
     use serde_json::{Value, json};
 
     use super::*;
@@ -208,6 +228,24 @@ mod tests {
         let external_url = "https://reachd.example/";
         let context = Context { receiver: "ops", language, external_url, clock };
         serde_json::from_slice(&render(update, &context)).unwrap()
+    }
+
+    #[test]
+    fn a_group_names_what_its_members_share_and_some_of_them() {
+        let mut update = fixture::update(1, IncidentState::Firing);
+        let members = (1..=25).map(|number| TargetName::new(&format!("host-{number}")));
+        let group = GroupSubject { key: "sg=web".to_owned(), members: members.collect() };
+        update.subject = Subject::Group(Box::new(group));
+        let body = rendered(&update, Language::En);
+        let alert = &body["alerts"][0];
+        assert_eq!(alert["labels"]["group"], "sg=web");
+        assert!(alert["labels"].get("target").is_none());
+        assert_eq!(
+            body["groupKey"],
+            "{}:{alertname=\"ReachdTargetUnreachable\", group=\"sg=web\"}"
+        );
+        let named = alert["annotations"]["members"].as_str().unwrap();
+        assert!(named.starts_with("host-1, host-2, ") && named.ends_with("host-20 and 5 more"));
     }
 
     #[test]

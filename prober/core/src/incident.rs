@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::judge::Class;
 use crate::report::TargetReport;
-use crate::target::{Severity, Target};
+use crate::target::{Severity, Target, TargetName};
 use crate::time::Instant;
 
 /// The life of an incident, in Prometheus' words.
@@ -61,6 +61,17 @@ pub enum Subject {
     Target(Box<Target>),
     /// One of our vantages, by name.
     Vantage(String),
+    /// Several targets that fail together.
+    Group(Box<GroupSubject>),
+}
+
+/// Targets that fail together, by what they share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupSubject {
+    /// What they share, as text: `sg=web`, `198.51.100.0/24`, `via 192.0.2.9`.
+    pub key: String,
+    /// Those of them that fail now and whose own alarms are open, by name.
+    pub members: Vec<TargetName>,
 }
 
 /// Why an incident ended.
@@ -105,4 +116,6 @@ pub struct IncidentUpdate {
     pub next_step: (String, String),
     /// Whether people are to be told: opening, resolving, or a change worth a message.
     pub notify: bool,
+    /// Whether it is part of a group's incident, which is told in its place.
+    pub member: bool,
 }

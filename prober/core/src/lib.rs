@@ -8,6 +8,7 @@
 pub mod accounting;
 pub mod budget;
 pub mod evidence;
+pub mod grouping;
 pub mod incident;
 pub mod judge;
 pub mod monitor;

@@ -9,6 +9,7 @@ mod answers;
 mod changes;
 mod emit;
 mod flights;
+mod groups;
 mod learning;
 mod naming;
 mod neighbourhood;
@@ -42,6 +43,7 @@ use crate::wire::packet::{Checksums, Packet};
 
 pub use self::flights::FIRST_PORT;
 use self::flights::Flights;
+pub use self::groups::RestoredGroup;
 use self::owners::Owners;
 use self::queue::Queue;
 use self::standing::VantageWatch;
@@ -141,6 +143,8 @@ pub enum Input<'a> {
         /// The last version told.
         version: u64,
     },
+    /// A group's incident that was firing when an earlier run ended; its members' come first.
+    FiringGroup(Box<RestoredGroup>),
     /// Surveys end now with what they have; only a one-shot check asks for it.
     Conclude,
     /// Time passed.
@@ -412,6 +416,7 @@ pub struct Monitor {
     owners: Owners,
     queue: Queue,
     neighbourhood: neighbourhood::Neighbourhood,
+    groups: groups::Groups,
     chores: VecDeque<Chore>,
     flights: Flights,
     budgets: Budgets,
@@ -452,6 +457,7 @@ impl Monitor {
             owners: Owners::default(),
             queue: Queue::default(),
             neighbourhood: neighbourhood::Neighbourhood::default(),
+            groups: groups::Groups::default(),
             chores: VecDeque::new(),
             flights: Flights::new(secret),
             budgets: Budgets::new(Budget::default(), Instant::ZERO),
@@ -499,6 +505,7 @@ impl Monitor {
             Input::Firing { target, kind, class, version } => {
                 self.handle_firing(now, &target, kind, (class, version));
             }
+            Input::FiringGroup(group) => self.handle_firing_group(now, *group),
             Input::Conclude => self.conclude(now),
             Input::Tick => {}
         }
@@ -557,38 +564,6 @@ impl Monitor {
         if lag > LAG_MAX {
             self.disturbed.lag = Some(now);
             self.sweep.note_lag(now);
-        }
-    }
-
-    /// Does everything that is due by `now`.
-    fn run_due(&mut self, now: Instant) {
-        self.expire_flights(now);
-        self.handle_changes(now);
-        self.run_chores(now);
-        // Every handler sets its next moment after `now`; the bound only guards against a bug.
-        for _ in 0..100_000 {
-            let Some(timer) = self.timers.pop(now) else { return };
-            match timer {
-                Timer::View(key) => self.run_view(now, &key),
-                Timer::Names(target, vantage) => self.run_names(now, &target, vantage),
-                Timer::Target(target) => self.run_target(now, &target),
-                Timer::Vantage(vantage) => self.run_vantage(now, vantage),
-            }
-        }
-        *self.bugs.entry("timer_storm").or_default() += 1;
-    }
-
-    fn run_chores(&mut self, now: Instant) {
-        for _ in 0..CHORES {
-            let Some(chore) = self.chores.pop_front() else { return };
-            match chore {
-                Chore::Refresh(name) => self.refresh_views(now, &name),
-                Chore::Renew(name, vantage, moment) => {
-                    self.refresh_views(now, &name);
-                    self.look_again((now, moment), &name, |view, _| view == vantage);
-                }
-                Chore::Rejudge(name) => self.rejudge(now, &name),
-            }
         }
     }
 }

@@ -53,6 +53,8 @@ pub struct Plan {
     pub canaries: Vec<Canary>,
     /// What may be sent at most.
     pub budget: Budget,
+    /// Labels that targets which fail together may share.
+    pub group_by_labels: Vec<String>,
 }
 
 /// How long an answer is waited for before a probe counts as lost.
@@ -74,6 +76,8 @@ pub struct PlanChange {
     pub canaries: Vec<Canary>,
     /// What may be sent at most.
     pub budget: Budget,
+    /// Labels that targets which fail together may share.
+    pub group_by_labels: Vec<String>,
 }
 
 /// What a reload changes, by name.
@@ -116,6 +120,7 @@ impl Plan {
             vantages: next.vantages.clone(),
             canaries: next.canaries.clone(),
             budget: next.budget,
+            group_by_labels: next.group_by_labels.clone(),
         };
         (diff, change)
     }

@@ -23,6 +23,16 @@ pub fn loss_above(threshold: f64, lost: u64, sent: u64) -> f64 {
     1.0 - beta_below(threshold, real(lost) + 1.0, real(sent - lost) + 1.0)
 }
 
+/// The probability of at least `count` successes in `trials` of this probability each: the binomial
+/// tail, which is I_p(count, trials - count + 1).
+pub fn at_least(count: u64, trials: u64, probability: f64) -> f64 {
+    match count {
+        0 => 1.0,
+        _ if count > trials => 0.0,
+        _ => beta_below(probability, real(count), real(trials - count) + 1.0),
+    }
+}
+
 /// The regularised incomplete beta function, by its continued fraction with Lentz's method
 /// (Numerical Recipes, 3rd edition, section 6.4).
 fn beta_below(x: f64, a: f64, b: f64) -> f64 {
@@ -99,6 +109,14 @@ mod tests {
             let (a, b) = wilson(lost, sent);
             assert!((a - low).abs() < 0.001 && (b - high).abs() < 0.001, "{lost}/{sent}: {a} {b}");
         }
+    }
+
+    #[test]
+    fn the_binomial_tail_is_the_sum_of_its_terms() {
+        assert!((at_least(2, 3, 0.5) - 0.5).abs() < 1e-9);
+        assert!((at_least(3, 3, 0.1) - 1e-3).abs() < 1e-9);
+        assert!((at_least(4, 40, 0.002) - 1.4e-6).abs() < 1e-7);
+        assert!((at_least(0, 5, 0.3) - 1.0).abs() < 1e-12 && at_least(6, 5, 0.3) == 0.0);
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use reachd_core::incident::{IncidentState, IncidentUpdate, Resolution, Subject};
+use reachd_core::grouping::GroupKey;
+use reachd_core::incident::{GroupSubject, IncidentState, IncidentUpdate, Resolution, Subject};
 use reachd_core::judge::Class;
-use reachd_core::monitor::{Input, Monitor};
+use reachd_core::monitor::{Input, Monitor, RestoredGroup};
 use reachd_core::plan::Plan;
 use reachd_core::target::{Service, Severity, Target, TargetName};
 use reachd_core::time::Instant;
@@ -56,18 +57,22 @@ impl Restored {
         let firing = row.incident_state() == Some(IncidentState::Firing);
         self.versions.remember(&row.fingerprint, row.version, firing);
         let Some(update) = revive(row) else { return };
-        let name = match &row.subject {
-            SubjectRow::Target { name, .. } | SubjectRow::Vantage { name } => name,
+        let planned = |name: &str| plan.targets.iter().any(|one| one.name.as_str() == name);
+        let input = match &row.subject {
+            SubjectRow::Target { name, .. } => planned(name).then(|| firing_input(name, &update)),
+            SubjectRow::Vantage { name } => {
+                let known = plan.vantages.iter().any(|one| one.name == *name);
+                known.then(|| firing_input(name, &update))
+            }
+            SubjectRow::Group { key, members } => {
+                let members = members.iter().filter(|name| planned(name));
+                group_input(key, members.map(|name| TargetName::new(name)).collect(), &update)
+            }
         };
-        let planned = match &row.subject {
-            SubjectRow::Target { .. } => plan.targets.iter().any(|one| one.name.as_str() == name),
-            SubjectRow::Vantage { .. } => plan.vantages.iter().any(|one| one.name == *name),
-        };
-        if firing && planned {
-            let (target, kind, class) = (TargetName::new(name), update.kind, update.class);
-            info!(subject = name, class = class.as_str(), "An open incident goes on");
-            let version = row.version;
-            monitor.handle(Instant::ZERO, Input::Firing { target, kind, class, version });
+        if let Some(input) = input.filter(|_| firing) {
+            let (incident, class) = (&row.fingerprint, update.class.as_str());
+            info!(incident, class, "An open incident goes on");
+            monitor.handle(Instant::ZERO, input);
         } else if firing {
             self.orphans.push(IncidentUpdate {
                 version: row.version + 1,
@@ -78,6 +83,22 @@ impl Restored {
         }
         self.saved.push(update);
     }
+}
+
+fn firing_input(name: &str, update: &IncidentUpdate) -> Input<'static> {
+    let IncidentUpdate { kind, class, version, .. } = *update;
+    Input::Firing { target: TargetName::new(name), kind, class, version }
+}
+
+/// `None` for a group that nobody of is left.
+fn group_input(
+    key: &str,
+    members: Vec<TargetName>,
+    update: &IncidentUpdate,
+) -> Option<Input<'static>> {
+    let key = GroupKey::parse(key).filter(|_| !members.is_empty())?;
+    let IncidentUpdate { kind, class, version, .. } = *update;
+    Some(Input::FiringGroup(Box::new(RestoredGroup { key, kind, class, version, members })))
 }
 
 /// An incident's last step, as far as it was saved: its times are those of the start, and its
@@ -96,6 +117,10 @@ fn revive(row: &IncidentRow) -> Option<IncidentUpdate> {
         kind: row.alert_kind()?,
         subject: match &row.subject {
             SubjectRow::Vantage { name } => Subject::Vantage(name.clone()),
+            SubjectRow::Group { key, members } => Subject::Group(Box::new(GroupSubject {
+                key: key.clone(),
+                members: members.iter().map(|name| TargetName::new(name)).collect(),
+            })),
             SubjectRow::Target { name, host, port, labels } => {
                 let service = if port.is_some() { Service::Tcp } else { Service::Ping };
                 let mut target = Target::new(host, port.unwrap_or_default(), service);
@@ -114,6 +139,7 @@ fn revive(row: &IncidentRow) -> Option<IncidentUpdate> {
         report: None,
         summary: (row.summary.en.clone(), row.summary.zh.clone()),
         next_step: (row.next_step.en.clone(), row.next_step.zh.clone()),
-        notify: true,
+        notify: !row.member,
+        member: row.member,
     })
 }

@@ -72,7 +72,9 @@ impl Checker {
     fn told_incident(&mut self, now: Instant, update: &IncidentUpdate) {
         let (open_after, close_after) = match &update.subject {
             Subject::Target(target) => (target.open_after, target.close_after),
-            Subject::Vantage(_) => (Duration::from_secs(10), Duration::from_secs(15)),
+            Subject::Vantage(_) | Subject::Group(_) => {
+                (Duration::from_secs(10), Duration::from_secs(15))
+            }
         };
         if let Some((state, version, since)) = self.incidents.get(&update.fingerprint) {
             assert!(update.version > *version, "versions grow: {update:?}");

@@ -192,19 +192,29 @@ fn exponent(sign: Sign, view: &[Sign]) -> f64 {
 /// What is believed after what the failing vantages saw, or the only one when all reach, among all
 /// causes.
 pub fn posterior(views: &[&[Sign]]) -> Posterior {
-    posterior_among(|_| true, views)
+    posterior_of(true, views)
 }
 
-/// The same among the causes that can be. Several views are averaged in logarithms: they are not as
-/// many independent proofs.
-pub fn posterior_among(can_be: impl Fn(&Cause) -> bool, views: &[&[Sign]]) -> Posterior {
+/// The same of a target with a port or without. Several views are averaged in logarithms: they are
+/// not as many independent proofs.
+///
+/// Nothing that is about a port concerns a target without one; and as echo is all that is asked of
+/// it, a host that filters echo is not well there, as it is where a port answers.
+pub fn posterior_of(has_port: bool, views: &[&[Sign]]) -> Posterior {
     let seen: Vec<Seen> = views.iter().flat_map(|view| seen(view)).collect();
     let weight = 1.0 / count(views.len().max(1));
     let weigh = |cause: &&'static Cause| {
-        let evidence: f64 = seen.iter().map(|seen| seen.log_likelihood(cause)).sum();
+        let silent = |seen: &Seen| {
+            !has_port && seen.sign == Sign::EchoSilent && cause.class == Class::Reachable
+        };
+        let log = |seen: &Seen| {
+            if silent(seen) { FLOOR.ln() } else { seen.log_likelihood(cause) }
+        };
+        let evidence: f64 = seen.iter().map(log).sum();
         (*cause, cause.prior.ln() + weight * evidence)
     };
-    Posterior::from_logs(CAUSES.iter().filter(|cause| can_be(cause)).map(weigh).collect())
+    let can_be = |cause: &&&'static Cause| has_port || !cause.class.is_about_a_port();
+    Posterior::from_logs(CAUSES.iter().filter(can_be).map(weigh).collect())
 }
 
 /// A sign of a view, ready to be weighed against every cause.

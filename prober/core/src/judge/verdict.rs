@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::cause::{Cause, Text};
+use super::cause::Text;
 use super::class::Class;
 use super::note::Note;
-use super::posterior::{Posterior, posterior_among};
+use super::posterior::{Posterior, posterior_of};
 use super::sign::{Family, Sign};
 use crate::evidence::{AnswerKind, ServiceAnswer};
 use crate::survey::findings::Findings;
@@ -178,12 +178,6 @@ fn note_families(verdict: &mut Verdict) {
     }
 }
 
-/// What is believed of a target: without a port, nothing that is about one.
-fn weigh(target: &Target, views: &[&[Sign]]) -> Posterior {
-    let has_port = target.service.has_port();
-    posterior_among(|cause: &Cause| has_port || !cause.class.is_about_a_port(), views)
-}
-
 fn judge_address(target: &Target, address: Option<IpAddr>, views: &[&ViewEvidence<'_>]) -> Verdict {
     let opinions: Vec<_> = views.iter().map(|view| opinion(target, view)).collect();
     let ours = |opinion: &&Opinion<'_>| opinion.class == Class::VantageFault;
@@ -207,7 +201,7 @@ fn judge_address(target: &Target, address: Option<IpAddr>, views: &[&ViewEvidenc
         .map(|opinion| opinion.signs.iter().copied().chain(others).collect())
         .collect();
     let slices: Vec<&[Sign]> = signs.iter().map(Vec::as_slice).collect();
-    let posterior = weigh(target, &slices);
+    let posterior = posterior_of(target.service.has_port(), &slices);
     let expected = failing.is_empty() && !reaching.is_empty();
     let asked: Vec<_> = weighing.iter().map(|opinion| opinion.view).collect();
     let class = asked_enough(&asked, class_of(&posterior));
@@ -270,7 +264,8 @@ fn asked_enough(views: &[&ViewEvidence<'_>], class: Class) -> Class {
 
 fn opinion<'a>(target: &Target, view: &'a ViewEvidence<'a>) -> Opinion<'a> {
     let signs: Vec<_> = view.seen.iter().map(|seen| seen.sign).collect();
-    let class = asked_enough(&[view], weigh(target, &[&signs]).class);
+    let believed = posterior_of(target.service.has_port(), &[&signs]);
+    let class = asked_enough(&[view], believed.class);
     let answers = signs.contains(&Sign::SynAccepted) || signs.contains(&Sign::SynPartial);
     let exposed = view.expect != Expect::Reachable && answers;
     let as_expected = match view.expect {

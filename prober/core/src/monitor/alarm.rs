@@ -7,7 +7,7 @@ use crate::judge::Class;
 use crate::time::Instant;
 
 /// A failure that comes back within this time continues the incident it was part of.
-const REOPEN_WITHIN: Duration = Duration::from_secs(600);
+pub(super) const REOPEN_WITHIN: Duration = Duration::from_secs(600);
 /// Successes that close an incident, besides the time they must span.
 const SUCCESSES: u32 = 3;
 
@@ -40,6 +40,8 @@ pub(super) struct Alarm {
     pub(super) class_now: Class,
     /// When belief in the failure began.
     pub(super) started: Instant,
+    /// The same of the last relapse; `None` if it was taken up from an earlier run.
+    since: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +72,7 @@ impl Alarm {
             class: Class::Unknown,
             class_now: Class::Unknown,
             started: Instant::ZERO,
+            since: None,
         }
     }
 
@@ -95,6 +98,15 @@ impl Alarm {
             Phase::Quiet | Phase::Closed { .. } => None,
             Phase::Pending { .. } => Some(IncidentState::Pending),
             Phase::Firing { .. } => Some(IncidentState::Firing),
+        }
+    }
+
+    /// Since when it fails, as far as this run knows; `None` while nothing is wrong.
+    pub(super) const fn failing_since(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Quiet | Phase::Closed { .. } => None,
+            Phase::Pending { since, .. } => Some(since),
+            Phase::Firing { .. } => self.since,
         }
     }
 
@@ -158,6 +170,7 @@ impl Alarm {
             (self.flaps, self.started) = (0, since);
         }
         self.class = self.class_now;
+        self.since = Some(since);
         self.phase = Phase::Firing { healthy: None };
         self.version += 1;
         Some(Step::Opened)

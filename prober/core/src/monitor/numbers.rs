@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Monitor;
+use super::groups::Place;
 use super::standing::VantageWatch;
 use crate::incident::IncidentState;
 use crate::snapshot::{ProbeRow, Snapshot, TargetRow, VantageRow, ViewRow};
@@ -39,6 +40,9 @@ impl Monitor {
             });
             self.count_alarm(&mut snapshot, &watch.alarm);
         }
+        for class in self.groups.classes() {
+            *snapshot.incidents.entry((class, IncidentState::Firing)).or_default() += 1;
+        }
         snapshot.vantages.sort_by(|a, b| a.name.cmp(&b.name));
         for watch in self.targets.values().filter(|watch| !watch.canary) {
             snapshot.targets.push(TargetRow {
@@ -47,8 +51,11 @@ impl Monitor {
                 class: watch.class,
                 classes_seen: watch.classes_seen.clone(),
             });
-            for alarm in watch.alarms.values() {
-                self.count_alarm(&mut snapshot, alarm);
+            // One root cause over many targets is one incident.
+            for (kind, alarm) in &watch.alarms {
+                if self.place_of(&watch.target.name, *kind) != Place::Member {
+                    self.count_alarm(&mut snapshot, alarm);
+                }
             }
             snapshot.unwatched += u64::from(self.is_unwatched(watch));
         }

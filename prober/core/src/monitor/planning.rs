@@ -37,13 +37,15 @@ impl Monitor {
             let known = self.targets.get(&target.name).filter(|watch| !watch.canary);
             known.is_none_or(|watch| *watch.target != *target)
         });
-        let Plan { vantages, canaries, budget, .. } = plan;
-        self.handle_change(now, PlanChange { upserted, removed, vantages, canaries, budget });
+        let Plan { vantages, canaries, budget, group_by_labels, .. } = plan;
+        let change = PlanChange { upserted, removed, vantages, canaries, budget, group_by_labels };
+        self.handle_change(now, change);
     }
 
     /// Applies a difference; what it does not name goes on as it is.
     pub(super) fn handle_change(&mut self, now: Instant, change: PlanChange) {
-        let PlanChange { upserted, removed, vantages, canaries, budget } = change;
+        let PlanChange { upserted, removed, vantages, canaries, budget, group_by_labels } = change;
+        self.groups.set_labels(group_by_labels);
         self.limits = budget;
         self.budgets.set_limits(budget, now);
         let vantages_changed = self.change_vantages(now, &vantages);

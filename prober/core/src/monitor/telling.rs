@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::alarm::{Alarm, Step};
 use super::flights::ViewKey;
+use super::groups::Place;
 use super::learning::baseline_key;
 use super::standing::{FAULT_CLASS, VantageWatch};
 use super::watch::TargetWatch;
@@ -33,13 +34,6 @@ const RECENT: Duration = Duration::from_secs(20);
 const FIRST_LOOK: Duration = Duration::from_secs(20);
 /// How long a verdict waits for surveys that go on, one beginning before the other ends.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
-
-/// What an incident step needs to be told.
-struct Telling {
-    kind: AlertKind,
-    step: Step,
-    class: Class,
-}
 
 impl Monitor {
     /// A survey ended: its target is judged once nothing else is under way for it.
@@ -343,30 +337,32 @@ impl Monitor {
             }
         }
         for kind in gone {
-            self.tell_incident(
-                now,
-                name,
-                kind,
-                (IncidentState::Resolved, Some(Resolution::Removed)),
-            );
+            let place = self.place_of(name, kind);
+            if place != Place::Held {
+                let state = (IncidentState::Resolved, Some(Resolution::Removed));
+                self.tell_incident(now, (name, kind), state, (place, place == Place::Alone));
+            }
+            self.leave_group(now, (name, kind), Resolution::Removed);
         }
     }
 
     fn tell_step(&mut self, now: Instant, name: &TargetName, kind: AlertKind, step: Step) {
-        let state = match step {
-            Step::Opened | Step::Changed => (IncidentState::Firing, None),
-            Step::Resolved => (IncidentState::Resolved, Some(Resolution::Recovered)),
+        let place = match step {
             Step::Withdrawn => return self.note_micro_outage(name),
+            Step::Opened => self.place_alarm(now, name, kind),
+            Step::Changed | Step::Resolved => self.place_of(name, kind),
         };
-        let class = self.targets.get(name).map_or(Class::Unknown, |watch| watch.class);
-        let telling = Telling { kind, step, class };
-        self.tell_incident(now, name, telling.kind, state);
-        if telling.step == Step::Changed
-            && let Some(crate::monitor::Output::Event(event)) = self.outputs.back_mut()
-            && let Event::Incident(update) = event.as_mut()
-        {
-            update.notify = false;
-            update.class_now = telling.class;
+        let state = match step {
+            Step::Resolved => (IncidentState::Resolved, Some(Resolution::Recovered)),
+            Step::Opened | Step::Changed | Step::Withdrawn => (IncidentState::Firing, None),
+        };
+        // Another class is the same incident, and one that waits is nobody's yet.
+        let notify = place == Place::Alone && step != Step::Changed;
+        if place != Place::Held {
+            self.tell_incident(now, (name, kind), state, (place, notify));
+        }
+        if step == Step::Resolved {
+            self.leave_group(now, (name, kind), Resolution::Recovered);
         }
     }
 
@@ -379,18 +375,18 @@ impl Monitor {
         }
     }
 
-    fn tell_incident(
+    pub(super) fn tell_incident(
         &mut self,
         now: Instant,
-        name: &TargetName,
-        kind: AlertKind,
+        (name, kind): (&TargetName, AlertKind),
         (state, resolution): (IncidentState, Option<Resolution>),
+        (place, notify): (Place, bool),
     ) {
         let Some(watch) = self.targets.get(name) else { return };
         let Some(alarm) = watch.alarms.get(&kind) else { return };
         let (summary, next_step) = self.words(watch, kind);
         let update = IncidentUpdate {
-            fingerprint: fingerprint(kind, name.as_str()),
+            fingerprint: fingerprint(kind, "target", name.as_str()),
             version: alarm.version,
             kind,
             subject: Subject::Target(Box::new((*watch.target).clone())),
@@ -408,12 +404,17 @@ impl Monitor {
             report: watch.report.clone(),
             summary,
             next_step,
-            notify: true,
+            notify,
+            member: place == Place::Member,
         };
         self.tell(Event::Incident(Box::new(update)));
     }
 
-    fn words(&self, watch: &TargetWatch, kind: AlertKind) -> ((String, String), (String, String)) {
+    pub(super) fn words(
+        &self,
+        watch: &TargetWatch,
+        kind: AlertKind,
+    ) -> ((String, String), (String, String)) {
         let Some(verdict) = watch.verdict.as_ref().filter(|_| kind != AlertKind::Exposed) else {
             let port = watch.target.port;
             let en = format!("TCP {port} answers where the plan expects it to be filtered.");
@@ -479,7 +480,7 @@ impl Monitor {
             "下一步：在探测主机上运行 `reachd doctor`。勿动目标主机。".to_owned(),
         );
         let update = IncidentUpdate {
-            fingerprint: fingerprint(AlertKind::VantageFault, &name),
+            fingerprint: fingerprint(AlertKind::VantageFault, "vantage", &name),
             version: watch.alarm.version,
             kind: AlertKind::VantageFault,
             subject: Subject::Vantage(name),
@@ -494,6 +495,7 @@ impl Monitor {
             summary,
             next_step: next,
             notify: true,
+            member: false,
         };
         self.tell(Event::Incident(Box::new(update)));
     }
@@ -542,8 +544,7 @@ fn closed_sign(vantage: &VantageWatch) -> Option<Seen> {
 }
 
 /// A stable identity: the same over restarts and over daemons with the same plan.
-fn fingerprint(kind: AlertKind, subject: &str) -> String {
-    let scope = if kind == AlertKind::VantageFault { "vantage" } else { "target" };
+pub(super) fn fingerprint(kind: AlertKind, scope: &str, subject: &str) -> String {
     let text = format!("{}\u{0}{scope}\u{0}{subject}", kind.alertname());
     let words: Vec<u64> = text
         .as_bytes()

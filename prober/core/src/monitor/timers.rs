@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::flights::ViewKey;
+use super::{CHORES, Chore, Monitor};
 use crate::target::TargetName;
 use crate::time::Instant;
 use crate::vantage::VantageId;
@@ -14,6 +15,7 @@ pub(super) enum Timer {
     Names(TargetName, VantageId),
     Target(TargetName),
     Vantage(VantageId),
+    Groups,
 }
 
 /// One moment per timer, found by moment.
@@ -52,5 +54,40 @@ impl Timers {
 
     pub(super) fn next(&self) -> Option<Instant> {
         self.by_moment.first().map(|(at, _)| *at)
+    }
+}
+
+impl Monitor {
+    /// Does everything that is due by `now`.
+    pub(super) fn run_due(&mut self, now: Instant) {
+        self.expire_flights(now);
+        self.handle_changes(now);
+        self.run_chores(now);
+        // Every handler sets its next moment after `now`; the bound only guards against a bug.
+        for _ in 0..100_000 {
+            let Some(timer) = self.timers.pop(now) else { return };
+            match timer {
+                Timer::View(key) => self.run_view(now, &key),
+                Timer::Names(target, vantage) => self.run_names(now, &target, vantage),
+                Timer::Target(target) => self.run_target(now, &target),
+                Timer::Vantage(vantage) => self.run_vantage(now, vantage),
+                Timer::Groups => self.run_groups(now),
+            }
+        }
+        *self.bugs.entry("timer_storm").or_default() += 1;
+    }
+
+    fn run_chores(&mut self, now: Instant) {
+        for _ in 0..CHORES {
+            let Some(chore) = self.chores.pop_front() else { return };
+            match chore {
+                Chore::Refresh(name) => self.refresh_views(now, &name),
+                Chore::Renew(name, vantage, moment) => {
+                    self.refresh_views(now, &name);
+                    self.look_again((now, moment), &name, |view, _| view == vantage);
+                }
+                Chore::Rejudge(name) => self.rejudge(now, &name),
+            }
+        }
     }
 }

@@ -95,6 +95,10 @@ fn a_target_without_a_port_has_nothing_behind_one() {
     }
     let verdict = judge(&target(), &[view("a", &FILTERED)]);
     assert_eq!(verdict.class, Class::SecurityGroup);
+    // Health that filters echo is none where echo is all that is asked: its silence is believed.
+    let dark = [Sign::EchoSilent, Sign::PathStops, Sign::LocalFine, Sign::VantageFine];
+    let verdict = judge(&ping, &[view("a", &dark)]);
+    assert!(verdict.belief_in_failure() > 0.99, "{}", verdict.belief_in_failure());
 }
 
 #[test]

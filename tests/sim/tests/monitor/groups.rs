@@ -1,0 +1,195 @@
+//! One root cause over many targets is one alert; two causes are two.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use reachd_core::grouping::GroupKey;
+use reachd_core::incident::{AlertKind, IncidentState, IncidentUpdate, Subject};
+use reachd_core::judge::Class;
+use reachd_core::monitor::{Event, Input, RestoredGroup};
+use reachd_core::plan::{Budget, Plan};
+use reachd_core::target::{Service, Siblings, Target, TargetName};
+use reachd_core::time::Instant;
+use reachd_core::vantage::Vantage;
+use reachd_sim::Light;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn host(subnet: u8, last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 20, subnet, last)
+}
+
+fn target(address: Ipv4Addr, group: &str) -> Target {
+    let mut target = Target::new(&address.to_string(), 0, Service::Ping);
+    target.siblings = Siblings::Off;
+    target.labels.insert("sg".to_owned(), group.to_owned());
+    target
+}
+
+fn plan(targets: Vec<Target>) -> Plan {
+    let budget = Budget {
+        packets_per_second: 1e6,
+        per_destination: 1e6,
+        per_prefix: 1e6,
+        ..Budget::default()
+    };
+    let vantages = vec![Vantage::unbound("a")];
+    Plan { targets, vantages, budget, group_by_labels: vec!["sg".to_owned()], ..Plan::default() }
+}
+
+/// A world of these targets, watched for two minutes while all is well.
+fn healthy(targets: Vec<Target>) -> Light {
+    let mut light = Light::new(5, &plan(targets), Box::new(|_, _| true));
+    light.pass(2 * MINUTE);
+    assert!(told(&light, Instant::ZERO).is_empty());
+    light
+}
+
+fn kill(light: &mut Light, dead: impl IntoIterator<Item = Ipv4Addr>) -> Instant {
+    let dead: BTreeSet<IpAddr> = dead.into_iter().map(IpAddr::from).collect();
+    light.set_answers(Box::new(move |address, _| !dead.contains(&address)));
+    light.now
+}
+
+/// What people are told since a moment.
+fn told(light: &Light, since: Instant) -> Vec<(Instant, IncidentUpdate)> {
+    let told = light.told.iter().filter(|(at, _)| *at >= since);
+    let told = told.filter_map(|(at, event)| match event {
+        Event::Incident(update) if update.notify => Some((*at, (**update).clone())),
+        _ => None,
+    });
+    told.collect()
+}
+
+fn key(update: &IncidentUpdate) -> Option<&str> {
+    match &update.subject {
+        Subject::Group(group) => Some(&group.key),
+        Subject::Target(_) | Subject::Vantage(_) => None,
+    }
+}
+
+#[test]
+fn a_hundred_targets_behind_one_fault_are_one_alert() {
+    let behind = || (1..=100).map(|last| host(1, last));
+    let others = (2..=4).flat_map(|subnet| (1..=100).map(move |last| host(subnet, last)));
+    let mut light = healthy(behind().chain(others).map(|at| target(at, "x")).collect());
+    let dead = kill(&mut light, behind());
+    light.pass(2 * MINUTE);
+    let firing = told(&light, dead);
+    assert_eq!(firing.len(), 1, "{:?}", firing.iter().map(|(_, update)| &update.summary.0));
+    let (at, update) = &firing[0];
+    assert_eq!(key(update), Some("10.20.1.0/24"));
+    assert!(at.since(dead) < MINUTE, "{:?}", at.since(dead));
+    // At that moment not everybody had been asked again; what the store has goes on.
+    let (count, rest) = update.summary.0.split_once(' ').unwrap();
+    assert!(count.parse::<u32>().unwrap() >= 80, "{}", update.summary.0);
+    assert!(rest.starts_with("of 100 targets with 10.20.1.0/24 fail together"), "{rest}");
+    let last = light.told.iter().rev().find_map(|(_, event)| match event {
+        Event::Incident(update) if key(update).is_some() => Some(update),
+        _ => None,
+    });
+    assert!(last.unwrap().summary.0.starts_with("100 of 100"), "{:?}", last.unwrap().summary);
+    assert!(update.summary.0.contains("0 of 300 others"), "{}", update.summary.0);
+    let numbers = light.monitor.snapshot();
+    let open: u64 = numbers.incidents.values().sum();
+    assert_eq!(open, 1, "one incident: {:?}", numbers.incidents);
+    // The store hears of every member.
+    let members = light.told.iter().filter_map(|(_, event)| match event {
+        Event::Incident(update) if update.member => Some(update.fingerprint.clone()),
+        _ => None,
+    });
+    assert_eq!(members.collect::<BTreeSet<_>>().len(), 100);
+
+    let healed = kill(&mut light, []);
+    light.pass(2 * MINUTE);
+    let resolved = told(&light, healed);
+    assert_eq!(resolved.len(), 1);
+    assert_eq!(resolved[0].1.state, IncidentState::Resolved);
+    assert_eq!(resolved[0].1.fingerprint, update.fingerprint);
+    assert!(resolved[0].0.since(healed) < MINUTE, "{:?}", resolved[0].0.since(healed));
+    assert!(light.monitor.snapshot().incidents.is_empty());
+}
+
+#[test]
+fn a_bad_edit_over_many_subnets_is_told_by_its_label() {
+    let edited = |number: u8| host(number % 5 + 1, number / 5 + 1);
+    let others = (1..=5).flat_map(|subnet| (100..180).map(move |last| host(subnet, last)));
+    let targets = (0..25).map(|number| target(edited(number), "web"));
+    let mut light = healthy(targets.chain(others.map(|at| target(at, "db"))).collect());
+    let dead = kill(&mut light, (0..23).map(edited));
+    light.pass(2 * MINUTE);
+    let firing = told(&light, dead);
+    assert_eq!(firing.len(), 1);
+    assert_eq!(key(&firing[0].1), Some("sg=web"));
+    let summary = &firing[0].1.summary;
+    assert!(summary.0.starts_with("23 of 25 targets with sg=web fail together"), "{}", summary.0);
+    assert!(summary.0.contains("0 of 400 others"), "{}", summary.0);
+    assert!(summary.1.contains("sg=web 的 25 个目标中有 23 个"), "{}", summary.1);
+}
+
+#[test]
+fn two_causes_at_once_are_two_alerts_and_a_lone_failure_a_third() {
+    let first = || (1..=30).map(|last| host(1, last));
+    let second = || (1..=30).map(|last| host(2, last));
+    let others = (3..=8).flat_map(|subnet| (1..=50).map(move |last| host(subnet, last)));
+    let all = first().chain(second()).chain(others);
+    let mut light = healthy(all.map(|at| target(at, "x")).collect());
+    let dead = kill(&mut light, first().chain(second()).chain([host(7, 7)]));
+    light.pass(2 * MINUTE);
+    let firing = told(&light, dead);
+    let keys: BTreeSet<_> = firing.iter().map(|(_, update)| key(update)).collect();
+    let expected = [None, Some("10.20.1.0/24"), Some("10.20.2.0/24")];
+    assert_eq!(keys, BTreeSet::from(expected));
+    assert_eq!(firing.len(), 3);
+    assert!(firing.iter().all(|(at, _)| at.since(dead) < MINUTE), "{firing:#?}");
+}
+
+#[test]
+fn whoever_still_fails_after_its_group_is_told_alone() {
+    let group = || (1..=20).map(|last| host(1, last));
+    let others = (2..=4).flat_map(|subnet| (1..=50).map(move |last| host(subnet, last)));
+    let mut light = healthy(group().chain(others).map(|at| target(at, "x")).collect());
+    kill(&mut light, group());
+    light.pass(2 * MINUTE);
+    let healed = kill(&mut light, [host(1, 9)]);
+    light.pass(5 * MINUTE);
+    let updates = told(&light, healed);
+    assert_eq!(updates.len(), 2, "{updates:#?}");
+    let (over, group) = &updates[0];
+    assert_eq!((group.state, key(group)), (IncidentState::Resolved, Some("10.20.1.0/24")));
+    let (at, alone) = &updates[1];
+    assert!(matches!(&alone.subject, Subject::Target(target) if target.host == "10.20.1.9"));
+    assert_eq!(alone.state, IncidentState::Firing);
+    let waited = at.since(*over);
+    assert!((2 * MINUTE..3 * MINUTE).contains(&waited), "{waited:?}");
+    let healed = kill(&mut light, []);
+    light.pass(2 * MINUTE);
+    let updates = told(&light, healed);
+    assert_eq!(updates.len(), 1);
+    assert_eq!(updates[0].1.fingerprint, alone.fingerprint);
+}
+
+#[test]
+fn a_group_goes_on_after_a_restart() {
+    let group = || (1..=20).map(|last| host(1, last));
+    let targets = || group().map(|at| target(at, "x")).collect();
+    let mut light = Light::new(5, &plan(targets()), Box::new(|_, _| false));
+    let members: Vec<_> = group().map(|at| TargetName::new(&at.to_string())).collect();
+    let (kind, class) = (AlertKind::Unreachable, Class::HostSilent);
+    for target in members.iter().cloned() {
+        let firing = Input::Firing { target, kind, class, version: 1 };
+        light.monitor.handle(light.now, firing);
+    }
+    let key = GroupKey::parse("10.20.1.0/24").unwrap();
+    let restored = RestoredGroup { key, kind, class, version: 3, members };
+    light.monitor.handle(light.now, Input::FiringGroup(Box::new(restored)));
+    light.pass(2 * MINUTE);
+    assert!(told(&light, Instant::ZERO).is_empty(), "nobody is told twice");
+    kill(&mut light, []);
+    light.pass(2 * MINUTE);
+    let updates = told(&light, Instant::ZERO);
+    assert_eq!(updates.len(), 1);
+    assert_eq!(updates[0].1.state, IncidentState::Resolved);
+    assert!(updates[0].1.version > 3);
+}
