@@ -1,6 +1,6 @@
 //! The engine's loop.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use reachd_core::evidence::LocalError;
 use reachd_core::monitor::{
-    ConnectOrder, Flight, Input, Output, Resolution, ResolveOrder, SendOrder,
+    ConnectOrder, Flight, Input, Output, Resolution, ResolveOrder, SendOrder, TapId,
 };
 use reachd_core::plan::Canary;
 use reachd_core::sweep::BURST;
@@ -52,10 +52,15 @@ pub(super) struct Engine<B> {
     deadline: Option<Instant>,
     asked: Instant,
     turn_began: Instant,
+    /// The brain's time: the moment up to which everything that came has been read. It never runs
+    /// ahead of that, for what was not read yet is no silence.
+    seen: Instant,
     /// When the sweep is to be asked next, and what it gave.
     burst_due: Option<Instant>,
     burst: Vec<SendOrder>,
     counting_due: Instant,
+    /// What each receiver had dropped when it was last asked.
+    drops: BTreeMap<TapId, u64>,
     housekeeping_due: Instant,
     clock_due: Instant,
     stopping: bool,
@@ -76,9 +81,11 @@ impl<B: Brain> Engine<B> {
             deadline: None,
             asked: Instant::ZERO,
             turn_began: Instant::ZERO,
+            seen: Instant::ZERO,
             burst_due: Some(Instant::ZERO),
             burst: Vec::with_capacity(BURST),
             counting_due: Instant::ZERO,
+            drops: BTreeMap::new(),
             housekeeping_due: Instant::ZERO + HOUSEKEEPING,
             clock_due: Instant::ZERO,
             stopping: false,
@@ -93,11 +100,11 @@ impl<B: Brain> Engine<B> {
         while !self.stopping {
             self.wait();
             self.turn_began = self.clock.now();
+            self.note_lag();
             self.check_clock();
-            self.read_taps();
             self.read_sockets();
+            self.read_taps();
             self.read_inbox();
-            self.count();
             self.tick();
             self.keep_house();
             self.perform();
@@ -133,30 +140,38 @@ impl<B: Brain> Engine<B> {
         }
         self.clock_due = now + CLOCK_CHECK;
         if let Some(step) = self.clock.resync() {
-            self.brain.handle(now, Input::ClockStep(step));
+            self.brain.handle(self.seen, Input::ClockStep(step));
         }
     }
 
+    /// Reads what the receivers have, and lets the brain's time go on as far as that reaches: to
+    /// now where nothing is left, else to the stamp of what was read last.
     fn read_taps(&mut self) {
-        let Self { brain, clock, vantages, store, .. } = self;
+        let began = self.clock.now();
+        let Self { brain, clock, vantages, store, seen, .. } = self;
         vantages.read_sent(clock, store, |captured| {
-            brain.handle(clock.now(), Input::Captured(captured));
+            brain.handle(*seen, Input::Captured(captured));
         });
+        let mut reached = began;
         for receiver in vantages.receivers() {
-            for _ in 0..BLOCKS_PER_TURN {
-                let now = clock.now();
+            let mut last = None;
+            let emptied = (0..BLOCKS_PER_TURN).any(|_| {
                 let read = receiver.read(clock, store, |captured| {
-                    brain.handle(now, Input::Captured(captured));
+                    last = Some(captured.at.at);
+                    brain.handle(*seen, Input::Captured(captured));
                 });
-                if read.is_none() {
-                    break;
-                }
+                read.is_none()
+            });
+            if !emptied {
+                reached = reached.min(last.unwrap_or(*seen));
             }
         }
+        self.count();
+        self.seen = self.seen.max(reached);
     }
 
     fn read_sockets(&mut self) {
-        let Self { brain, clock, vantages, .. } = self;
+        let Self { brain, clock, vantages, seen, .. } = self;
         for hands in vantages.hands() {
             hands.read(clock, |fate| {
                 let input = match fate {
@@ -165,7 +180,7 @@ impl<B: Brain> Engine<B> {
                     }
                     Fate::Failed { flight, error } => Input::SendFailed { flight, error },
                 };
-                brain.handle(clock.now(), input);
+                brain.handle(*seen, input);
             });
         }
     }
@@ -175,7 +190,7 @@ impl<B: Brain> Engine<B> {
         self.ends.bell.silence();
         for _ in 0..MESSAGES_PER_TURN {
             let Ok(message) = self.ends.inbox.try_recv() else { break };
-            let now = self.clock.now();
+            let now = self.seen;
             match message {
                 Message::Plan(plan) => {
                     self.watch_ports(&plan.targets, &plan.canaries);
@@ -211,33 +226,38 @@ impl<B: Brain> Engine<B> {
         let _ = request.reply.send(file);
     }
 
-    /// Tells the monitor the time it asked to be told, and how late it is.
-    fn tick(&mut self) {
-        let now = self.clock.now();
+    /// Says how late it is, before anything that came meanwhile is read or given up.
+    fn note_lag(&mut self) {
+        let now = self.turn_began;
         let due = |deadline: Option<Instant>| deadline.filter(|deadline| *deadline <= now);
         let late = due(self.deadline).into_iter().chain(due(self.burst_due)).min();
         let lag = late.map_or(Duration::ZERO, |late| now.since(late.max(self.asked)));
         if lag > LAG {
-            self.brain.handle(now, Input::Lag(lag));
+            self.brain.handle(self.seen, Input::Lag(lag));
         }
-        if due(self.deadline).is_none() {
+    }
+
+    /// Tells the monitor the time it asked to be told.
+    fn tick(&mut self) {
+        if self.deadline.is_none_or(|deadline| deadline > self.seen) {
             return;
         }
         self.deadline = None;
-        self.brain.handle(now, Input::Tick);
+        self.brain.handle(self.seen, Input::Tick);
     }
 
     /// Asks the rings what they dropped, before anything is given up for lost.
     fn count(&mut self) {
-        let now = self.clock.now();
-        if now < self.counting_due {
-            return;
+        let due = self.turn_began >= self.counting_due;
+        if due {
+            self.counting_due = self.turn_began + COUNTING;
         }
-        self.counting_due = now + COUNTING;
         for tap in self.vantages.receivers() {
-            if let Ok((packets, drops)) = tap.counts() {
+            let Ok((packets, drops)) = tap.counts() else { continue };
+            let known = self.drops.insert(tap.id(), drops);
+            if due || known.unwrap_or_default() < drops {
                 let input = Input::CaptureCounts { tap: tap.id(), packets, drops };
-                self.brain.handle(now, input);
+                self.brain.handle(self.seen, input);
             }
         }
     }
@@ -249,7 +269,7 @@ impl<B: Brain> Engine<B> {
         }
         self.housekeeping_due = now + HOUSEKEEPING;
         for (id, state) in self.vantages.check(&self.ports, &self.clock) {
-            self.brain.handle(now, Input::Vantage(id, state));
+            self.brain.handle(self.seen, Input::Vantage(id, state));
         }
     }
 
@@ -257,11 +277,10 @@ impl<B: Brain> Engine<B> {
     fn perform(&mut self) {
         self.obey();
         for _ in 0..BURSTS_PER_TURN {
-            let now = self.clock.now();
-            if self.burst_due.is_none_or(|due| due > now) {
+            if self.burst_due.is_none_or(|due| due > self.seen) {
                 break;
             }
-            self.burst_due = self.brain.poll_burst(now, &mut self.burst);
+            self.burst_due = self.brain.poll_burst(self.seen, &mut self.burst);
             if !self.burst.is_empty() {
                 self.send_burst();
                 self.read_taps();
@@ -271,9 +290,9 @@ impl<B: Brain> Engine<B> {
     }
 
     fn send_burst(&mut self) {
-        let Self { brain, clock, vantages, burst, .. } = self;
+        let Self { brain, clock, vantages, burst, seen, .. } = self;
         vantages.send_burst(burst, clock, |flight, error| {
-            brain.handle(clock.now(), Input::SendFailed { flight, error });
+            brain.handle(*seen, Input::SendFailed { flight, error });
         });
         burst.clear();
     }
@@ -289,9 +308,9 @@ impl<B: Brain> Engine<B> {
                 }
                 // Its rows begin; and whatever else is told may hurry some.
                 Output::OpenVantage(id, vantage) => {
-                    self.burst_due = Some(self.turn_began);
+                    self.burst_due = Some(self.seen);
                     let state = self.vantages.open(id, *vantage, &self.ports, &self.clock);
-                    self.brain.handle(self.clock.now(), Input::Vantage(id, state));
+                    self.brain.handle(self.seen, Input::Vantage(id, state));
                 }
                 Output::CloseVantage(id) => self.vantages.close(id),
                 Output::Send(order) => self.send(&order),
@@ -309,7 +328,7 @@ impl<B: Brain> Engine<B> {
     fn send(&mut self, order: &SendOrder) {
         if let Err(error) = self.vantages.send(order, &self.clock) {
             let flight = order.flight;
-            self.brain.handle(self.clock.now(), Input::SendFailed { flight, error });
+            self.brain.handle(self.seen, Input::SendFailed { flight, error });
         }
     }
 
@@ -328,7 +347,7 @@ impl<B: Brain> Engine<B> {
 
     fn fail_connect(&mut self, flight: Flight, error: LocalError) {
         let report = Box::new(connect::failed(error));
-        self.brain.handle(self.clock.now(), Input::Connected { flight, report });
+        self.brain.handle(self.seen, Input::Connected { flight, report });
     }
 
     fn resolve(&mut self, order: ResolveOrder) {
@@ -343,7 +362,7 @@ impl<B: Brain> Engine<B> {
         };
         if let Some(result) = result {
             Shared::count(&self.ends.shared.refused_orders);
-            self.brain.handle(self.clock.now(), Input::Resolved { query, result });
+            self.brain.handle(self.seen, Input::Resolved { query, result });
         }
     }
 

@@ -1,4 +1,5 @@
 mod ladder;
+mod stalls;
 
 use super::*;
 use crate::testing::{in_namespace, in_namespace_without, run, runtime};
@@ -29,13 +30,21 @@ struct Script {
     ticks: u64,
     nap: Duration,
     lag: Duration,
+    /// How often the sweep wants to be asked again at once, and how long it thinks each time.
+    bursts: u32,
+    /// The latest time the brain was told, and by how much that passed a packet told after it.
+    told: Option<Instant>,
+    ahead: Duration,
 }
 
 impl Brain for Scripted {
     fn handle(&mut self, now: Instant, input: Input<'_>) {
         let mut script = self.0.lock().unwrap();
+        script.told = script.told.max(Some(now));
         match input {
             Input::Captured(captured) => {
+                let ahead = script.told.map_or(Duration::ZERO, |told| told.since(captured.at.at));
+                script.ahead = script.ahead.max(ahead);
                 script.captured.push((captured.direction, captured.bytes.to_vec()));
                 script.stamps.push(captured.at);
             }
@@ -56,8 +65,12 @@ impl Brain for Scripted {
         script.todo.pop_front().unwrap_or(Output::Wait(wake))
     }
 
-    fn poll_burst(&mut self, _now: Instant, _burst: &mut Vec<SendOrder>) -> Option<Instant> {
-        None
+    fn poll_burst(&mut self, now: Instant, _burst: &mut Vec<SendOrder>) -> Option<Instant> {
+        let mut script = self.0.lock().unwrap();
+        script.told = script.told.max(Some(now));
+        script.bursts = script.bursts.checked_sub(1)?;
+        std::thread::sleep(Duration::from_millis(100));
+        Some(now)
     }
 
     fn snapshot(&self) -> Snapshot {
