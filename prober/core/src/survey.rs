@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::evidence::{
-    AnswerKind, ConnectReport, ConnectResult, LocalError, Observation, ServiceAnswer,
+    AnswerKind, ConnectReport, ConnectResult, InvalidReason, LocalError, Observation, ServiceAnswer,
 };
 use crate::path::{PathEnd, distance};
 use crate::plan::VERDICT_TIMER;
@@ -226,6 +226,14 @@ impl Survey {
     /// The full connection's end was never told: nothing is known of it.
     pub fn handle_connect_lost(&mut self) {
         self.connect = Connecting::NotAsked;
+    }
+
+    /// Why its SYNs say nothing, where none of them does and some are our own fault.
+    pub fn own_fault(&self) -> Option<InvalidReason> {
+        let tally = self.syn.as_ref()?.tally();
+        let invalid = tally.counters.invalid.iter().filter(|(_, count)| **count > 0);
+        let main = invalid.max_by_key(|(_, count)| **count).map(|(reason, _)| *reason);
+        main.filter(|_| tally.valid() == 0)
     }
 
     /// Our own kernel refused something.

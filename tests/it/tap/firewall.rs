@@ -56,3 +56,44 @@ fn eaten_answers_are_a_vantage_fault() {
         daemon.stop().map(drop)
     });
 }
+
+/// What our own firewall drops or refuses on its way out is nobody's loss: not the SYNs, not the
+/// full connections, which the kernel itself takes for timed out or refused by the target.
+#[test]
+fn packets_refused_here_are_neither_lost_nor_answered() {
+    inside(test_name!(), |lab| {
+        let (v, t) = (lab.host("v")?, lab.host("t")?);
+        wire((&v, "e0"), (&t, "e0"))?;
+        let subnet = Subnet::lan(88, 0);
+        address(&v, "e0", subnet, 1)?;
+        let at = address(&t, "e0", subnet, 2)?;
+        warm(&v, at.both())?;
+        let mut aims = Vec::new();
+        let mut kept = Vec::new();
+        for (name, port, verdict) in
+            [("dropped", 4001, "drop"), ("refused", 4002, "reject with tcp reset")]
+        {
+            let outgoing = Match::tcp(port).to(at);
+            kept.push((rdp_confirm(&t, port)?, lab.filter(&v, Hook::Output, &outgoing, verdict)?));
+            let more = format!("port = {port}\nservice = \"tcp\"\nconnect_interval = \"5s\"");
+            aims.extend(at.both().map(|at| Aim::new(name, at).with(&more)));
+        }
+        let daemon = start(&v, &configuration("", &aims))?;
+        let page = daemon.until_page("connections tried", VERDICT_WITHIN, |page| {
+            let tried = |aim: &Aim, probe| Books::of(page, &aim.name, probe).sent >= 2;
+            aims.iter().all(|aim| tried(aim, "connect") && tried(aim, "syn"))
+        })?;
+        for Aim { name, .. } in &aims {
+            for probe in ["syn", "connect"] {
+                let books = Books::of(&page, name, probe);
+                println!("{name} {probe}: {books:?}");
+                let fault = Books { sent: books.sent, invalid: books.sent, ..Books::default() };
+                ensure!(books == fault, "{name} {probe}: {books:?}");
+            }
+        }
+        for (_, fault) in &kept {
+            ensure!(fault.counters()?.taken > 0, "nothing was refused");
+        }
+        daemon.stop().map(drop)
+    });
+}

@@ -3,7 +3,7 @@
 use super::flights::{News, Purpose as Errand, Report, ViewKey};
 use super::view::Rows;
 use super::{Flight, Monitor, TapId, Timer};
-use crate::accounting::Fate;
+use crate::accounting::{Fate, fate};
 use crate::evidence::{
     Answer, ConnectReport, ConnectResult, InvalidReason, LocalError, LossReason, Observation,
     Probe, ServiceAnswer,
@@ -48,7 +48,7 @@ impl Monitor {
         flight: Flight,
         report: Box<ConnectReport>,
     ) {
-        let Some((key, errand)) = self.flights.end_connect(flight) else { return };
+        let Some((key, errand, ordered)) = self.flights.end_connect(flight) else { return };
         let Some(view) = self.view(&key) else { return };
         let rows = view.rows;
         if let (Errand::SurveyConnect(number), Some((current, survey))) =
@@ -57,13 +57,39 @@ impl Monitor {
         {
             survey.handle_connect(report.clone());
         }
-        self.count_connect(rows, &report);
+        let excuse = self.connect_excuse(&key, ordered, &report.result);
+        self.count_connect(rows, &report, excuse);
         self.timers.set(Timer::View(key), Some(now));
     }
 
-    fn count_connect(&mut self, rows: Rows, report: &ConnectReport) {
+    /// Why a connection that was not accepted says nothing of the target: its vantage is not
+    /// believed, we were away, or our own kernel refuses such packets, as it did the SYNs that
+    /// were asked beside it. A connection's own packets are not seen leaving.
+    fn connect_excuse(
+        &mut self,
+        key: &ViewKey,
+        ordered: Instant,
+        result: &ConnectResult,
+    ) -> Option<InvalidReason> {
+        if *result == ConnectResult::Connected {
+            return None;
+        }
+        let port = self.targets.get(&key.target).and_then(|watch| watch.port());
+        if !self.can_judge(key.vantage, port) {
+            return Some(InvalidReason::Canary);
+        }
+        if self.disturbed.lag.is_some_and(|at| at >= ordered) {
+            return Some(InvalidReason::Lag);
+        }
+        let (_, survey) = self.view(key)?.survey.as_ref()?;
+        survey.own_fault()
+    }
+
+    fn count_connect(&mut self, rows: Rows, report: &ConnectReport, excuse: Option<InvalidReason>) {
+        let excuse = excuse.map(Fate::Invalid);
         if let Some(row) = rows.connect {
-            self.sweep.book(row, connect_fate(&report.result), report.handshake);
+            let fate = excuse.unwrap_or_else(|| connect_fate(&report.result));
+            self.sweep.book(row, fate, report.handshake);
         }
         if let (Some(row), Some(answer)) = (rows.x224, &report.service)
             && *answer != ServiceAnswer::NotAsked
@@ -228,7 +254,7 @@ fn believed(seen: Observation, withdrawn: bool) -> Observation {
 fn connect_fate(result: &ConnectResult) -> Fate {
     match result {
         ConnectResult::Connected | ConnectResult::Refused => Fate::Received,
-        ConnectResult::Icmp(_) => Fate::Lost(LossReason::IcmpUnreachable),
+        ConnectResult::Icmp(icmp) => fate(&Answer::Icmp(*icmp)),
         ConnectResult::TimedOut => Fate::Lost(LossReason::Silent),
         ConnectResult::Local(_) => Fate::Invalid(InvalidReason::SendError),
     }

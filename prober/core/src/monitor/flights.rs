@@ -280,13 +280,13 @@ impl Flights {
         flight
     }
 
-    /// Ends a full connection; gives whose it was.
-    pub(super) fn end_connect(&mut self, flight: Flight) -> Option<(ViewKey, Purpose)> {
+    /// Ends a full connection; gives whose it was and when it was ordered.
+    pub(super) fn end_connect(&mut self, flight: Flight) -> Option<(ViewKey, Purpose, Instant)> {
         let probe = self.flying.get(&flight)?;
         if !matches!(probe.wire, Wire::Connect) {
             return None;
         }
-        self.forget(flight).map(|probe| (probe.key, probe.purpose))
+        self.forget(flight).map(|probe| (probe.key, probe.purpose, probe.ordered))
     }
 
     /// Drops everything about a view that is gone.
@@ -418,6 +418,12 @@ impl Flights {
         let observation = Observation { answer, sent: probe.sent, arrived };
         let from_target = answer.is_from_target();
         let next = Settled { kind: answer.kind(), from_target, at, interface };
+        // What never left draws no answer: our own firewall's reset is none of the target's.
+        let left = probe.sent.is_some() || probe.tap.is_none();
+        let refused = probe.settled.is_some_and(|first| first.kind == AnswerKind::Invalid);
+        if refused && !left && next.kind != AnswerKind::Invalid {
+            return None;
+        }
         if let Some(known) = probe.known(next.kind) {
             if known.is_copied_by(&next) {
                 return None;

@@ -274,8 +274,15 @@ impl Sweep {
         if self.lately.holds_copy(token, at.at, interface) {
             return;
         }
+        let Some((row, memory)) = self.at(slot) else { return };
+        // What never left draws no answer: our own firewall's reset is none of the target's.
+        let left =
+            row.left(memory, age, at.at).is_some() || self.lanes.get(row.lane).tap().is_none();
         let Some((row, memory)) = self.at_mut(slot) else { return };
         if memory.is_unheard(age) {
+            if !left {
+                return;
+            }
             self.lately.note(token, at.at, interface);
             let Some((row, memory)) = self.at_mut(slot) else { return };
             if answer.is_from_target() {
