@@ -17,6 +17,7 @@ mod numbers;
 mod owners;
 mod planning;
 mod queue;
+mod resets;
 mod standing;
 mod telling;
 mod timers;
@@ -419,6 +420,7 @@ pub struct Monitor {
     groups: groups::Groups,
     chores: VecDeque<Chore>,
     flights: Flights,
+    resets: resets::Resets,
     budgets: Budgets,
     vantages: BTreeMap<VantageId, VantageWatch>,
     targets: BTreeMap<TargetName, TargetWatch>,
@@ -460,6 +462,7 @@ impl Monitor {
             groups: groups::Groups::default(),
             chores: VecDeque::new(),
             flights: Flights::new(secret),
+            resets: resets::Resets::default(),
             budgets: Budgets::new(Budget::default(), Instant::ZERO),
             vantages: BTreeMap::new(),
             targets: BTreeMap::new(),
@@ -518,7 +521,7 @@ impl Monitor {
             return output;
         }
         let chore = (!self.chores.is_empty()).then(|| self.now + CHORE_STEP);
-        let next = [self.timers.next(), self.flights.next_deadline(), chore];
+        let next = [self.timers.next(), self.flights.next_deadline(), self.resets.next(), chore];
         Output::Wait(next.into_iter().flatten().min())
     }
 
@@ -545,7 +548,9 @@ impl Monitor {
         if self.sweep.handle_packet(captured, &packet) != Heard::Foreign {
             return;
         }
+        self.note_reset(captured, &packet);
         if let Some(report) = self.flights.handle_packet(captured, &packet) {
+            self.await_reset(now, report.key.vantage, captured, &packet);
             self.deliver(now, report);
         }
     }

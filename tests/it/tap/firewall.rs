@@ -2,12 +2,27 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, Result, ensure};
+use reachd_core::monitor::FIRST_PORT;
 use reachd_lab::server::rdp_confirm;
-use reachd_lab::{Hook, Match, Subnet, inside, test_name};
+use reachd_lab::{Hook, Match, Node, Subnet, inside, test_name, wait_until};
 
 use super::books::{Aim, Books, configuration, start};
 use super::wires::{address, warm, wire};
+use crate::daemon::harness::SOON;
+
+/// Connections at a node that a probe of ours began and nobody ended.
+fn half_open_probes(node: &Node) -> Result<usize> {
+    let table = node.run(&["cat", "/proc/net/tcp", "/proc/net/tcp6"])?;
+    let is_probe = |line: &&str| {
+        let mut words = line.split_whitespace().skip(2);
+        let port = words.next().and_then(|peer| peer.rsplit_once(':')).map(|(_, port)| port);
+        let port = port.and_then(|port| u16::from_str_radix(port, 16).ok());
+        // 03 is SYN_RECV (Linux include/net/tcp_states.h).
+        words.next() == Some("03") && port.is_some_and(|port| port >= FIRST_PORT)
+    };
+    Ok(table.lines().filter(is_probe).count())
+}
 
 const RDP: u16 = 3389;
 const VERDICT_WITHIN: Duration = Duration::from_secs(40);
@@ -18,7 +33,7 @@ const VERDICT_WITHIN: Duration = Duration::from_secs(40);
 fn eaten_answers_are_a_vantage_fault() {
     inside(test_name!(), |lab| {
         let v = lab.host("v")?;
-        let mut aims = Vec::new();
+        let (mut aims, mut targets) = (Vec::new(), Vec::new());
         let mut kept = Vec::new();
         for (name, block, hook) in
             [("input", 86, Hook::Input), ("prerouting", 87, Hook::Prerouting)]
@@ -34,6 +49,7 @@ fn eaten_answers_are_a_vantage_fault() {
             let answers = Match::tcp_from(RDP).from(at);
             let answers = answers.and("tcp flags & (syn | ack) == syn | ack");
             kept.push((rdp_confirm(&t, RDP)?, lab.filter(&v, hook, &answers, "drop")?));
+            targets.push(t);
         }
         let daemon = start(&v, &configuration("", &aims))?;
         let page = daemon.until_page("our fault", VERDICT_WITHIN, |page| {
@@ -50,6 +66,11 @@ fn eaten_answers_are_a_vantage_fault() {
             println!("{name}: {syn:?} {connect:?}");
             ensure!(syn.received == syn.sent && syn.received > 2, "{name}: syn {syn:?}");
             ensure!(connect.received == 0 && connect.sent > 0, "{name}: connect {connect:?}");
+        }
+        // Our kernel, which never saw the acceptances, resets nothing: probes are reset by us.
+        for target in &targets {
+            wait_until(SOON, || half_open_probes(target).is_ok_and(|count| count <= 1))
+                .with_context(|| format!("{:?} half open", half_open_probes(target)))?;
         }
         let firing = page.sum("reachd_incidents", &[("class", "security_group")]);
         ensure!(firing == 0.0, "a target was blamed");

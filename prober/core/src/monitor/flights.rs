@@ -476,7 +476,7 @@ impl Flights {
         }
     }
 
-    fn token(&mut self) -> Flight {
+    pub(super) fn token(&mut self) -> Flight {
         let flight = Flight::Survey(self.next_token);
         self.next_token = self.next_token.wrapping_add(1);
         flight

@@ -61,6 +61,7 @@ impl Monitor {
     /// Does everything that is due by `now`.
     pub(super) fn run_due(&mut self, now: Instant) {
         self.expire_flights(now);
+        self.order_resets(now);
         self.handle_changes(now);
         self.run_chores(now);
         // Every handler sets its next moment after `now`; the bound only guards against a bug.

@@ -11,14 +11,16 @@ use super::naming::Names;
 use super::queue::Urgency;
 use super::standing::VantageWatch;
 use super::view::{Rows, Stand, View};
-use super::{Baseline, Chore, ConnectOrder, Monitor, Output, Purpose, Timer, VantageState};
+use super::{
+    Baseline, Chore, ConnectOrder, Monitor, Output, ProbePacket, Purpose, Timer, VantageState,
+};
 use crate::budget::prefix;
 use crate::evidence::Probe;
 use crate::incident::AlertKind;
 use crate::judge::Class;
 use crate::judge::verdict::Verdict;
 
-use crate::probe::Ask;
+use crate::probe::{Ask, Question};
 use crate::report::TargetReport;
 use crate::survey::{Depth, Scope, Survey, Want};
 use crate::sweep::{LaneState, RowSpec};
@@ -459,9 +461,18 @@ impl Monitor {
     }
 
     fn send(&mut self, now: Instant, key: &ViewKey, errand: Errand, (to, ask): (IpAddr, Ask)) {
+        // Where not even our own resets leave, a raw SYN would stay half open at the target.
+        let is_plain = matches!(ask.what, Question::Syn { .. });
+        let connects = is_plain && self.sweep.connects(now, key.vantage);
         let tap = self.vantages.get(&key.vantage).and_then(VantageWatch::tap);
+        let tap = tap.filter(|_| !connects);
         let (Errand::Survey { number: survey, .. } | Errand::SurveyConnect(survey)) = errand;
-        let order = self.flights.order(now, (key.clone(), errand, to), &ask, (tap, survey));
+        let mut order = self.flights.order(now, (key.clone(), errand, to), &ask, (tap, survey));
+        if let ProbePacket::Syn { dest_port, .. } = order.what
+            && connects
+        {
+            order.what = ProbePacket::Connect { dest_port };
+        }
         self.outputs.push_back(Output::Send(order));
     }
 

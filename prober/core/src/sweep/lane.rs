@@ -215,11 +215,21 @@ impl Sweep {
         if dropped.is_some_and(|at| at.as_nanos() >= ordered) {
             return;
         }
-        let lane = self.lanes.get_mut(lane);
+        self.note_reset_missed(Instant::from_nanos(ordered), VantageId(lane));
+    }
+
+    /// A reset of ours, ordered at a moment, was not seen leaving.
+    pub fn note_reset_missed(&mut self, ordered: Instant, vantage: VantageId) {
+        let lane = self.lanes.get_mut(vantage.0);
         lane.resets_missed = lane.resets_missed.saturating_add(1);
         if lane.resets_missed >= RESETS_MISSED_MAX {
             lane.resets_missed = 0;
-            lane.connects_until = Some(Instant::from_nanos(ordered) + CONNECTS_FOR);
+            lane.connects_until = Some(ordered + CONNECTS_FOR);
         }
+    }
+
+    /// Whether a vantage makes connects in place of raw SYNs at present.
+    pub fn connects(&self, now: Instant, vantage: VantageId) -> bool {
+        self.lanes.get(vantage.0).connects(now)
     }
 }
