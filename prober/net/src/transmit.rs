@@ -19,7 +19,6 @@ mod template;
 
 use std::io;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use reachd_core::evidence::LocalError;
 use reachd_core::monitor::{Flight, SendOrder};
@@ -38,8 +37,6 @@ use routes::Routes;
 use slots::{Slots, Way};
 use template::Templates;
 
-/// The kernel's news are read at least this often while bursts are sent.
-const NEWS_EVERY: Duration = Duration::from_millis(200);
 /// Room for several bursts in a socket; a small packet counts for about 800 bytes.
 const SEND_BUFFER: libc::c_int = 4 << 20;
 
@@ -58,7 +55,6 @@ pub struct Transmit {
     slots: Slots,
     watch: Watch,
     epoch: u32,
-    news_due: Instant,
     raw_v4: Lane,
     raw_v6: Lane,
     frames: Option<Frames>,
@@ -110,7 +106,6 @@ impl Transmit {
             slots: Slots::default(),
             watch: Watch::open_inside(neighbours)?,
             epoch: 0,
-            news_due: Instant::ZERO,
             raw_v4: Lane::new(raw_v4),
             raw_v6: Lane::new(raw_v6),
             frames,
@@ -145,9 +140,8 @@ impl Transmit {
         now: Instant,
         failed: &mut Vec<(usize, LocalError)>,
     ) {
-        if self.news_due <= now {
-            self.keep_house(now);
-        }
+        // One call a burst, so that no probe leaves by what is no longer so.
+        self.hear_news(now);
         for (turn, burst) in orders.chunks(BATCH_MAX).enumerate() {
             let before = failed.len();
             self.send_burst(burst, now, failed);
@@ -155,9 +149,9 @@ impl Transmit {
         }
     }
 
-    /// Takes the kernel's news into account; to be called about once a second.
-    pub fn keep_house(&mut self, now: Instant) {
-        self.news_due = now + NEWS_EVERY;
+    /// Takes the kernel's news into account; gives the epoch, which changes when the ways or the
+    /// source addresses may have.
+    pub fn hear_news(&mut self, now: Instant) -> u32 {
         let mut is_changed = false;
         let Self { watch, frames, .. } = self;
         watch.read(|news| match (news, frames.as_mut()) {
@@ -171,6 +165,7 @@ impl Transmit {
                 frames.routes.clear();
             }
         }
+        self.epoch
     }
 
     fn send_burst(

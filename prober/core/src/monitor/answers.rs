@@ -2,6 +2,7 @@
 
 use super::flights::{News, Purpose as Errand, Report, ViewKey};
 use super::view::Rows;
+use super::watch::TargetWatch;
 use super::{Flight, Monitor, TapId, Timer};
 use crate::accounting::{Fate, fate};
 use crate::evidence::{
@@ -74,7 +75,7 @@ impl Monitor {
         if *result == ConnectResult::Connected {
             return None;
         }
-        let port = self.targets.get(&key.target).and_then(|watch| watch.port());
+        let port = self.targets.get(&key.target).and_then(TargetWatch::port);
         if !self.can_judge(key.vantage, port) {
             return Some(InvalidReason::Canary);
         }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::standing::VantageWatch;
 use super::{Captured, Direction, Monitor, Output, ProbePacket, SendOrder, TapId};
 use crate::probe::FULL_TTL;
 use crate::time::Instant;
@@ -70,7 +71,7 @@ impl Monitor {
         captured: &Captured<'_>,
         packet: &Packet<'_>,
     ) {
-        let sees = self.vantages.get(&vantage).and_then(|watch| watch.mode());
+        let sees = self.vantages.get(&vantage).and_then(VantageWatch::mode);
         if sees.is_some_and(Mode::sees_resets)
             && self.resets.awaited.len() < WATCHED_MAX
             && let Body::Tcp(segment) = packet.body

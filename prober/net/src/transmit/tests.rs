@@ -205,17 +205,17 @@ fn a_refusal_stops_nothing_else() {
             [(3, LocalError::Blocked), (4, LocalError::Blocked), (8, LocalError::NoRoute)];
         if means == Means::Raw {
             // Not heard of yet: `sendmmsg` itself stops at them.
-            assert_eq!(send(&mut transmit, &orders, Instant::ZERO), expected);
+            let mut failed = Vec::new();
+            transmit.send_burst(&orders, Instant::ZERO, &mut failed);
+            assert_eq!(failed, expected);
             assert_eq!(wire.received(6), but(&[3, 4, 8]));
         }
-        transmit.keep_house(Instant::ZERO);
         assert_eq!(send(&mut transmit, &orders, Instant::ZERO), expected);
         assert_eq!(wire.received(6), but(&[3, 4, 8]));
         run("ip route del prohibit 10.64.0.4; ip route del prohibit 10.64.0.5; \
              ip route del unreachable 10.64.0.9");
-        // The refusal is over within the time that news take to be read.
-        let later = Instant::ZERO + NEWS_EVERY;
-        assert_eq!(send(&mut transmit, &orders, later), []);
+        // The refusal is over as soon as the news are read, which every call does.
+        assert_eq!(send(&mut transmit, &orders, Instant::ZERO), []);
         assert_eq!(wire.received(9), but(&[]));
     }
 }
@@ -355,7 +355,6 @@ fn source_and_way_follow_addresses_and_routes() {
     for means in BOTH {
         let mut transmit = open(means);
         let mut sources = |transmit: &mut Transmit| {
-            transmit.keep_house(now);
             assert_eq!(send(transmit, &orders, now), []);
             let mut seen = wire.received(2);
             seen.sort_by_key(|packet| packet[0] >> 4);
@@ -366,7 +365,7 @@ fn source_and_way_follow_addresses_and_routes() {
              ip route replace fd64::/16 via fd00:1::9 src fd00:1::5");
         assert_eq!(sources(&mut transmit), [5, 5]);
         run("ip route del 10.64.0.0/10; ip -6 route del fd64::/16");
-        transmit.keep_house(now);
+        transmit.hear_news(now);
         let no_route = [(0, LocalError::NoRoute), (1, LocalError::NoRoute)];
         assert_eq!(send(&mut transmit, &orders, now), no_route);
         run("ip route add 10.64.0.0/10 via 10.1.0.9 src 10.1.0.1; \
@@ -414,28 +413,28 @@ fn frames_follow_the_neighbour() {
     // Nobody asked for the neighbour yet: the kernel does, with our packet.
     assert_eq!(aim(&mut transmit, &orders[0], now), None);
     sent(&mut transmit);
-    transmit.keep_house(now);
+    transmit.hear_news(now);
     assert_eq!(aim(&mut transmit, &orders[0], now), frame("va", 2));
     sent(&mut transmit);
     // Another machine takes the address over.
     run("ip -n x link set vb address 02:00:00:00:00:03; \
          ip neigh change 10.1.0.9 lladdr 02:00:00:00:00:03 nud reachable dev va");
-    transmit.keep_house(now);
+    transmit.hear_news(now);
     assert_eq!(aim(&mut transmit, &orders[0], now), frame("va", 3));
     sent(&mut transmit);
     // Its entry is lost, and found again by the kernel.
     run("ip neigh del 10.1.0.9 dev va");
-    transmit.keep_house(now);
+    transmit.hear_news(now);
     assert_eq!(aim(&mut transmit, &orders[0], now), None);
     sent(&mut transmit);
-    transmit.keep_house(now);
+    transmit.hear_news(now);
     assert_eq!(aim(&mut transmit, &orders[0], now), frame("va", 3));
     run("ip neigh change 10.1.0.9 nud failed dev va");
-    transmit.keep_house(now);
+    transmit.hear_news(now);
     assert_eq!(aim(&mut transmit, &orders[0], now), None);
     // An entry in doubt is verified at once, a good one every now and then.
     run("ip neigh change 10.1.0.9 lladdr 02:00:00:00:00:03 nud stale dev va");
-    transmit.keep_house(now);
+    transmit.hear_news(now);
     assert_eq!(aim(&mut transmit, &orders[0], now), None);
     assert_eq!(aim(&mut transmit, &orders[0], now), frame("va", 3));
     let later = now + Duration::from_secs(15);
@@ -543,7 +542,7 @@ fn marks_and_interfaces_choose_the_way_out() {
         assert_eq!(send(&mut transmit, &orders, Instant::ZERO), []);
         wire.next("va", Direction::Sent, 1);
         run("ip rule add to 10.64.0.0/10 table 100");
-        transmit.keep_house(Instant::ZERO);
+        transmit.hear_news(Instant::ZERO);
         assert_eq!(send(&mut transmit, &orders, Instant::ZERO), []);
         wire.next("vc", Direction::Sent, 1);
         run("ip rule del to 10.64.0.0/10 table 100");
@@ -569,7 +568,7 @@ fn a_vantage_in_a_namespace_sends_and_hears_there() {
         assert_eq!(send(&mut transmit, &orders, Instant::ZERO), []);
         assert_eq!(wire.received(1), [packet(&orders[0])]);
         run("ip -n x link set va down");
-        transmit.keep_house(Instant::ZERO);
+        transmit.hear_news(Instant::ZERO);
         let failed = send(&mut transmit, &orders, Instant::ZERO);
         assert_eq!(failed, [(0, LocalError::NoRoute)]);
         run(

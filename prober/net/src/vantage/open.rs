@@ -87,6 +87,9 @@ impl OpenedVantage {
 
     /// The source address toward a destination, or the local fact that forbids one.
     pub fn source_toward(&mut self, dest: IpAddr, now: Instant) -> Result<IpAddr, LocalError> {
+        if let Some(transmit) = &mut self.transmit {
+            self.sources.keep_up(transmit.hear_news(now));
+        }
         self.sources.toward(dest, now)
     }
 
@@ -105,7 +108,7 @@ impl OpenedVantage {
 
     /// Sends one packet through the raw socket of its family.
     pub fn send_raw(&mut self, order: &SendOrder, now: Instant) -> Result<(), LocalError> {
-        let source = self.sources.toward(order.to, now)?;
+        let source = self.source_toward(order.to, now)?;
         let bytes = order.emit(source).ok_or(LocalError::Other(libc::EAFNOSUPPORT))?;
         let index = usize::from(order.to.is_ipv6());
         let socket = self.raw.get(index).and_then(Option::as_ref).ok_or(LocalError::NoRoute)?;

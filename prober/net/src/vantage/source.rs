@@ -13,7 +13,7 @@ use super::place::{FAMILIES, Place};
 use crate::errno;
 use crate::sys;
 
-/// How long an answer is believed; routes change rarely and a wrong source only loses a probe.
+/// How long an answer is believed where the kernel's news are not heard.
 const BELIEVED_FOR: Duration = Duration::from_secs(10);
 
 /// Destinations remembered at most; beyond that the old ones are forgotten together.
@@ -27,12 +27,13 @@ const SOME_PORT: u16 = 9;
 pub struct SourceCache {
     asker: SourceAsker,
     known: HashMap<IpAddr, (Instant, Result<IpAddr, LocalError>)>,
+    epoch: u32,
 }
 
 impl SourceCache {
     /// Makes the asking sockets; the caller is in the place's namespace.
     pub(super) fn open_inside(place: &Place) -> io::Result<Self> {
-        Ok(Self { asker: SourceAsker::open_inside(place)?, known: HashMap::new() })
+        Ok(Self { asker: SourceAsker::open_inside(place)?, known: HashMap::new(), epoch: 0 })
     }
 
     /// The source address toward a destination, or the local fact that forbids one.
@@ -48,6 +49,14 @@ impl SourceCache {
         }
         self.known.insert(dest, (now, answer));
         answer
+    }
+
+    /// Forgets everything if it is of another epoch: addresses or routes changed since, and a probe
+    /// that leaves with an address we no longer own draws no answer.
+    pub(super) fn keep_up(&mut self, epoch: u32) {
+        if std::mem::replace(&mut self.epoch, epoch) != epoch {
+            self.known.clear();
+        }
     }
 
     /// Forgets what was said of one destination, because sending there failed.

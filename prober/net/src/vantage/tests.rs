@@ -54,12 +54,16 @@ fn sources_follow_the_route_and_refusals_are_local_facts() {
     ] {
         assert_eq!(vantage.source_toward(address(dest), now), source, "{dest}");
     }
-    // Answers are believed for ten seconds.
+    // Answers are believed until the kernel has news.
     run("ip route add 10.2.0.0/16 via 10.1.0.9");
+    assert_eq!(vantage.source_toward(address("10.2.0.1"), now), Ok(address("10.1.0.1")));
+    // Where its news are not heard, for ten seconds.
+    vantage.give_up_raw();
+    run("ip route del 10.2.0.0/16 via 10.1.0.9");
     let cached = vantage.source_toward(address("10.2.0.1"), now + Duration::from_secs(9));
-    assert_eq!(cached, Err(LocalError::NoRoute));
+    assert_eq!(cached, Ok(address("10.1.0.1")));
     let fresh = vantage.source_toward(address("10.2.0.1"), now + Duration::from_secs(11));
-    assert_eq!(fresh, Ok(address("10.1.0.1")));
+    assert_eq!(fresh, Err(LocalError::NoRoute));
 }
 
 #[test]
@@ -193,4 +197,21 @@ fn marks_and_interfaces_choose_the_way_out() {
         };
         assert_eq!(sent, [(index, source.octets().to_vec())], "{spec:?}");
     }
+}
+
+#[test]
+fn a_survey_never_leaves_with_an_address_that_is_gone() {
+    if !in_namespace("vantage::tests::a_survey_never_leaves_with_an_address_that_is_gone") {
+        return;
+    }
+    run("ip link add va type veth peer name vb; ip link set va up; ip link set vb up; \
+         ip addr add 10.1.0.1/24 dev va; ip addr add 10.1.0.9/24 dev va; \
+         ip neigh add 10.1.0.2 lladdr 02:00:00:00:00:02 dev va");
+    let mut vantage = OpenedVantage::open(&Vantage::unbound("v")).unwrap();
+    let dest: IpAddr = "10.1.0.2".parse().unwrap();
+    let source = |vantage: &mut OpenedVantage| vantage.source_toward(dest, Instant::ZERO);
+    assert_eq!(source(&mut vantage), Ok("10.1.0.1".parse().unwrap()));
+    // The second address stays: without `promote_secondaries` it would go with the first.
+    run("sysctl -qw net.ipv4.conf.va.promote_secondaries=1; ip addr del 10.1.0.1/24 dev va");
+    assert_eq!(source(&mut vantage), Ok("10.1.0.9".parse().unwrap()));
 }
