@@ -11,6 +11,7 @@ use reachd_core::vantage::{Binding, Vantage, VantageId};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 /// Both ends in one namespace: what comes in at `vb` is for nobody there, and is only captured.
 const WIRE: &str = "ip link add va address 02:00:00:00:00:01 type veth \
