@@ -8,6 +8,7 @@
 mod check;
 mod cloud;
 mod connect;
+pub mod corpus;
 mod forge;
 mod host;
 mod light;
