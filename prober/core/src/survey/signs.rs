@@ -208,6 +208,12 @@ fn path(findings: &Findings) -> Option<Seen> {
         return None;
     }
     let looped = |end: Option<PathEnd>| end == Some(PathEnd::Loop);
+    // Hops that never answer may outlast a trace: where the target itself echoes, its path is only
+    // unseen and does not stop.
+    let unseen = findings.echo.received() > 0 && icmp == Some(PathEnd::Silent);
+    if unseen && !looped(tcp) && !tcp.is_some_and(reached) {
+        return None;
+    }
     let sign = if looped(icmp) || looped(tcp) {
         Sign::PathLoops
     } else if tcp.is_some_and(reached) {
