@@ -53,6 +53,9 @@ struct Which {
     /// At most so many cases, evenly spread.
     #[arg(long)]
     cases: Option<u64>,
+    /// Only this family.
+    #[arg(long)]
+    family: Option<String>,
     /// Threads; all processors by default.
     #[arg(long)]
     threads: Option<usize>,
@@ -89,7 +92,10 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
                 SplitChoice::Heldout => Some(Split::Heldout),
                 SplitChoice::All => None,
             };
-            let indices = corpus.sample(split, which.cases);
+            let indices = match &which.family {
+                Some(family) => corpus.sample_of(family, split, which.cases),
+                None => corpus.sample(split, which.cases),
+            };
             let examined = examine_all(&corpus, &indices, threads(which.threads));
             let report = report::write(&corpus, &examined);
             print!("{}", report.text);

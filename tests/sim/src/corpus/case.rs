@@ -94,17 +94,26 @@ impl Corpus {
 
     /// The numbers of the cases of a split, or of both.
     pub fn indices(&self, split: Option<Split>) -> Vec<u64> {
-        let wanted = self.blocks.iter().filter(|block| split.is_none_or(|it| it == block.split));
-        wanted.flat_map(|block| block.first..block.first + block.count).collect()
+        self.numbers(|block| split.is_none_or(|it| it == block.split))
     }
 
     /// At most so many of them, evenly spread over families and confounders.
     pub fn sample(&self, split: Option<Split>, limit: Option<u64>) -> Vec<u64> {
-        let all = self.indices(split);
-        let count = u64::try_from(all.len()).unwrap_or(u64::MAX);
-        let Some(limit) = limit.filter(|limit| *limit < count) else { return all };
-        let at = |number: u64| usize::try_from(number * count / limit.max(1)).unwrap_or(usize::MAX);
-        (0..limit).filter_map(|number| all.get(at(number)).copied()).collect()
+        thinned(self.indices(split), limit)
+    }
+
+    /// The same of one family alone.
+    pub fn sample_of(&self, family: &str, split: Option<Split>, limit: Option<u64>) -> Vec<u64> {
+        let named = |block: &Block| {
+            self.families.get(block.family).is_some_and(|known| known.name == family)
+        };
+        let wanted = |block: &Block| named(block) && split.is_none_or(|it| it == block.split);
+        thinned(self.numbers(wanted), limit)
+    }
+
+    fn numbers(&self, wanted: impl Fn(&Block) -> bool) -> Vec<u64> {
+        let blocks = self.blocks.iter().filter(|block| wanted(block));
+        blocks.flat_map(|block| block.first..block.first + block.count).collect()
     }
 
     /// The case of this number.
@@ -131,4 +140,12 @@ impl Corpus {
         let (split, seed) = (block.split, random.next());
         Some(Case { index, family, split, confounders, topology, seed })
     }
+}
+
+/// At most so many of these, evenly spread.
+fn thinned(all: Vec<u64>, limit: Option<u64>) -> Vec<u64> {
+    let count = u64::try_from(all.len()).unwrap_or(u64::MAX);
+    let Some(limit) = limit.filter(|limit| *limit < count) else { return all };
+    let at = |number: u64| usize::try_from(number * count / limit.max(1)).unwrap_or(usize::MAX);
+    (0..limit).filter_map(|number| all.get(at(number)).copied()).collect()
 }
