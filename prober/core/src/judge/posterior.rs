@@ -36,8 +36,13 @@ const ECHOING: &[(&[Sign], f64)] = &[
 
 /// What a service was read to say or not to say cannot be health mismeasured: it alone is sharpened
 /// further against health, so that the odds between the failures stay as they are.
-const REFUTES_HEALTH: &[Sign] =
-    &[Sign::ServiceSilent, Sign::ServiceForeign, Sign::ServiceClosed, Sign::ServiceRefused];
+const REFUTES_HEALTH: &[Sign] = &[
+    Sign::ServiceSilent,
+    Sign::ServiceForeign,
+    Sign::ServiceClosed,
+    Sign::ServiceRefused,
+    Sign::ServiceUncertified,
+];
 const REFUTED: f64 = 4.0;
 
 /// A probability of our own fault below this is prior doubt, not evidence.
@@ -59,6 +64,7 @@ const READ: &[(&[Sign], f64)] = &[
             Sign::ServiceForeign,
             Sign::ServiceClosed,
             Sign::ServiceRefused,
+            Sign::ServiceUncertified,
             Sign::VantageSuspect,
             Sign::VantagePortSuspect,
         ],
