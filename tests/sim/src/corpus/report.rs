@@ -40,6 +40,8 @@ pub fn write(corpus: &Corpus, all: &[Examined<'_>]) -> Report {
     let sick = Scores::of(corpus, &sick);
     let mut text = String::new();
     headline(&mut text, &scores, &sick);
+    held_out(&mut text, corpus, &judged);
+    reliabilities(&mut text, [("as counted", &scores), ("failures only", &sick)]);
     class_table(&mut text, &scores);
     confusion(&mut text, &scores);
     cause_table(&mut text, &scores);
@@ -113,6 +115,34 @@ fn headline(text: &mut String, scores: &Scores<'_>, sick: &Scores<'_>) {
     ] {
         let super::score::Spread { mean, median, p95 } = spread;
         line(name, format!("mean {mean:.2}  median {median:.2}  p95 {p95:.2}"));
+    }
+}
+
+/// The families that nothing may be fitted to, together.
+fn held_out(text: &mut String, corpus: &Corpus, judged: &[&Examined<'_>]) {
+    let held = &corpus.manifest.held.families;
+    let kept = judged.iter().copied().filter(|it| held.contains(&it.case.family.name));
+    let Row { cases, right, ideal_right, covered, .. } =
+        Scores::of(corpus, &kept.collect::<Vec<_>>()).all;
+    let shares = [right, ideal_right, covered].map(|part| ratio(part, cases));
+    let [right, ideal, covered] = shares.map(|share| format!("{share:.4}"));
+    let value = format!("class right {right} (oracle {ideal}), covered {covered}");
+    put(text, &format!("{:<44} {value}", format!("held-out families, {cases} cases")));
+}
+
+/// What is said against what is true, bin by bin.
+fn reliabilities(text: &mut String, all: [(&str, &Scores<'_>); 2]) {
+    put(text, "\nconfidence/truth in bins of equal mass");
+    let mut line = |name: &str, calibration: &Calibration| {
+        let bins = calibration.reliability.bins.iter();
+        let bins = bins.map(|bin| format!("{:.2}/{:.2}", bin.confidence, bin.accuracy));
+        put(text, &format!("{name:<18} {}", bins.collect::<Vec<_>>().join("  ")));
+    };
+    for (name, scores) in all {
+        line(name, &scores.as_counted);
+    }
+    if let Some((_, scores)) = all.first() {
+        line("mix of the priors", &scores.by_prior);
     }
 }
 

@@ -21,13 +21,13 @@ fn the_judge_does_not_fall_behind() {
     let all = scores.all;
     let share = |part: u64| part as f64 / all.cases as f64;
     let (ours, ideal) = (scores.classes.macro_f1(), scores.ideal.macro_f1());
-    assert!(ours > 0.70, "macro-F1 of classes {ours}");
+    assert!(ours > 0.82, "macro-F1 of classes {ours}");
     assert!(ours / ideal > 0.95, "macro-F1 {ours}, of the oracle {ideal}");
-    assert!(share(all.right) > 0.88, "class right {}", share(all.right));
-    assert!(share(all.covered) > 0.94, "coverage {}", share(all.covered));
+    assert!(share(all.right) > 0.92, "class right {}", share(all.right));
+    assert!(share(all.covered) > 0.96, "coverage {}", share(all.covered));
     let error = scores.by_prior.reliability.error();
-    assert!(error < 0.08, "calibration error in the mix of the priors {error}");
+    assert!(error < 0.10, "calibration error in the mix of the priors {error}");
     let reachable = scores.classes.get(Class::Reachable);
-    assert!(reachable.recall() > 0.94, "healthy called sick: {}", 1.0 - reachable.recall());
+    assert!(reachable.recall() > 0.98, "healthy called sick: {}", 1.0 - reachable.recall());
     assert!(scores.dishonest.is_empty(), "{:?}", scores.dishonest.first());
 }
