@@ -54,6 +54,7 @@ impl Cloud {
                 v4: Ipv4Addr::new(203, 0, 113, number + 1).into(),
                 v6: Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, u16::from(number) + 1).into(),
                 uplink,
+                skips: 0,
                 fault: LocalFault::None,
                 resolver: true,
             };
@@ -87,7 +88,7 @@ impl Cloud {
     }
 }
 
-fn add_router(world: &mut World, name: &str) {
+pub(crate) fn add_router(world: &mut World, name: &str) {
     let number = u8::try_from(world.routers.len()).unwrap_or(u8::MAX);
     let v4 = Ipv4Addr::new(172, 16, number, 1).into();
     let v6 = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, u16::from(number), 1).into();

@@ -72,7 +72,8 @@ impl World {
             report.service = Some(ServiceAnswer::NotAsked);
             return (connected, report);
         }
-        let host = self.hosts.get(&order.to.ip());
+        // What a SYN proxy accepted, a dead host never hears of.
+        let host = self.hosts.get(&order.to.ip()).filter(|host| host.alive);
         let speaks = host.map(|host| host.port(order.to.port()).clone());
         let answered = self.first_answer(now + connected, from, (order, &REQUESTS));
         let (took, answer) = match (speaks, answered) {
@@ -84,6 +85,13 @@ impl World {
             (Some(Port::Open(Speaks::Foreign(hint))), Some((took, ConnectResult::Connected))) => {
                 (took, ServiceAnswer::Foreign { hint })
             }
+            (Some(Port::Open(Speaks::Refuses(code))), Some((took, ConnectResult::Connected))) => {
+                (took, ServiceAnswer::Refused { code })
+            }
+            (
+                Some(Port::Open(Speaks::Closes { reset })),
+                Some((took, ConnectResult::Connected)),
+            ) => (took, ServiceAnswer::Closed { reset }),
             _ => (order.service_timeout, ServiceAnswer::Silent),
         };
         report.service_time = Some(took).filter(|_| answer != ServiceAnswer::Silent);

@@ -12,6 +12,13 @@ pub enum Speaks {
     Nothing,
     /// Something else.
     Foreign(String),
+    /// A refusal of the negotiation with this code; for RDP only.
+    Refuses(u32),
+    /// Nothing, and the connection ends: by reset, or in order.
+    Closes {
+        /// Whether by reset.
+        reset: bool,
+    },
 }
 
 /// The state of a TCP port.

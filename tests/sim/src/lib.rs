@@ -8,6 +8,7 @@
 mod check;
 mod cloud;
 mod connect;
+pub mod corpus;
 mod forge;
 mod host;
 mod light;
@@ -21,6 +22,6 @@ pub use cloud::{Cloud, address, address6, canary};
 pub use host::{Absent, Host, Port, Speaks};
 pub use light::{Answers, Light};
 pub use random::Random;
-pub use router::{Action, IcmpLimit, Link, Loss, Match, Router, Rule, Transport};
+pub use router::{Action, IcmpLimit, Link, Loss, Match, Member, Policer, Router, Rule, Transport};
 pub use run::Run;
 pub use world::{Delivery, LocalFault, Name, Place, Subnet, World, subnet};

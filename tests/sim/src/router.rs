@@ -16,6 +16,8 @@ pub enum Loss {
     None,
     /// Each with this probability.
     Independent(f64),
+    /// This share, as evenly as can be: what chance would do on average, without chance.
+    Even(f64),
     /// In bursts (Gilbert, 1960; Elliott, 1963): good and bad spells follow each other in time, and
     /// all is lost while it is bad.
     Bursts {
@@ -33,12 +35,13 @@ pub struct Link {
     pub loss: Loss,
     bad: bool,
     until: Instant,
+    owed: f64,
 }
 
 impl Link {
     /// A link of this habit.
     pub const fn new(loss: Loss) -> Self {
-        Self { loss, bad: false, until: Instant::ZERO }
+        Self { loss, bad: false, until: Instant::ZERO, owed: 0.0 }
     }
 
     /// Whether a packet is lost now.
@@ -46,6 +49,12 @@ impl Link {
         match self.loss {
             Loss::None => false,
             Loss::Independent(probability) => random.chance(probability),
+            Loss::Even(share) => {
+                self.owed += share;
+                let loses = self.owed >= 1.0;
+                self.owed -= if loses { 1.0 } else { 0.0 };
+                loses
+            }
             Loss::Bursts { good, bad } => {
                 while self.until <= now {
                     self.bad = !self.bad;
@@ -59,7 +68,7 @@ impl Link {
     }
 }
 
-/// A token bucket over ICMP errors, as routers and Linux hosts have.
+/// A token bucket: over ICMP errors, as routers and Linux hosts have, or over what passes.
 #[derive(Debug, Clone)]
 pub struct IcmpLimit {
     rate: f64,
@@ -69,7 +78,7 @@ pub struct IcmpLimit {
 }
 
 impl IcmpLimit {
-    /// So many errors a second, and so many at once.
+    /// So many a second, and so many at once.
     pub const fn new(rate: f64, burst: f64) -> Self {
         Self { rate, burst, level: burst, at: Instant::ZERO }
     }
@@ -79,7 +88,7 @@ impl IcmpLimit {
         Self::new(1.0, 6.0)
     }
 
-    /// Whether one more error may be sent.
+    /// Whether one more may go.
     pub fn admits(&mut self, now: Instant) -> bool {
         let gained = now.since(self.at).as_secs_f64() * self.rate;
         self.level = (self.level + gained).min(self.burst);
@@ -111,12 +120,27 @@ pub struct Match {
     pub dest: Option<IpAddr>,
     /// From the vantage of this name.
     pub vantage: Option<String>,
+    /// Toward the /24 or /64 of this address.
+    pub subnet: Option<IpAddr>,
     /// Of this transport.
     pub transport: Transport,
+    /// Longer than this, in bytes with the IP header.
+    pub longer_than: Option<usize>,
+    /// Of the flows that a hash over addresses and ports gives this one of so many members.
+    pub member: Option<Member>,
+}
+
+/// One of several equal paths, as a hash over addresses and ports chooses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// How many paths there are; at least 1.
+    pub of: u64,
+    /// Which one is meant, from 0.
+    pub number: u64,
 }
 
 /// What a router does with the packets of a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Action {
     /// Drops them before it looks at their hop limit: it looks silent to a trace.
     DropBeforeTtl,
@@ -124,8 +148,13 @@ pub enum Action {
     Drop,
     /// Answers with this ICMP error (type and code of the packet's family).
     Refuse(u8, u8),
+    /// Drops each with this probability: a queue or a table that is full most of the time.
+    DropSome(f64),
     /// Sends them back to the router before it.
     Return,
+    /// Answers SYNs with an acceptance of its own, whatever becomes of the host behind it: a SYN
+    /// proxy.
+    Accept,
     /// Answers SYNs with a reset of its own; the SYN goes on if `forward`.
     Reset {
         /// Whether the SYN still reaches the host, which then answers as well.
@@ -140,6 +169,15 @@ pub struct Rule {
     pub when: Match,
     /// What it does.
     pub action: Action,
+}
+
+/// Lets only so many packets a second pass.
+#[derive(Debug, Clone)]
+pub struct Policer {
+    /// Which packets it counts.
+    pub when: Match,
+    /// How many pass.
+    pub bucket: IcmpLimit,
 }
 
 /// One router.
@@ -165,6 +203,12 @@ pub struct Router {
     pub back: Link,
     /// What it does with some packets; the first match counts.
     pub rules: Vec<Rule>,
+    /// What it lets through at most.
+    pub policers: Vec<Policer>,
+    /// Vantages whose answers it has no way back for.
+    pub cut_from: Vec<String>,
+    /// Answers longer than this, in bytes, vanish on their way back.
+    pub back_limit: Option<usize>,
 }
 
 impl Router {
@@ -181,6 +225,9 @@ impl Router {
             forth: Link::new(Loss::None),
             back: Link::new(Loss::None),
             rules: Vec::new(),
+            policers: Vec::new(),
+            cut_from: Vec::new(),
+            back_limit: None,
         }
     }
 

@@ -62,6 +62,10 @@ pub struct Run {
     pub kernel_resets: bool,
     /// Whether the driver never tells how full connections end.
     pub forgets_connects: bool,
+    /// Why no vantage can be opened, if so.
+    pub shut: Option<LocalError>,
+    /// Whether a transcript is kept; off where very many runs are only judged.
+    pub transcribes: bool,
     vantages: BTreeMap<VantageId, String>,
     counts: BTreeMap<TapId, (u64, u64)>,
     queue: BTreeMap<(Instant, u64), Happening>,
@@ -112,6 +116,8 @@ impl Run {
             kept: None,
             kernel_resets: true,
             forgets_connects: false,
+            shut: None,
+            transcribes: true,
             vantages: BTreeMap::new(),
             counts: BTreeMap::new(),
             queue: BTreeMap::new(),
@@ -258,16 +264,14 @@ impl Run {
                 let sent = !burst.is_empty();
                 assert!(burst.len() <= BURST, "{} probes in one burst", burst.len());
                 for order in burst.drain(..) {
-                    writeln!(self.transcript, "{} {order:?}", self.now)
-                        .expect("a hash takes everything");
+                    self.transcribe(&order);
                     self.send(order);
                 }
                 self.burst = burst;
                 // What the sweep told may have given the monitor something to do.
                 let output = self.monitor.poll();
                 let Output::Wait(at) = output else {
-                    writeln!(self.transcript, "{} {output:?}", self.now)
-                        .expect("a hash takes everything");
+                    self.transcribe(&output);
                     self.obey(output);
                     continue;
                 };
@@ -280,10 +284,16 @@ impl Run {
                 self.audit();
                 return at;
             }
-            writeln!(self.transcript, "{} {output:?}", self.now).expect("a hash takes everything");
+            self.transcribe(&output);
             self.obey(output);
         }
         panic!("one input drew more than {OUTPUTS} outputs");
+    }
+
+    fn transcribe(&mut self, said: &impl std::fmt::Debug) {
+        if self.transcribes {
+            writeln!(self.transcript, "{} {said:?}", self.now).expect("a hash takes everything");
+        }
     }
 
     fn audit(&mut self) {
@@ -296,8 +306,12 @@ impl Run {
     fn obey(&mut self, output: Output) {
         match output {
             Output::OpenVantage(id, vantage) => {
-                let state =
-                    VantageState::Up { mode: Mode::Raw, tap: Some(self.tap(&vantage.name)) };
+                let state = match self.shut {
+                    Some(error) => VantageState::Down { error, detail: "not opened".to_owned() },
+                    None => {
+                        VantageState::Up { mode: Mode::Raw, tap: Some(self.tap(&vantage.name)) }
+                    }
+                };
                 self.vantages.insert(id, vantage.name.clone());
                 self.happen(self.now, Happening::Vantage(id, state));
             }

@@ -14,7 +14,7 @@ use reachd_core::wire::reply::{
 
 use crate::host::{Absent, Host, Port};
 use crate::random::Random;
-use crate::router::{Action, Match, Router, Transport};
+use crate::router::{Action, Match, Member, Router, Transport};
 
 /// What is wrong on the probing machine itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,6 +41,8 @@ pub struct Place {
     pub v6: IpAddr,
     /// The routers right behind it, by name.
     pub uplink: Vec<String>,
+    /// How many of a subnet's routers it stands behind already: a vantage inside the provider.
+    pub skips: usize,
     /// What is wrong with it.
     pub fault: LocalFault,
     /// Whether its resolver answers.
@@ -98,6 +100,10 @@ pub struct World {
     pub hosts: BTreeMap<IpAddr, Host>,
     /// Names that are no literal addresses.
     pub names: BTreeMap<String, Name>,
+    /// Routers by name that stand for several equal ones, of which a flow takes one.
+    pub fans: BTreeMap<String, Vec<String>>,
+    /// Routers that answers pass on their way back beyond those that probes pass.
+    pub detour: u8,
     /// How often an answer arrives twice.
     pub duplicates: f64,
     /// Draws all that is left to chance.
@@ -128,6 +134,26 @@ pub fn subnet(address: IpAddr) -> IpAddr {
     }
 }
 
+/// What tells a packet's flow from others: addresses and ports, or the echo's identifier (FNV-1a).
+fn flow(packet: &Packet<'_>) -> u64 {
+    let ports = match packet.body {
+        Body::Tcp(segment) => [segment.source_port, segment.dest_port],
+        Body::Icmp(Icmp::EchoRequest { id, .. }) => [id, 0],
+        Body::Icmp(_) | Body::Udp(_) | Body::Fragment | Body::Other { .. } => [0, 0],
+    };
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut mix = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    for address in [packet.source, packet.dest] {
+        match address {
+            IpAddr::V4(v4) => v4.octets().into_iter().for_each(&mut mix),
+            IpAddr::V6(v6) => v6.octets().into_iter().for_each(&mut mix),
+        }
+    }
+    ports.iter().flat_map(|port| port.to_be_bytes()).for_each(&mut mix);
+    // The low bits of FNV know too little of the last bytes.
+    hash ^ (hash >> 29)
+}
+
 impl World {
     /// Nothing at all, with this seed.
     pub const fn new(seed: u64) -> Self {
@@ -137,6 +163,8 @@ impl World {
             subnets: BTreeMap::new(),
             hosts: BTreeMap::new(),
             names: BTreeMap::new(),
+            fans: BTreeMap::new(),
+            detour: 0,
             duplicates: 0.0,
             random: Random::new(seed),
         }
@@ -170,7 +198,7 @@ impl World {
     /// Takes a packet from a vantage into the world; gives what comes back.
     pub fn carry(&mut self, now: Instant, from: &str, bytes: &[u8]) -> Vec<Delivery> {
         let Ok(packet) = Packet::parse(bytes, Checksums::Verify) else { return Vec::new() };
-        let route = self.route(from, packet.dest);
+        let route = self.route(from, &packet);
         let mut left = packet.ttl;
         let mut trip = Trip { now, from, packet, bytes, delay: Duration::ZERO, back: Vec::new() };
         let mut at = 0;
@@ -186,11 +214,20 @@ impl World {
         trip.back
     }
 
-    fn route(&self, from: &str, dest: IpAddr) -> Vec<String> {
-        let uplink = self.places.get(from).map(|place| place.uplink.clone());
-        let mut route = uplink.unwrap_or_default();
-        if let Some(subnet) = self.subnets.get(&subnet(dest)) {
-            route.extend(subnet.routers.iter().cloned());
+    fn route(&self, from: &str, packet: &Packet<'_>) -> Vec<String> {
+        let place = self.places.get(from);
+        let mut route = place.map(|place| place.uplink.clone()).unwrap_or_default();
+        if let Some(subnet) = self.subnets.get(&subnet(packet.dest)) {
+            let skips = place.map_or(0, |place| place.skips);
+            route.extend(subnet.routers.iter().skip(skips).cloned());
+        }
+        for name in route.iter_mut().filter(|_| !self.fans.is_empty()) {
+            let Some(members) = self.fans.get(name.as_str()) else { continue };
+            let of = u64::try_from(members.len()).unwrap_or(1).max(1);
+            let number = usize::try_from(flow(packet) % of).unwrap_or_default();
+            if let Some(member) = members.get(number) {
+                name.clone_from(member);
+            }
         }
         route
     }
@@ -206,14 +243,20 @@ impl World {
         if router.forth.loses(trip.now, &mut self.random) {
             return Step::End;
         }
+        let counted = router.policers.iter_mut();
+        let mut counted = counted.filter(|policer| policer.when.holds(trip.from, &trip.packet));
+        if counted.any(|policer| !policer.bucket.admits(trip.now)) {
+            return Step::End;
+        }
         let hit = router.rules.iter().find(|rule| rule.when.holds(trip.from, &trip.packet));
         let action = hit.map(|rule| rule.action);
+        let (silent, router_ttl) = (router.silent, router.initial_ttl);
         if action == Some(Action::DropBeforeTtl) {
             return Step::End;
         }
         let v4 = trip.packet.source.is_ipv4();
         if left <= 1 {
-            if !router.silent {
+            if !silent {
                 let (ty, code) = if v4 { (11, 0) } else { (3, 0) };
                 self.complain(trip, (route, at), (ty, code), Duration::ZERO);
             }
@@ -221,6 +264,16 @@ impl World {
         }
         match action {
             None => Step::On,
+            Some(Action::DropSome(share)) if self.random.chance(share) => Step::End,
+            Some(Action::DropSome(_)) => Step::On,
+            Some(Action::Accept) => {
+                let ttl = self.ttl_home(router_ttl, at);
+                let seq = u32::try_from(self.random.below(1 << 32)).unwrap_or_default();
+                let accepted = emit_syn_ack(trip.bytes, seq, &Stack { ttl, ..Stack::default() });
+                let took = accepted.is_some();
+                self.answer(trip, (route, at), accepted, Duration::ZERO);
+                if took { Step::End } else { Step::On }
+            }
             Some(Action::Return) => Step::Back,
             Some(Action::Drop | Action::DropBeforeTtl) => Step::End,
             Some(Action::Refuse(ty, code)) => {
@@ -228,8 +281,7 @@ impl World {
                 Step::End
             }
             Some(Action::Reset { forward }) => {
-                let initial = router.initial_ttl;
-                let ttl = initial.saturating_sub(u8::try_from(at).unwrap_or(u8::MAX));
+                let ttl = self.ttl_home(router_ttl, at);
                 let stack = Stack { ttl, ..Stack::default() };
                 let reset = emit_rst_ack(trip.bytes, &stack);
                 self.answer(trip, (route, at), reset, Duration::ZERO);
@@ -256,8 +308,9 @@ impl World {
             return;
         }
         let source = trip.packet.source;
-        let ttl = router.initial_ttl.saturating_sub(u8::try_from(at).unwrap_or(u8::MAX));
-        let error = emit_icmp_error(router.address(source), source, ty, code, trip.bytes, ttl);
+        let (from, initial) = (router.address(source), router.initial_ttl);
+        let ttl = self.ttl_home(initial, at);
+        let error = emit_icmp_error(from, source, ty, code, trip.bytes, ttl);
         self.answer(trip, (route, at), error, extra);
     }
 
@@ -273,7 +326,9 @@ impl World {
         let mut back = Duration::ZERO;
         for name in route.iter().take(at) {
             let Some(router) = self.routers.get_mut(name) else { return };
-            if router.back.loses(trip.now, &mut self.random) {
+            let cut = router.cut_from.iter().any(|from| from == trip.from);
+            let too_long = router.back_limit.is_some_and(|limit| bytes.len() > limit);
+            if cut || too_long || router.back.loses(trip.now, &mut self.random) {
                 return;
             }
             back += router.jitter.mul_f64(self.random.fraction());
@@ -286,14 +341,19 @@ impl World {
         trip.back.push(Delivery { after, bytes });
     }
 
+    /// The hop limit an answer from behind `at` routers arrives with.
+    fn ttl_home(&self, initial: u8, at: usize) -> u8 {
+        let passed = u8::try_from(at).unwrap_or(u8::MAX).saturating_add(self.detour);
+        initial.saturating_sub(passed)
+    }
+
     fn arrive(&mut self, trip: &mut Trip<'_>, route: &[String]) {
-        let hops = u8::try_from(route.len()).unwrap_or(u8::MAX);
         trip.delay += Duration::from_micros(500);
         let host = self.hosts.get(&trip.packet.dest).filter(|host| host.alive).cloned();
         let Some(host) = host else { return self.arrive_nowhere(trip, route) };
         let (ip_id, seq) = (self.random.next().to_le_bytes(), self.random.next().to_le_bytes());
         let stack = Stack {
-            ttl: host.initial_ttl.saturating_sub(hops),
+            ttl: self.ttl_home(host.initial_ttl, route.len()),
             ip_id: u16::from_le_bytes([ip_id[0], ip_id[1]]),
             ..Stack::default()
         };
@@ -327,6 +387,11 @@ impl World {
 }
 
 impl Match {
+    /// Everything toward the /24 or /64 of this address.
+    pub fn subnet(address: IpAddr) -> Self {
+        Self { subnet: Some(subnet(address)), ..Self::default() }
+    }
+
     /// Everything toward this address.
     pub fn dest(address: &str) -> Self {
         Self { dest: address.parse().ok(), ..Self::default() }
@@ -352,7 +417,12 @@ impl Match {
             (Transport::Port(port), Body::Tcp(segment)) => segment.dest_port == port,
             (Transport::Icmp | Transport::Tcp | Transport::Port(_), _) => false,
         };
+        let long = self.longer_than.is_none_or(|limit| packet.total_len > limit);
+        let member = |member: Member| flow(packet) % member.of.max(1) == member.number;
         transport
+            && long
+            && self.member.is_none_or(member)
+            && self.subnet.is_none_or(|first| first == subnet(packet.dest))
             && self.dest.is_none_or(|dest| dest == packet.dest)
             && self.vantage.as_deref().is_none_or(|vantage| vantage == from)
     }

@@ -36,8 +36,13 @@ const ECHOING: &[(&[Sign], f64)] = &[
 
 /// What a service was read to say or not to say cannot be health mismeasured: it alone is sharpened
 /// further against health, so that the odds between the failures stay as they are.
-const REFUTES_HEALTH: &[Sign] =
-    &[Sign::ServiceSilent, Sign::ServiceForeign, Sign::ServiceClosed, Sign::ServiceRefused];
+const REFUTES_HEALTH: &[Sign] = &[
+    Sign::ServiceSilent,
+    Sign::ServiceForeign,
+    Sign::ServiceClosed,
+    Sign::ServiceRefused,
+    Sign::ServiceUncertified,
+];
 const REFUTED: f64 = 4.0;
 
 /// A probability of our own fault below this is prior doubt, not evidence.
@@ -59,6 +64,7 @@ const READ: &[(&[Sign], f64)] = &[
             Sign::ServiceForeign,
             Sign::ServiceClosed,
             Sign::ServiceRefused,
+            Sign::ServiceUncertified,
             Sign::VantageSuspect,
             Sign::VantagePortSuspect,
         ],
@@ -81,6 +87,35 @@ const READ: &[(&[Sign], f64)] = &[
         4.0,
     ),
 ];
+
+/// How much signs count beside each other: all that a calibration may turn beside the table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exponents {
+    /// How much the signs of each group that echo one fact correlate, 0 to 1.
+    pub echoing: [f64; ECHOING.len()],
+    /// The exponent of each group of signs that are read, not inferred.
+    pub read: [f64; READ.len()],
+    /// The exponent, against health, of what a service was read to say.
+    pub refuted: f64,
+}
+
+impl Exponents {
+    /// Those in force.
+    pub const IN_FORCE: Self =
+        Self { echoing: values(ECHOING), read: values(READ), refuted: REFUTED };
+}
+
+/// The numbers of a table of groups.
+#[expect(clippy::indexing_slicing, reason = "runs while compiling, where it cannot panic unseen")]
+const fn values<const N: usize>(table: &[(&[Sign], f64)]) -> [f64; N] {
+    let mut values = [0.0; N];
+    let mut at = 0;
+    while at < N {
+        values[at] = table[at].1;
+        at += 1;
+    }
+    values
+}
 
 /// How probable each cause is, given what was seen.
 #[derive(Debug, Clone)]
@@ -177,14 +212,15 @@ fn share(row: &[(Sign, f64)], signs: &[Sign], sign: Sign) -> Option<f64> {
 }
 
 /// How much a sign counts beside the others of its view.
-fn exponent(sign: Sign, view: &[Sign]) -> f64 {
-    let of = |table: &[(&'static [Sign], f64)]| {
-        table.iter().copied().find(|(signs, _)| signs.contains(&sign))
+fn exponent(sign: Sign, view: &[Sign], by: &Exponents) -> f64 {
+    let of = |table: &[(&'static [Sign], f64)], values: &[f64]| {
+        let mut groups = table.iter().zip(values).map(|((signs, _), value)| (*signs, *value));
+        groups.find(|(signs, _)| signs.contains(&sign))
     };
-    if let Some((_, sharpening)) = of(READ) {
+    if let Some((_, sharpening)) = of(READ, &by.read) {
         return sharpening;
     }
-    let Some((signs, correlation)) = of(ECHOING) else { return 1.0 };
+    let Some((signs, correlation)) = of(ECHOING, &by.echoing) else { return 1.0 };
     let others = view.iter().filter(|other| **other != sign && signs.contains(other)).count();
     1.0 / (1.0 + count(others) * correlation)
 }
@@ -201,7 +237,16 @@ pub fn posterior(views: &[&[Sign]]) -> Posterior {
 /// Nothing that is about a port concerns a target without one; and as echo is all that is asked of
 /// it, a host that filters echo is not well there, as it is where a port answers.
 pub fn posterior_of(has_port: bool, views: &[&[Sign]]) -> Posterior {
-    let seen: Vec<Seen> = views.iter().flat_map(|view| seen(view)).collect();
+    weighed(&Exponents::IN_FORCE, has_port, views)
+}
+
+/// What is believed of a target with a port, with other exponents than those in force.
+pub fn posterior_by(by: &Exponents, views: &[&[Sign]]) -> Posterior {
+    weighed(by, true, views)
+}
+
+fn weighed(by: &Exponents, has_port: bool, views: &[&[Sign]]) -> Posterior {
+    let seen: Vec<Seen> = views.iter().flat_map(|view| seen(view, by)).collect();
     let weight = 1.0 / count(views.len().max(1));
     let weigh = |cause: &&'static Cause| {
         let silent = |seen: &Seen| {
@@ -222,25 +267,27 @@ struct Seen {
     sign: Sign,
     family: &'static [Sign],
     exponent: f64,
+    against_health: f64,
 }
 
 impl Seen {
     fn log_likelihood(&self, cause: &Cause) -> f64 {
-        let refuted = cause.class == Class::Reachable && REFUTES_HEALTH.contains(&self.sign);
-        let exponent = if refuted { REFUTED } else { self.exponent };
+        let healthy = cause.class == Class::Reachable;
+        let exponent = if healthy { self.against_health } else { self.exponent };
         exponent * among(self.family, cause, self.sign).ln()
     }
 }
 
 /// Each sign of a view once, in fixed order.
-fn seen(view: &[Sign]) -> Vec<Seen> {
+fn seen(view: &[Sign], by: &Exponents) -> Vec<Seen> {
     let mut signs = view.to_vec();
     signs.sort_unstable();
     signs.dedup();
-    let weigh = |sign: &Sign| Seen {
-        sign: *sign,
-        family: sign.family().signs(),
-        exponent: exponent(*sign, &signs),
+    let weigh = |sign: &Sign| {
+        let exponent = exponent(*sign, &signs, by);
+        let refutes = REFUTES_HEALTH.contains(sign);
+        let against_health = if refutes { by.refuted } else { exponent };
+        Seen { sign: *sign, family: sign.family().signs(), exponent, against_health }
     };
     signs.iter().map(weigh).collect()
 }
@@ -254,7 +301,7 @@ pub fn expected_entropy_drop(views: &[&[Sign]], family: Family) -> f64 {
     let views = if views.is_empty() { &[&[] as &[Sign]] } else { views };
     let now = posterior(views);
     let foretold = |sign: Sign| -> f64 {
-        let sharpening = exponent(sign, &[]);
+        let sharpening = exponent(sign, &[], &Exponents::IN_FORCE);
         now.causes.iter().map(|(cause, p)| p * likelihood(cause, sign).powf(sharpening)).sum()
     };
     let told = |sign: Sign| {

@@ -184,7 +184,8 @@ fn judge_address(target: &Target, address: Option<IpAddr>, views: &[&ViewEvidenc
     let credible = opinions.iter().filter(|opinion| !ours(opinion));
     let (reaching, failing): (Vec<&Opinion<'_>>, Vec<&Opinion<'_>>) =
         credible.partition(|opinion| opinion.class == Class::Reachable);
-    let inside = reaching.iter().any(|opinion| opinion.view.role == Role::Inside);
+    // Where another vantage outside reaches as well, the provider's edge lets through.
+    let inside = reaching.iter().all(|opinion| opinion.view.role == Role::Inside);
     let others = match (failing.len(), reaching.len()) {
         (0, _) | (1, 0) => None,
         (_, 0) => Some(Sign::OthersFail),

@@ -8,7 +8,9 @@ use super::Monitor;
 use super::groups::Place;
 use super::standing::VantageWatch;
 use crate::incident::IncidentState;
+use crate::judge::verdict::Verdict;
 use crate::snapshot::{ProbeRow, Snapshot, TargetRow, VantageRow, ViewRow};
+use crate::target::TargetName;
 use crate::vantage::VantageId;
 
 /// How long a lag is shown, so that a scrape does not miss it.
@@ -18,6 +20,11 @@ const LAG_SHOWN_FOR: Duration = Duration::from_secs(60);
 pub(super) type Directory = Arc<[ProbeRow]>;
 
 impl Monitor {
+    /// The last verdict over a target with its whole distribution; `None` before the first.
+    pub fn verdict(&self, target: &TargetName) -> Option<&Verdict> {
+        self.targets.get(target)?.verdict.as_ref()
+    }
+
     /// Copies all numbers, for metrics and the HTTP interface.
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot {

@@ -107,7 +107,8 @@ impl Monitor {
                     (deep || view.look_again.is_some()) && !lossy
                 });
             let named = watch.names.contains_key(id);
-            let pending = vantage.is_up() && !named || views().any(|view| view.findings.is_none());
+            let unseen = || views().any(|view| view.findings.is_none());
+            let pending = vantage.is_up() && (!named || unseen());
             let opening = vantage.state.is_none();
             let once = self.purpose == Purpose::Once;
             if busy || once && (pending || opening) || young && pending {

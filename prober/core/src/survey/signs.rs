@@ -289,6 +289,8 @@ fn service(findings: &Findings, target: &Target) -> Option<Seen> {
             ServiceAnswer::Confirmed { .. } | ServiceAnswer::Refused { code: 1 | 2 | 5 } => {
                 Sign::ServiceConfirmed
             }
+            // SSL_CERT_NOT_ON_SERVER ([MS-RDPBCGR] 2.2.1.2.2).
+            ServiceAnswer::Refused { code: 3 } => Sign::ServiceUncertified,
             ServiceAnswer::Refused { .. } => Sign::ServiceRefused,
             ServiceAnswer::Foreign { .. } => Sign::ServiceForeign,
             ServiceAnswer::Silent => Sign::ServiceSilent,

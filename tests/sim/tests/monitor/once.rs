@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reachd_core::evidence::LocalError;
+use reachd_core::judge::Class;
 use reachd_core::monitor::{Event, Input, Purpose};
 use reachd_core::target::{Service, Siblings, Target};
 use reachd_sim::{
@@ -290,6 +291,20 @@ fn what_our_own_kernel_refuses_is_our_fault() {
         world.place("a").fault = fault;
         see(world).expect("vantage_fault", AT_LEISURE);
     }
+}
+
+#[test]
+fn a_vantage_that_goes_down_meanwhile_is_not_waited_for() {
+    let world = world();
+    let plan = plan(&world, vec![rdp(address(0, 10))]);
+    let mut run = Run::new(Purpose::Once, 7, world);
+    run.plan(&plan);
+    run.pass(Duration::from_millis(10));
+    run.set_vantage("a", Some(LocalError::VantageGone));
+    let judged = |event: &Event| matches!(event, Event::Judged { .. });
+    let told = run.told.iter().any(|(_, event)| judged(event));
+    assert!(told || run.wait(Duration::from_secs(20), judged).is_some());
+    assert_eq!(run.monitor.snapshot().targets[0].class, Class::VantageFault);
 }
 
 #[test]

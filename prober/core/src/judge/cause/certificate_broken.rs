@@ -27,6 +27,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::PathReachesTarget, 0.95),
         (Sign::ServiceClosed, 0.4),
         (Sign::ServiceConfirmed, 0.3),
-        (Sign::ServiceRefused, 0.2),
+        (Sign::ServiceUncertified, 0.25),
     ],
 };

@@ -1,0 +1,33 @@
+//! A small fixed sample, judged: nobody may make the judge worse unseen. The figures of the whole
+//! corpus stand in `tests/scenarios/README.md`.
+
+use reachd_core::judge::Class;
+use reachd_sim::corpus::Corpus;
+use reachd_sim::corpus::examine::{Examined, examine_all};
+use reachd_sim::corpus::score::Scores;
+
+/// Cases judged: enough for every family to be there several times.
+const SAMPLE: u64 = 1_200;
+
+#[test]
+fn the_judge_does_not_fall_behind() {
+    let corpus = Corpus::load().expect("the manifest and the families that are built in");
+    let indices = corpus.sample(None, Some(SAMPLE));
+    let examined = examine_all(&corpus, &indices, 2);
+    let awaiting = &corpus.manifest.awaiting.families;
+    let judged: Vec<&Examined<'_>> =
+        examined.iter().filter(|it| !awaiting.contains(&it.case.family.name)).collect();
+    let scores = Scores::of(&corpus, &judged);
+    let all = scores.all;
+    let share = |part: u64| part as f64 / all.cases as f64;
+    let (ours, ideal) = (scores.classes.macro_f1(), scores.ideal.macro_f1());
+    assert!(ours > 0.82, "macro-F1 of classes {ours}");
+    assert!(ours / ideal > 0.95, "macro-F1 {ours}, of the oracle {ideal}");
+    assert!(share(all.right) > 0.92, "class right {}", share(all.right));
+    assert!(share(all.covered) > 0.96, "coverage {}", share(all.covered));
+    let error = scores.by_prior.reliability.error();
+    assert!(error < 0.10, "calibration error in the mix of the priors {error}");
+    let reachable = scores.classes.get(Class::Reachable);
+    assert!(reachable.recall() > 0.98, "healthy called sick: {}", 1.0 - reachable.recall());
+    assert!(scores.dishonest.is_empty(), "{:?}", scores.dishonest.first());
+}
