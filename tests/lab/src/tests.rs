@@ -12,6 +12,7 @@ use crate::server::{self, Behaviour};
 use crate::*;
 
 mod fault;
+mod middlebox;
 mod serving;
 mod topology;
 
