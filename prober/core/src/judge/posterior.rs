@@ -34,10 +34,16 @@ const ECHOING: &[(&[Sign], f64)] = &[
     (&[Sign::EchoError, Sign::SynError], 0.4),
 ];
 
-/// What a service was read to say or not to say cannot be health mismeasured: it alone is sharpened
-/// further against health, so that the odds between the failures stay as they are.
-const REFUTES_HEALTH: &[Sign] =
-    &[Sign::ServiceSilent, Sign::ServiceForeign, Sign::ServiceClosed, Sign::ServiceRefused];
+/// What a service was read to say or not to say cannot be health mismeasured, and a loss of SYNs is
+/// no sign before it is counted: these alone are sharpened further against health, so that the odds
+/// between the failures stay as they are.
+const REFUTES_HEALTH: &[Sign] = &[
+    Sign::SynPartial,
+    Sign::ServiceSilent,
+    Sign::ServiceForeign,
+    Sign::ServiceClosed,
+    Sign::ServiceRefused,
+];
 const REFUTED: f64 = 4.0;
 
 /// A probability of our own fault below this is prior doubt, not evidence.
