@@ -59,6 +59,9 @@ pub struct Scenario {
     /// Hosts that the daemon watches beside it.
     #[serde(default)]
     pub others: Vec<String>,
+    /// Hosts that the daemon believes to be always well.
+    #[serde(default)]
+    pub canaries: Vec<String>,
     /// Further keys of the target's configuration, as the owner would write them.
     #[serde(default)]
     pub target: toml::Table,

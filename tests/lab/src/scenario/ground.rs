@@ -52,6 +52,10 @@ pub(super) fn configuration(stage: &Stage<'_>, scenario: &Scenario, mode: Mode) 
         for name in &scenario.others {
             target(&mut text, name, &stage.addresses(name)?.v4.to_string());
         }
+        for name in &scenario.canaries {
+            let host = stage.addresses(name)?.v4;
+            let _ = writeln!(text, "[[canary]]\nhost = \"{host}\"\nport = {RDP}");
+        }
         for at in stage.fleet() {
             target(&mut text, &at.v4.to_string(), &at.v4.to_string());
         }

@@ -17,6 +17,8 @@ pub struct Said {
     pub notes: Vec<String>,
     /// The evidence: signal, value and vantage.
     pub evidence: Vec<String>,
+    /// The fates of the probes, by vantage and kind.
+    pub fates: Vec<String>,
     /// Vantages that fail.
     pub failing: Vec<String>,
     /// The sentence for people.
@@ -53,10 +55,27 @@ impl Said {
                 let detail = text(&part["detail"]);
                 format!("{signal}={value}@{vantage} ({detail})")
             }),
+            fates: fates(document),
             failing: words(&verdict["unreachable_from"], &text),
             summary: text(&verdict["summary"]),
             seconds: document["seconds"].as_f64().unwrap_or_default(),
             packets: document["packets_sent"].as_u64().unwrap_or_default(),
         })
     }
+}
+
+fn fates(document: &Value) -> Vec<String> {
+    let mut fates = Vec::new();
+    for vantage in document["vantages"].as_array().into_iter().flatten() {
+        for kind in ["echo", "connect"] {
+            let series = &vantage[kind];
+            let [sent, received, lost, invalid] =
+                ["sent", "received", "lost", "invalid"].map(|fate| series[fate].to_string());
+            let name = vantage["name"].as_str().unwrap_or_default();
+            fates.push(format!(
+                "{name} {kind}: sent {sent}, received {received}, lost {lost}, invalid {invalid}"
+            ));
+        }
+    }
+    fates
 }
