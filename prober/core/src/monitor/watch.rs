@@ -407,7 +407,14 @@ impl Monitor {
             // We are no neighbour of the target: our own address answers whatever happens there.
             let own = self.flights.source(key.vantage, key.address.is_ipv4());
             findings.siblings.retain(|sibling| Some(sibling.address) != own);
-            let changed = self.view(key)?.conclude(findings);
+            // Half of what it saw is of before. Where others wait for their look, that must do.
+            let again = self.purpose == Purpose::Watch && self.queue.len() == 0;
+            let turned = (again && findings.saw_a_turn()).then_some(findings.ended);
+            let view = self.view(key)?;
+            let changed = view.conclude(findings);
+            if let Some(ended) = turned {
+                view.look_again = Some(ended + Duration::from_nanos(1));
+            }
             self.queue.running -= 1;
             self.after_conclusion(now, key, changed);
             self.begin_waiting(now);

@@ -115,6 +115,39 @@ fn a_blackhole_comes_and_goes() {
     outage("blackhole", strike, |world| world.router("e1").rules.clear());
 }
 
+/// A look that is under way when the fault comes sees answers first and then none, which must not
+/// be called a loss; whenever the fault comes.
+#[test]
+fn a_fault_in_the_middle_of_a_look_is_no_loss() {
+    for step in 0..60 {
+        let world = Cloud { vantages: 1, subnets: 2, hosts: 2, canaries: 0 }.build(step);
+        let mut target = rdp(address(1, 11));
+        target.connect_interval = s(6);
+        let mut plan = plan(&world, vec![target]);
+        plan.budget.connects_per_minute = 60;
+        plan.budget.connects_per_hour = 3600;
+        let mut run = Run::new(Purpose::Watch, step, world);
+        run.plan(&plan);
+        run.pass(s(40) + Duration::from_millis(100) * u32::try_from(step).unwrap());
+        assert_eq!(class_of(&run), Class::Reachable, "step {step}");
+        let began = run.now;
+        run.world.router("e1").rule(Match::dest(HOST), Action::Drop);
+        run.until(began + s(60));
+        assert_eq!(class_of(&run), Class::Blackhole, "step {step}");
+        let classes: Vec<_> = run
+            .told
+            .iter()
+            .filter(|(at, _)| *at >= began)
+            .filter_map(|(_, event)| match event {
+                Event::Judged { report, .. } => Some(report.verdict.class.clone()),
+                _ => None,
+            })
+            .collect();
+        let wrong = classes.iter().find(|class| *class == "packet_loss");
+        assert!(wrong.is_none(), "step {step}: {classes:?}");
+    }
+}
+
 #[test]
 fn a_filtered_port_comes_and_goes() {
     outage("security_group", |world| set_port(world, Port::Stealth), open);
