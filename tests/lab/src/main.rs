@@ -47,4 +47,5 @@ usage: reachd-lab demo [--reachd PATH]   break a network in four ways and let re
        reachd-lab scenarios [--only ID,..] [--mode check|daemon] [--jobs N] [--json]
                             [--reachd PATH]
                                          judge reachd on the corpus of scenarios
+       reachd-lab scenarios --from FILE  show what an earlier run with --json wrote
        reachd-lab doctor                 say whether this machine can run the lab";

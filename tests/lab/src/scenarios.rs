@@ -1,6 +1,7 @@
 //! The corpus from the command line.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,11 +16,18 @@ struct Asked {
     jobs: usize,
     json: bool,
     reachd: Option<PathBuf>,
+    /// Outcomes of an earlier run, to be shown instead of running anything.
+    from: Option<PathBuf>,
 }
 
 /// Runs scenarios and prints what came of them.
 pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
     let asked = read(words)?;
+    if let Some(path) = &asked.from {
+        let outcomes = earlier(path)?;
+        show(&outcomes, &asked)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     check_machine()?;
     let folder = corpus();
     let mut scenarios = Scenario::load_all(&folder)?;
@@ -30,25 +38,35 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
         }
         scenarios.retain(|scenario| asked.only.contains(&scenario.id));
     }
-    let reachd = match asked.reachd {
+    let reachd = match &asked.reachd {
         Some(path) => path.canonicalize().with_context(|| format!("find {}", path.display()))?,
         None => crate::demo::find_reachd()?,
     };
-    let batch = Batch { scenarios, folder, modes: asked.modes, jobs: asked.jobs, reachd };
-    let outcomes = batch.run(tell)?;
-    for mode in &batch.modes {
-        if asked.json {
-            let of_mode = outcomes.iter().filter(|outcome| outcome.mode == *mode);
-            for outcome in of_mode {
-                println!("{}", serde_json::to_string(outcome).context("write an outcome")?);
-            }
-        } else {
-            println!("{}\n{}\n", table(&outcomes, *mode), summary(&outcomes, *mode));
-        }
-    }
+    let (modes, jobs) = (asked.modes.clone(), asked.jobs);
+    let outcomes = Batch { scenarios, folder, modes, jobs, reachd }.run(tell)?;
+    show(&outcomes, &asked)?;
     // A scenario that the program gets wrong is a finding, not a failure of the lab.
     let run = outcomes.iter().all(|outcome| outcome.error.is_none());
     Ok(if run { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn earlier(path: &Path) -> Result<Vec<Outcome>> {
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let read = |line| serde_json::from_str(line).with_context(|| format!("read {line}"));
+    text.lines().map(read).collect()
+}
+
+fn show(outcomes: &[Outcome], asked: &Asked) -> Result<()> {
+    for mode in &asked.modes {
+        if !asked.json {
+            println!("{}\n{}\n", table(outcomes, *mode), summary(outcomes, *mode));
+            continue;
+        }
+        for outcome in outcomes.iter().filter(|outcome| outcome.mode == *mode) {
+            println!("{}", serde_json::to_string(outcome).context("write an outcome")?);
+        }
+    }
+    Ok(())
 }
 
 /// Runs one scenario in the sandbox this process is in.
@@ -77,6 +95,7 @@ fn read(words: &[&str]) -> Result<Asked> {
         jobs: 1,
         json: false,
         reachd: None,
+        from: None,
     };
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -86,6 +105,7 @@ fn read(words: &[&str]) -> Result<Asked> {
             "--only" => asked.only.extend(value()?.split(',').map(str::to_owned)),
             "--mode" => asked.modes = vec![mode_of(value()?)?],
             "--jobs" => asked.jobs = value()?.parse().context("--jobs takes a number")?,
+            "--from" => asked.from = Some(PathBuf::from(value()?)),
             "--reachd" => asked.reachd = Some(PathBuf::from(value()?)),
             other => bail!("scenarios: what is {other}?"),
         }

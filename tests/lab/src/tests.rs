@@ -13,6 +13,7 @@ use crate::*;
 
 mod fault;
 mod middlebox;
+mod scenario;
 mod serving;
 mod topology;
 
