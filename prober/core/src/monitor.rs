@@ -9,6 +9,7 @@ mod answers;
 mod changes;
 mod emit;
 mod flights;
+mod lasting;
 mod learning;
 mod naming;
 mod neighbourhood;

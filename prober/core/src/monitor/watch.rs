@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::alarm::Alarm;
 use super::flights::{Purpose as Errand, ViewKey};
+use super::lasting::add_up;
 use super::naming::Names;
 use super::queue::Urgency;
 use super::standing::VantageWatch;
@@ -410,7 +411,12 @@ impl Monitor {
             // Half of what it saw is of before. Where others wait for their look, that must do.
             let again = self.purpose == Purpose::Watch && self.queue.len() == 0;
             let turned = (again && findings.saw_a_turn()).then_some(findings.ended);
-            let view = self.view(key)?;
+            let watch = self.targets.get_mut(&key.target)?;
+            let lossy = watch.class == Class::PacketLoss;
+            let view = watch.views.get_mut(&(key.vantage, key.address))?;
+            if lossy {
+                add_up(view, &mut findings);
+            }
             let changed = view.conclude(findings);
             if let Some(ended) = turned {
                 view.look_again = Some(ended + Duration::from_nanos(1));

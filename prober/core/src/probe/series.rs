@@ -107,6 +107,33 @@ impl Tally {
         self.note_details(observation);
     }
 
+    /// Adds what another look learnt; the order of its probes is not this one's.
+    pub fn add(&mut self, other: &Self) {
+        self.counters.merge(&other.counters);
+        for (kind, count) in &other.kinds {
+            *self.kinds.entry(*kind).or_default() += count;
+        }
+        for (ttl, count) in &other.ttls {
+            *self.ttls.entry(*ttl).or_default() += count;
+        }
+        self.rtts.extend(&other.rtts);
+        let room = KEPT.saturating_sub(self.errors.len());
+        self.errors.extend(other.errors.iter().take(room));
+        let room = KEPT.saturating_sub(self.resets.len());
+        self.resets.extend(other.resets.iter().take(room));
+        self.two_answers |= other.two_answers;
+        self.gave_up |= other.gave_up;
+        (self.answered, self.missed) = (None, None);
+    }
+
+    /// Forgets half of what was counted, the older round-trip times first.
+    pub fn forget_half(&mut self) {
+        self.counters.halve();
+        self.kinds.values_mut().for_each(|count| *count /= 2);
+        self.ttls.values_mut().for_each(|count| *count /= 2);
+        self.rtts.truncate(self.rtts.len() / 2);
+    }
+
     fn note_order(&mut self, ask: u16, answer: &Answer) {
         let span = match answer {
             Answer::Invalid(_) => return,

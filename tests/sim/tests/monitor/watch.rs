@@ -207,6 +207,39 @@ fn loss_comes_and_goes() {
     }
 }
 
+/// A dozen probes often get through a small loss unharmed, which takes nothing back.
+#[test]
+fn a_small_loss_stays_named_until_it_is_over() {
+    for seed in 0..12 {
+        let world = Cloud { vantages: 2, subnets: 2, hosts: 2, canaries: 0 }.build(seed);
+        let plan = plan(&world, vec![rdp(address(1, 11))]);
+        let mut run = Run::new(Purpose::Watch, seed, world);
+        run.plan(&plan);
+        run.pass(s(60));
+        run.world.router("g1").forth = Link::new(Loss::Independent(0.15));
+        assert!(run.wait(s(300), judged("packet_loss")).is_some(), "seed {seed}");
+        let named = run.now;
+        run.pass(s(300));
+        let told = |run: &Run, since: Instant| -> Vec<String> {
+            let judged = run.told.iter().filter(|(at, _)| *at >= since);
+            let class = judged.filter_map(|(_, event)| match event {
+                Event::Judged { report, .. } => Some(report.verdict.class.clone()),
+                _ => None,
+            });
+            class.collect()
+        };
+        let classes = told(&run, named);
+        let all = classes.iter().all(|class| class == "packet_loss");
+        assert!(all, "seed {seed}: {classes:?}");
+        assert_eq!(run.steps(named, IncidentState::Firing).len(), 1, "seed {seed}");
+        run.world.router("g1").forth = Link::new(Loss::None);
+        assert!(run.wait(s(40), judged("reachable")).is_some(), "seed {seed}");
+        run.pass(s(120));
+        assert_eq!(class_of(&run), Class::Reachable, "seed {seed}");
+        run.checker.check_books(run.now, &run.monitor.snapshot());
+    }
+}
+
 #[test]
 fn another_class_is_the_same_incident() {
     let (mut run, _) = watched(3);
