@@ -1,6 +1,7 @@
 //! The whole monitor in a virtual world: what it concludes, how fast, and for how many packets.
 
 mod hostile;
+mod loss;
 mod once;
 mod performance;
 mod scene;
