@@ -79,7 +79,8 @@ impl Truth {
             right: wrong.is_empty(),
             class_right: self.class.contains(&said.class),
             wrong,
-            set_mass: (!self.causes.is_empty()).then(|| of_set.map(|(_, p)| p).sum()),
+            // The empty sum of floats is below zero by its sign.
+            set_mass: (!self.causes.is_empty()).then(|| of_set.map(|(_, p)| p).sum::<f64>() + 0.0),
             honest: self.is_honest(said),
             broken: self.broken(seen),
         }
