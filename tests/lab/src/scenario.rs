@@ -74,7 +74,8 @@ pub struct Scenario {
     /// The fault.
     #[serde(default)]
     pub inject: Vec<Act>,
-    /// How long the daemon is watched after the fault, in seconds; longer while it changes its mind.
+    /// How long the daemon is watched after the fault, in seconds; longer while it changes its
+    /// mind.
     #[serde(default = "watch_seconds")]
     pub watch: u64,
     /// Time given to a check, as `--timeout` has it; it unlocks questions that take long.

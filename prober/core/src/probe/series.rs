@@ -53,8 +53,8 @@ impl Tally {
         self.counters.sent - self.counters.invalid_total()
     }
 
-    /// Whether all answers came before all misses, or behind them: what was looked at began or ended
-    /// meanwhile, and is no partial loss.
+    /// Whether all answers came before all misses, or behind them: a fault came or went meanwhile,
+    /// which is no partial loss.
     pub fn saw_a_turn(&self) -> bool {
         let missed = self.valid().saturating_sub(self.received());
         let sorted = match (self.answered, self.missed) {

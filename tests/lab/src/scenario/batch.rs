@@ -31,7 +31,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Runs all and gives their outcomes in the order of the corpus; `done` hears of each as it ends.
+    /// Runs all and gives their outcomes in the order of the corpus; `done` hears of each as it
+    /// ends.
     pub fn run(&self, done: impl Fn(&Outcome) + Sync) -> Result<Vec<Outcome>> {
         let own = env::current_exe().context("find the lab's own program")?;
         let wanted: Vec<(&Scenario, Mode)> = self
