@@ -57,13 +57,14 @@ pub fn watch(stage: &mut Stage<'_>, scenario: &Scenario, reachd: &Path) -> Resul
 
 impl Seen {
     fn note(&mut self, after: Duration, look: Look) {
+        // Where no vantage is believed there is a class and nothing more.
+        let said =
+            look.said.unwrap_or_else(|| Said { class: look.class.clone(), ..Said::default() });
         if self.history.last().is_none_or(|(_, class)| *class != look.class) {
             self.history.push((after.as_secs_f64(), look.class));
         }
-        if let Some(said) = look.said {
-            self.notes.extend(said.notes.iter().cloned());
-            self.said = Some(said);
-        }
+        self.notes.extend(said.notes.iter().cloned());
+        self.said = Some(said);
     }
 }
 
