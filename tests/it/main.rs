@@ -2,6 +2,7 @@
 mod check;
 mod daemon;
 mod peers;
+mod scenarios;
 mod support;
 mod tap;
 mod tidy;

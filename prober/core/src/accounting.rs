@@ -131,6 +131,18 @@ impl Counters {
     }
 }
 
+impl Counters {
+    /// Forgets half of everything.
+    pub fn halve(&mut self) {
+        self.received /= 2;
+        self.late /= 2;
+        self.duplicate /= 2;
+        self.lost.values_mut().for_each(|count| *count /= 2);
+        self.invalid.values_mut().for_each(|count| *count /= 2);
+        self.sent = self.received + self.lost_total() + self.invalid_total();
+    }
+}
+
 impl Histogram {
     /// Adds another address's observations.
     pub fn merge(&mut self, other: &Self) {

@@ -10,6 +10,7 @@ mod changes;
 mod emit;
 mod flights;
 mod groups;
+mod lasting;
 mod learning;
 mod naming;
 mod neighbourhood;

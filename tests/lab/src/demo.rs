@@ -28,7 +28,8 @@ pub(crate) fn run(reachd: Option<PathBuf>) -> Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn find_reachd() -> Result<PathBuf> {
+/// Finds the program beside this one or where cargo puts it.
+pub(crate) fn find_reachd() -> Result<PathBuf> {
     let own = env::current_exe().context("find the demonstration's own program")?;
     let candidates = [
         own.with_file_name("reachd"),

@@ -3,15 +3,21 @@
 //! Filters live in nft tables of their own, routes in routing tables of their own, so faults pile
 //! up and heal in any order without seeing each other.
 
+mod middlebox;
+mod pulse;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::address::{Addresses, Family, Prefixes};
 use crate::lab::{Lab, device_toward, settle_node};
 use crate::matching::{Match, Table};
 use crate::node::Node;
+
+pub use pulse::{Pulse, Spells};
 
 /// A fault in force. It heals when dropped; [`Fault::keep`] leaves it for as long as the lab lives.
 #[derive(Debug)]
@@ -90,7 +96,8 @@ pub enum Hook {
 }
 
 /// What a rejecting filter answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum With {
     /// A TCP reset in the target's name.
     TcpReset,
@@ -106,7 +113,8 @@ pub enum With {
 ///
 /// The kernel limits these answers to five at once and then one a second for each asker, and no
 /// namespace can change that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DeadEnd {
     /// Silence.
     Blackhole,
@@ -297,7 +305,16 @@ impl Lab {
         Ok(Fault { what: format!("{rate} from {node} to {toward}"), undo, counted: None })
     }
 
-    fn reject(&self, node: &Node, hook: Hook, packets: &Match, with: With) -> Result<Fault> {
+    /// Says how many packets the bottleneck of a node toward a neighbour has dropped.
+    pub fn queue_drops(&self, node: &Node, toward: &Node) -> Result<u64> {
+        let device = device_toward(toward);
+        let text = node.run(&["tc", "-s", "-j", "qdisc", "show", "dev", &device])?;
+        let listing: Value = serde_json::from_str(&text).context("read tc's listing")?;
+        listing[0]["drops"].as_u64().with_context(|| format!("no queue counts: {text}"))
+    }
+
+    /// Puts in a filter that answers for the packets it takes.
+    pub fn reject(&self, node: &Node, hook: Hook, packets: &Match, with: With) -> Result<Fault> {
         let verdict = match with {
             With::TcpReset => "meta l4proto tcp TAKEN reject with tcp reset",
             With::PortUnreachable => "reject with icmpx type port-unreachable",
@@ -329,6 +346,7 @@ enum Step {
     Run(Node, Vec<String>),
     Routes(Node, Family, Vec<String>),
     Settle(Node, String),
+    Sysctl(Node, &'static [(&'static str, &'static str)]),
 }
 
 impl Step {
@@ -342,6 +360,7 @@ impl Step {
             }
             Self::Routes(node, family, lines) => restore_routes(node, *family, lines),
             Self::Settle(node, device) => settle_node(node, Some(device)),
+            Self::Sysctl(node, settings) => node.sysctl(settings),
         }
     }
 }

@@ -213,6 +213,25 @@ impl Lab {
         Ok(self.first_interface(node)?.addresses)
     }
 
+    /// Gives the node of this name.
+    pub fn find(&self, name: &str) -> Result<&Node> {
+        let mut members = self.nodes.iter().map(|member| &member.node);
+        members
+            .find(|node| node.name() == name)
+            .with_context(|| format!("no node is called {name}"))
+    }
+
+    /// Gives the second pairs of addresses of a node, in the order they were given.
+    pub fn second_addresses(&self, node: &Node) -> Vec<Addresses> {
+        let extras = self.extra.iter().filter(|extra| extra.node == *node);
+        extras.map(|extra| extra.addresses).collect()
+    }
+
+    /// Gives the network of a node's first interface.
+    pub fn first_subnet(&self, node: &Node) -> Result<Subnet> {
+        Ok(self.first_interface(node)?.subnet)
+    }
+
     pub(crate) fn first_interface(&self, node: &Node) -> Result<&Interface> {
         self.interfaces_of(node).next().with_context(|| format!("{node} has no interface"))
     }

@@ -16,9 +16,9 @@
 //! }
 //! ```
 //!
-//! What cannot be had: delay other than that of a queue ([`Lab::bottleneck`]), loss in bursts and
-//! duplicated packets, for the kernels this runs on may lack `netem`; and a limit on the answers of
-//! dead-end routes other than the kernel's own ([`DeadEnd`]).
+//! What cannot be had: delay other than that of a queue ([`Lab::bottleneck`]) and duplicated
+//! packets, for the kernels this runs on may lack `netem`; and a limit on the answers of dead-end
+//! routes other than the kernel's own ([`DeadEnd`]).
 
 mod address;
 mod fault;
@@ -30,8 +30,10 @@ mod node;
 mod packet;
 pub mod probe;
 mod sandbox;
+pub mod scenario;
 pub mod server;
 mod topology;
+mod traffic;
 
 use std::panic::Location;
 use std::time::{Duration, Instant};
@@ -39,16 +41,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 pub use address::{Addresses, Family, Prefix, Prefixes, Subnet};
-pub use fault::{Counters, DeadEnd, Fault, Hook, Queue, With};
+pub use fault::{Counters, DeadEnd, Fault, Hook, Pulse, Queue, Spells, With};
 pub use injector::{Injector, rst_injector};
 pub use lab::{Lab, Neighbours};
 pub use matching::{Match, Table};
 pub use node::{Node, Output, Running, in_namespace};
 pub use sandbox::{DEADLINE, check_machine, inside, inside_within, is_inside, sandbox_command};
 pub use topology::{
-    Canary, Chain, ChainSpec, LINUX_TTL, Lan, Upstreams, UpstreamsSpec, VantageLab, VantageLabSpec,
-    Vpc, VpcSpec, WINDOWS_TTL,
+    Canary, Chain, ChainSpec, Fan, FanSpec, Fleet, FleetSpec, LINUX_TTL, Lan, Upstreams,
+    UpstreamsSpec, VantageLab, VantageLabSpec, Vpc, VpcSpec, WINDOWS_TTL,
 };
+pub use traffic::{Flood, hold_connections, udp_flood};
 
 /// Polls every five milliseconds until a condition holds, and fails when the time is over.
 #[track_caller]

@@ -1,7 +1,8 @@
 //! A demonstration: a network is built, broken in four ways and healed, and `reachd` says each
-//! time what it sees.
+//! time what it sees. And the corpus of scenarios, each judged against what is true.
 
 mod demo;
+mod scenarios;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,6 +25,10 @@ fn run() -> Result<ExitCode> {
     match words[..] {
         ["demo"] => demo::run(None),
         ["demo", "--reachd", path] => demo::run(Some(PathBuf::from(path))),
+        ["scenarios", ..] => scenarios::run(&words[1..]),
+        ["scenario", mode, file, reachd] if reachd_lab::is_inside() => {
+            scenarios::run_inside(mode, file, reachd)
+        }
         ["doctor"] => {
             reachd_lab::check_machine()?;
             println!("This machine can run the lab.");
@@ -39,4 +44,8 @@ fn run() -> Result<ExitCode> {
 
 const USAGE: &str = "\
 usage: reachd-lab demo [--reachd PATH]   break a network in four ways and let reachd say why
+       reachd-lab scenarios [--only ID,..] [--mode check|daemon] [--jobs N] [--json]
+                            [--reachd PATH]
+                                         judge reachd on the corpus of scenarios
+       reachd-lab scenarios --from FILE  show what an earlier run with --json wrote
        reachd-lab doctor                 say whether this machine can run the lab";

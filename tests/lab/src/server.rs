@@ -4,6 +4,7 @@
 //! All listen on both families and stop, their connections cut, when the handle is dropped.
 
 mod dns;
+mod rdp;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -22,28 +23,8 @@ use crate::kernel;
 use crate::node::{Node, in_namespace};
 
 pub use dns::{Behaviour, DnsServer, dns};
+pub use rdp::{Waves, rdp_certificate, rdp_confirm, rdp_in_waves, rdp_slow};
 pub use webhook::{Delivery, Webhook, webhook};
-
-/// Serves what a Windows host shows of RDP before any login: an X.224 Connection Confirm.
-///
-/// It reads the Connection Request, answers that it wants CredSSP, and waits five seconds at most
-/// for the client to close.
-pub fn rdp_confirm(node: &Node, port: u16) -> Result<TcpServer> {
-    serve(node, port, |mut stream| {
-        let deadline = Instant::now() + PATIENCE;
-        let mut header = [0; 4];
-        read_whole(&mut stream, &mut header, deadline)?;
-        let [3, _, high, low] = header else { return Ok(()) };
-        let length = usize::from(u16::from_be_bytes([high, low])).saturating_sub(header.len());
-        let mut request = vec![0; length];
-        read_whole(&mut stream, &mut request, deadline)?;
-        if request.get(1) == Some(&X224_CONNECTION_REQUEST) {
-            stream.write_all(&X224_CONNECTION_CONFIRM)?;
-            discard(&mut stream, deadline)?;
-        }
-        Ok(())
-    })
-}
 
 /// Serves what a hung program shows: connections are accepted and never answered.
 pub fn silent(node: &Node, port: u16) -> Result<TcpServer> {
@@ -236,11 +217,3 @@ fn read_until(stream: &mut TcpStream, buffer: &mut [u8], deadline: Instant) -> i
 
 /// How long a server waits for a client's next move.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-const X224_CONNECTION_REQUEST: u8 = 0xe0;
-
-/// TPKT of 19 bytes; X.224 CC with source 0x1234; RDP negotiation response, protocol HYBRID.
-const X224_CONNECTION_CONFIRM: [u8; 19] = [
-    0x03, 0x00, 0x00, 0x13, 0x0e, 0xd0, 0x00, 0x00, 0x12, 0x34, 0x00, 0x02, 0x01, 0x08, 0x00, 0x01,
-    0x00, 0x00, 0x00,
-];

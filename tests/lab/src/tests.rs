@@ -12,6 +12,8 @@ use crate::server::{self, Behaviour};
 use crate::*;
 
 mod fault;
+mod middlebox;
+mod scenario;
 mod serving;
 mod topology;
 

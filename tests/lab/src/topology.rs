@@ -1,6 +1,8 @@
 //! Ready-made networks, each with its routes in place.
 
 mod chain;
+mod fan;
+mod fleet;
 mod upstreams;
 mod vantage;
 mod vpc;
@@ -12,6 +14,8 @@ use crate::lab::Lab;
 use crate::node::Node;
 
 pub use chain::{Chain, ChainSpec};
+pub use fan::{Fan, FanSpec};
+pub use fleet::{Fleet, FleetSpec};
 pub use upstreams::{Upstreams, UpstreamsSpec};
 pub use vantage::{Canary, VantageLab, VantageLabSpec};
 pub use vpc::{Vpc, VpcSpec};

@@ -34,9 +34,11 @@ const ECHOING: &[(&[Sign], f64)] = &[
     (&[Sign::EchoError, Sign::SynError], 0.4),
 ];
 
-/// What a service was read to say or not to say cannot be health mismeasured: it alone is sharpened
-/// further against health, so that the odds between the failures stay as they are.
+/// What a service was read to say or not to say cannot be health mismeasured, and a loss of SYNs is
+/// no sign before it is counted: these alone are sharpened further against health, so that the odds
+/// between the failures stay as they are.
 const REFUTES_HEALTH: &[Sign] = &[
+    Sign::SynPartial,
     Sign::ServiceSilent,
     Sign::ServiceForeign,
     Sign::ServiceClosed,

@@ -63,7 +63,12 @@ struct Group {
     grown: bool,
     /// The member whose words and evidence stand for all.
     speaker: TargetName,
+    /// What it last said of its failure: it may be gone when the group ends.
+    words: Words,
 }
+
+/// A summary and a next step, each in English and Chinese.
+type Words = ((String, String), (String, String));
 
 impl Group {
     fn grew(&mut self) {
@@ -185,6 +190,11 @@ impl Monitor {
         let Some(fingerprint) = self.groups.member_of.remove(&id) else { return };
         let Some(group) = self.groups.open.get_mut(&fingerprint) else { return };
         group.failing.remove(name);
+        if group.speaker == *name
+            && let Some(other) = group.failing.first()
+        {
+            group.speaker = other.clone();
+        }
         if group.failing.len() * ENDED_BELOW <= group.most {
             self.end_group(now, &fingerprint, why);
         }
@@ -342,6 +352,8 @@ impl Monitor {
             }
         }
         let (version, most, grown) = (version + 1, failing.len(), false);
+        let words = self.targets.get(&speaker).map(|watch| self.words(watch, kind));
+        let words = words.unwrap_or_else(|| unheard(&speaker));
         let group = Group {
             kind,
             key,
@@ -354,6 +366,7 @@ impl Monitor {
             most,
             grown,
             speaker,
+            words,
         };
         self.groups.open.insert(fingerprint.clone(), group);
         self.tell_group(now, &fingerprint, (None, true));
@@ -383,7 +396,10 @@ impl Monitor {
     ) {
         let Some(group) = self.groups.open.get(fingerprint) else { return };
         let speaker = self.targets.get(&group.speaker);
-        let words = speaker.map(|watch| self.words(watch, group.kind)).unwrap_or_default();
+        let judged = speaker.filter(|watch| watch.verdict.is_some());
+        let failing = judged.filter(|_| group.failing.contains(&group.speaker));
+        let words = failing.map(|watch| self.words(watch, group.kind));
+        let words = words.unwrap_or_else(|| group.words.clone());
         let severities = group.failing.iter().filter_map(|name| self.targets.get(name));
         let severity = match group.kind {
             AlertKind::Degraded => Severity::Warning,
@@ -406,10 +422,13 @@ impl Monitor {
             flaps: group.flaps,
             report: speaker.and_then(|watch| watch.report.clone()),
             summary: summary(group, &words.0),
-            next_step: words.1,
+            next_step: words.1.clone(),
             notify,
             member: false,
         };
+        if let Some(group) = self.groups.open.get_mut(fingerprint) {
+            group.words = words;
+        }
         self.tell(Event::Incident(Box::new(update)));
     }
 
@@ -426,6 +445,7 @@ impl Monitor {
         let (others, others_failing) = (0, 0);
         let census = Census { members: count, failing: count, others, others_failing };
         let (most, started, flaps, grown) = (failing.len(), now, 0, false);
+        let words = unheard(&speaker);
         let group = Group {
             kind,
             key,
@@ -438,6 +458,7 @@ impl Monitor {
             most,
             grown,
             speaker,
+            words,
         };
         self.groups.open.insert(fingerprint, group);
     }
@@ -472,6 +493,16 @@ pub struct RestoredGroup {
 /// The same over restarts, and for the same failure of the same group: members come and go.
 fn group_fingerprint(kind: AlertKind, key: &GroupKey, family: Class) -> String {
     fingerprint(kind, "group", &format!("{key}\u{0}{}", family.as_str()))
+}
+
+/// What is said of a member of a group of an earlier run that was not judged in this one.
+fn unheard(name: &TargetName) -> Words {
+    let summary = (
+        format!("{name} failed before the restart and was not judged since."),
+        format!("{name} 在重启前处于故障状态，此后尚未重新判断。"),
+    );
+    let next = ("Next: run a check of it.", "下一步：对其执行一次检查。");
+    (summary, (next.0.to_owned(), next.1.to_owned()))
 }
 
 fn summary(group: &Group, (en, zh): &(String, String)) -> (String, String) {

@@ -99,6 +99,8 @@ pub(super) struct View {
     missed: [Option<Instant>; 2],
     /// When what usually answers last changed, by the start of the survey that saw it.
     changed: Option<Instant>,
+    /// Probes answered in a row since one was missed, while a loss is watched.
+    pub(super) clean: u64,
     /// How often the path changed.
     pub(super) path_changes: u64,
     /// Whether the last judgement from here was good.
@@ -127,6 +129,7 @@ impl View {
             look_again: None,
             missed: [None; 2],
             changed: None,
+            clean: 0,
             path_changes: 0,
             reachable: None,
             survey_begun: None,

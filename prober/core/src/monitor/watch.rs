@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::alarm::Alarm;
 use super::flights::{Purpose as Errand, ViewKey};
+use super::lasting::add_up;
 use super::naming::Names;
 use super::queue::Urgency;
 use super::standing::VantageWatch;
@@ -409,7 +410,19 @@ impl Monitor {
             // We are no neighbour of the target: our own address answers whatever happens there.
             let own = self.flights.source(key.vantage, key.address.is_ipv4());
             findings.siblings.retain(|sibling| Some(sibling.address) != own);
-            let changed = self.view(key)?.conclude(findings);
+            // Half of what it saw is of before. Where others wait for their look, that must do.
+            let again = self.purpose == Purpose::Watch && self.queue.len() == 0;
+            let turned = (again && findings.saw_a_turn()).then_some(findings.ended);
+            let watch = self.targets.get_mut(&key.target)?;
+            let lossy = watch.class == Class::PacketLoss;
+            let view = watch.views.get_mut(&(key.vantage, key.address))?;
+            if lossy {
+                add_up(view, &mut findings);
+            }
+            let changed = view.conclude(findings);
+            if let Some(ended) = turned {
+                view.look_again = Some(ended + Duration::from_nanos(1));
+            }
             self.queue.running -= 1;
             self.after_conclusion(now, key, changed);
             self.begin_waiting(now);

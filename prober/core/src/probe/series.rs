@@ -33,7 +33,14 @@ pub struct Tally {
     pub two_answers: bool,
     /// Whether our own kernel gave up on a probe after it took it: its next hop does not answer.
     pub gave_up: bool,
+    /// The first and last probe, by number, that the target answered.
+    pub answered: Option<(u16, u16)>,
+    /// The first and last probe, by number, that it did not.
+    pub missed: Option<(u16, u16)>,
 }
+
+/// Probes of either fate from which their order is no chance.
+const ORDERED: u64 = 3;
 
 impl Tally {
     /// How many probes the target itself answered.
@@ -44,6 +51,17 @@ impl Tally {
     /// How many probes say something about the target.
     pub fn valid(&self) -> u64 {
         self.counters.sent - self.counters.invalid_total()
+    }
+
+    /// Whether all answers came before all misses, or behind them: a fault came or went meanwhile,
+    /// which is no partial loss.
+    pub fn saw_a_turn(&self) -> bool {
+        let missed = self.valid().saturating_sub(self.received());
+        let sorted = match (self.answered, self.missed) {
+            (Some(answered), Some(missed)) => answered.1 < missed.0 || missed.1 < answered.0,
+            (_, _) => false,
+        };
+        sorted && missed >= ORDERED && self.received() >= ORDERED
     }
 
     /// How many answers of this kind came.
@@ -87,6 +105,43 @@ impl Tally {
         self.counters.book(fate(&observation.answer));
         *self.kinds.entry(observation.answer.kind()).or_default() += 1;
         self.note_details(observation);
+    }
+
+    /// Adds what another look learnt; the order of its probes is not this one's.
+    pub fn add(&mut self, other: &Self) {
+        self.counters.merge(&other.counters);
+        for (kind, count) in &other.kinds {
+            *self.kinds.entry(*kind).or_default() += count;
+        }
+        for (ttl, count) in &other.ttls {
+            *self.ttls.entry(*ttl).or_default() += count;
+        }
+        self.rtts.extend(&other.rtts);
+        let room = KEPT.saturating_sub(self.errors.len());
+        self.errors.extend(other.errors.iter().take(room));
+        let room = KEPT.saturating_sub(self.resets.len());
+        self.resets.extend(other.resets.iter().take(room));
+        self.two_answers |= other.two_answers;
+        self.gave_up |= other.gave_up;
+        (self.answered, self.missed) = (None, None);
+    }
+
+    /// Forgets half of what was counted, the older round-trip times first.
+    pub fn forget_half(&mut self) {
+        self.counters.halve();
+        self.kinds.values_mut().for_each(|count| *count /= 2);
+        self.ttls.values_mut().for_each(|count| *count /= 2);
+        self.rtts.truncate(self.rtts.len() / 2);
+    }
+
+    fn note_order(&mut self, ask: u16, answer: &Answer) {
+        let span = match answer {
+            Answer::Invalid(_) => return,
+            answer if answer.is_from_target() => &mut self.answered,
+            _ => &mut self.missed,
+        };
+        let (first, last) = span.unwrap_or((ask, ask));
+        *span = Some((first.min(ask), last.max(ask)));
     }
 
     fn note_details(&mut self, observation: &Observation) {
@@ -181,6 +236,7 @@ impl Engine for Series {
         if self.outstanding.remove(&ask).is_some() {
             self.settled.insert(ask, observation.answer.kind());
             self.tally.absorb(observation);
+            self.tally.note_order(ask, &observation.answer);
         }
     }
 

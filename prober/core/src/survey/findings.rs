@@ -56,6 +56,11 @@ impl Findings {
         paths.map(Path::last_router).max().unwrap_or(0)
     }
 
+    /// Whether a fault came or went while it looked.
+    pub fn saw_a_turn(&self) -> bool {
+        [Some(&self.echo), self.syn.as_ref()].into_iter().flatten().any(Tally::saw_a_turn)
+    }
+
     /// How long it took.
     pub fn took(&self) -> Duration {
         self.ended.since(self.started)

@@ -80,9 +80,12 @@ fn may_claim_loss(findings: &Findings) -> bool {
     findings.depth != Depth::Full || loss_above(COLD_CLAIM, lost, sent) > LOSSY
 }
 
-/// Whether enough is missing to speak of loss, given what is there.
+/// Whether enough is missing to speak of loss, given what is there. Where nothing is missing there
+/// is none: a few answers cannot refute a small threshold, and need not.
 pub fn is_lossy(tally: &Tally, threshold: f64) -> bool {
-    tally.received() > 0 && loss_above(threshold, missing(tally), tally.valid()) > LOSSY
+    let missing = missing(tally);
+    let above = || loss_above(threshold, missing, tally.valid()) > LOSSY;
+    tally.received() > 0 && missing > 0 && above()
 }
 
 /// Probes whose first SYN or first answer went missing: those lost, and those that only a

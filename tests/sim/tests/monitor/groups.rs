@@ -193,3 +193,22 @@ fn a_group_goes_on_after_a_restart() {
     assert_eq!(updates[0].1.state, IncidentState::Resolved);
     assert!(updates[0].1.version > 3);
 }
+
+#[test]
+fn a_group_whose_targets_are_taken_from_the_plan_ends_in_its_own_words() {
+    let group = || (1..=20).map(|last| host(1, last));
+    let others = || (2..=4).flat_map(|subnet| (1..=50).map(move |last| host(subnet, last)));
+    let mut light = healthy(group().chain(others()).map(|at| target(at, "x")).collect());
+    kill(&mut light, group());
+    light.pass(2 * MINUTE);
+    let removed = light.now;
+    let left = others().map(|at| target(at, "x")).collect();
+    light.monitor.handle(light.now, Input::Plan(Box::new(plan(left))));
+    light.pass(MINUTE);
+    let updates = told(&light, removed);
+    assert_eq!(updates.len(), 1, "{updates:#?}");
+    let (_, over) = &updates[0];
+    assert_eq!((over.state, key(over)), (IncidentState::Resolved, Some("10.20.1.0/24")));
+    assert!(over.summary.0.contains("10.20.1."), "{over:#?}");
+    assert!(!over.next_step.0.is_empty() && !over.next_step.1.is_empty());
+}

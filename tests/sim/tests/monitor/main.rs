@@ -2,6 +2,7 @@
 
 mod groups;
 mod hostile;
+mod loss;
 mod once;
 mod performance;
 mod scene;

@@ -16,7 +16,7 @@ use reachd_sim::{
 
 use crate::scene::{canary, plan, rdp, s};
 
-const HOST: &str = "10.0.1.11";
+pub(crate) const HOST: &str = "10.0.1.11";
 /// Worlds per scenario: enough for phases to differ, few enough for every build.
 const SEEDS: u64 = 3;
 
@@ -45,7 +45,7 @@ fn name() -> TargetName {
     TargetName::new(&format!("{HOST}:3389"))
 }
 
-fn class_of(run: &Run) -> Class {
+pub(crate) fn class_of(run: &Run) -> Class {
     let snapshot = run.monitor.snapshot();
     snapshot
         .targets
@@ -54,7 +54,7 @@ fn class_of(run: &Run) -> Class {
         .map_or(Class::Unknown, |row| row.class)
 }
 
-fn judged(class: &str) -> impl Fn(&Event) -> bool {
+pub(crate) fn judged(class: &str) -> impl Fn(&Event) -> bool {
     let class = class.to_owned();
     move |event| {
         matches!(event, Event::Judged { target, report, .. }

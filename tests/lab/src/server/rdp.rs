@@ -1,0 +1,164 @@
+//! What hosts show of Remote Desktop before any login, in good health and in bad.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::{PATIENCE, TcpServer, bind, discard, read_until, read_whole, serve};
+use crate::kernel;
+use crate::node::Node;
+use crate::traffic::hold_connections;
+
+/// Serves what a Windows host shows of RDP before any login: an X.224 Connection Confirm.
+///
+/// It reads the Connection Request, answers that it wants CredSSP, and waits five seconds at most
+/// for the client to close.
+pub fn rdp_confirm(node: &Node, port: u16) -> Result<TcpServer> {
+    serve(node, port, |stream| confirm(stream, Duration::ZERO, 0))
+}
+
+/// Serves the same on a host without breath: the answer comes, but this late.
+pub fn rdp_slow(node: &Node, port: u16, delay: Duration) -> Result<TcpServer> {
+    serve(node, port, move |stream| confirm(stream, delay, 0))
+}
+
+/// Serves the same, and this many bytes for whatever the client says next, as a host does that
+/// sends its certificate.
+pub fn rdp_certificate(node: &Node, port: u16, bytes: usize) -> Result<TcpServer> {
+    serve(node, port, move |stream| confirm(stream, Duration::ZERO, bytes))
+}
+
+/// Serves a host under waves of connections: for a spell all is well, and for the next one others
+/// fill its queue and nothing is accepted.
+pub fn rdp_in_waves(
+    node: &Node,
+    port: u16,
+    (from, target): (&Node, SocketAddr),
+    (backlog, spell): (u16, Duration),
+) -> Result<Waves> {
+    let listener = bind(node, port)?;
+    listener.set_nonblocking(true).context("make the listener nonblocking")?;
+    kernel::set_backlog(&listener, backlog).context("set the backlog")?;
+    let (stop, stopped) = UnixStream::pair().context("make a socket pair")?;
+    let host = Host { listener, stopped, from: from.clone(), target, backlog, spell };
+    let work = move || {
+        if let Err(error) = host.run() {
+            eprintln!("the waves ended: {error:#}");
+        }
+    };
+    let thread = thread::Builder::new().name("waves".into()).spawn(work);
+    Ok(Waves { stop: Some(stop), thread: Some(thread.context("start a thread")?) })
+}
+
+/// A host under waves of connections; it stops when dropped.
+#[derive(Debug)]
+pub struct Waves {
+    stop: Option<UnixStream>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Waves {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Host {
+    listener: TcpListener,
+    stopped: UnixStream,
+    from: Node,
+    target: SocketAddr,
+    backlog: u16,
+    spell: Duration,
+}
+
+impl Host {
+    fn run(&self) -> Result<()> {
+        loop {
+            // One more than the backlog fits.
+            let fillers = hold_connections(&self.from, self.target, usize::from(self.backlog) + 1)?;
+            let [stopped] = kernel::wait_readable([self.stopped.as_fd()], Some(self.spell))?;
+            drop(fillers);
+            if stopped || !self.accept_for(self.spell)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Serves for a time; `false` when it was stopped.
+    fn accept_for(&self, spell: Duration) -> Result<bool> {
+        let end = Instant::now() + spell;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(true);
+            }
+            let [_, stopped] =
+                kernel::wait_readable([self.listener.as_fd(), self.stopped.as_fd()], Some(left))?;
+            if stopped {
+                return Ok(false);
+            }
+            if let Ok((stream, _)) = self.listener.accept() {
+                stream.set_nonblocking(false).context("make a connection blocking")?;
+                // It ends with its client, or by its own patience.
+                thread::spawn(move || confirm(stream, Duration::ZERO, 0));
+            }
+        }
+    }
+}
+
+fn confirm(mut stream: TcpStream, delay: Duration, flight: usize) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE + delay;
+    let mut header = [0; 4];
+    read_whole(&mut stream, &mut header, deadline)?;
+    let [3, _, high, low] = header else { return Ok(()) };
+    let length = usize::from(u16::from_be_bytes([high, low])).saturating_sub(header.len());
+    let mut request = vec![0; length];
+    read_whole(&mut stream, &mut request, deadline)?;
+    if request.get(1) != Some(&X224_CONNECTION_REQUEST) {
+        return Ok(());
+    }
+    if !delay.is_zero() {
+        // A client that leaves ends the wait as well.
+        let until = Instant::now() + delay;
+        match read_until(&mut stream, &mut [0; 64], until) {
+            Ok(_) => return Ok(()),
+            Err(error) if is_timeout(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    stream.write_all(&X224_CONNECTION_CONFIRM)?;
+    if flight > 0 && read_until(&mut stream, &mut [0; 4096], deadline)? > 0 {
+        stream.write_all(&handshake_record(flight))?;
+    }
+    discard(&mut stream, deadline)
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+}
+
+/// A TLS 1.2 record of handshake messages with nothing true inside.
+fn handshake_record(bytes: usize) -> Vec<u8> {
+    let length = u16::try_from(bytes).unwrap_or(u16::MAX);
+    let mut record = vec![0x16, 3, 3];
+    record.extend(length.to_be_bytes());
+    record.resize(5 + usize::from(length), 0x0b);
+    record
+}
+
+const X224_CONNECTION_REQUEST: u8 = 0xe0;
+
+/// TPKT of 19 bytes; X.224 CC with source 0x1234; RDP negotiation response, protocol HYBRID.
+const X224_CONNECTION_CONFIRM: [u8; 19] = [
+    0x03, 0x00, 0x00, 0x13, 0x0e, 0xd0, 0x00, 0x00, 0x12, 0x34, 0x00, 0x02, 0x01, 0x08, 0x00, 0x01,
+    0x00, 0x00, 0x00,
+];

@@ -1,0 +1,86 @@
+//! What is a loss and what is none: faults that come while somebody looks, and small losses.
+
+use std::time::Duration;
+
+use reachd_core::incident::IncidentState;
+use reachd_core::judge::Class;
+use reachd_core::monitor::{Event, Purpose};
+use reachd_core::time::Instant;
+use reachd_sim::{Action, Cloud, Link, Loss, Match, Run, address};
+
+use crate::scene::{plan, rdp, s};
+use crate::watch::{HOST, class_of, judged};
+
+/// Every class that was judged from a moment on.
+fn classes_since(run: &Run, since: Instant) -> Vec<String> {
+    let told = run.told.iter().filter(|(at, _)| *at >= since);
+    let judged = told.filter_map(|(_, event)| match event {
+        Event::Judged { report, .. } => Some(report.verdict.class.clone()),
+        _ => None,
+    });
+    judged.collect()
+}
+
+/// A look that is under way when the fault comes sees answers first and then none, which must not
+/// be called a loss; whenever the fault comes.
+#[test]
+fn a_fault_in_the_middle_of_a_look_is_no_loss() {
+    for step in 0..60 {
+        let world = Cloud { vantages: 1, subnets: 2, hosts: 2, canaries: 0 }.build(step);
+        let mut target = rdp(address(1, 11));
+        target.connect_interval = s(6);
+        let mut plan = plan(&world, vec![target]);
+        plan.budget.connects_per_minute = 60;
+        plan.budget.connects_per_hour = 3600;
+        let mut run = Run::new(Purpose::Watch, step, world);
+        run.plan(&plan);
+        run.pass(s(40) + Duration::from_millis(100) * u32::try_from(step).unwrap());
+        assert_eq!(class_of(&run), Class::Reachable, "step {step}");
+        let began = run.now;
+        run.world.router("e1").rule(Match::dest(HOST), Action::Drop);
+        run.until(began + s(60));
+        assert_eq!(class_of(&run), Class::Blackhole, "step {step}");
+        let classes = classes_since(&run, began);
+        let wrong = classes.iter().find(|class| *class == "packet_loss");
+        assert!(wrong.is_none(), "step {step}: {classes:?}");
+    }
+}
+
+/// Three answers to three SYNs say little of a loss of 1 %, and nothing against health.
+#[test]
+fn a_small_threshold_makes_no_loss_of_none() {
+    let world = Cloud { vantages: 1, subnets: 2, hosts: 2, canaries: 0 }.build(1);
+    let mut target = rdp(address(1, 11));
+    target.loss_threshold = 0.01;
+    let plan = plan(&world, vec![target]);
+    let mut run = Run::new(Purpose::Watch, 1, world);
+    run.plan(&plan);
+    run.pass(s(120));
+    assert_eq!(class_of(&run), Class::Reachable);
+    assert!(run.wait(s(600), judged("packet_loss")).is_none());
+}
+
+/// A dozen probes often get through a small loss unharmed, which takes nothing back.
+#[test]
+fn a_small_loss_stays_named_until_it_is_over() {
+    for seed in 0..12 {
+        let world = Cloud { vantages: 2, subnets: 2, hosts: 2, canaries: 0 }.build(seed);
+        let plan = plan(&world, vec![rdp(address(1, 11))]);
+        let mut run = Run::new(Purpose::Watch, seed, world);
+        run.plan(&plan);
+        run.pass(s(60));
+        run.world.router("g1").forth = Link::new(Loss::Independent(0.15));
+        assert!(run.wait(s(300), judged("packet_loss")).is_some(), "seed {seed}");
+        let named = run.now;
+        run.pass(s(300));
+        let classes = classes_since(&run, named);
+        let all = classes.iter().all(|class| class == "packet_loss");
+        assert!(all, "seed {seed}: {classes:?}");
+        assert_eq!(run.steps(named, IncidentState::Firing).len(), 1, "seed {seed}");
+        run.world.router("g1").forth = Link::new(Loss::None);
+        assert!(run.wait(s(40), judged("reachable")).is_some(), "seed {seed}");
+        run.pass(s(120));
+        assert_eq!(class_of(&run), Class::Reachable, "seed {seed}");
+        run.checker.check_books(run.now, &run.monitor.snapshot());
+    }
+}
