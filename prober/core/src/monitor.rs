@@ -7,6 +7,7 @@
 mod alarm;
 mod answers;
 mod changes;
+mod chores;
 mod emit;
 mod flights;
 mod learning;
@@ -15,6 +16,7 @@ mod neighbourhood;
 mod numbers;
 mod owners;
 mod planning;
+mod queries;
 mod queue;
 mod standing;
 mod telling;
@@ -40,9 +42,11 @@ use crate::time::{Instant, Stamp};
 use crate::vantage::{Mode, Vantage, VantageId};
 use crate::wire::packet::{Checksums, Packet};
 
+use self::chores::Chores;
 pub use self::flights::FIRST_PORT;
 use self::flights::Flights;
 use self::owners::Owners;
+use self::queries::Queries;
 use self::queue::Queue;
 use self::standing::VantageWatch;
 use self::timers::{Timer, Timers};
@@ -386,22 +390,6 @@ const OUTPUTS: usize = 1 << 16;
 
 /// A driver that is later than this may have missed something (DESIGN section 7).
 const LAG_MAX: Duration = Duration::from_millis(50);
-/// What is put off goes on after this long.
-const CHORE_STEP: Duration = Duration::from_millis(1);
-/// Chores done in one go, so that the ring is read in between.
-const CHORES: usize = 64;
-
-/// Work that a change of everything makes for every target, done bit by bit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Chore {
-    /// Its views are made to fit its addresses and the open vantages.
-    Refresh(TargetName),
-    /// As well, evidence from this vantage must be new.
-    Renew(TargetName, VantageId, Instant),
-    /// It is judged again.
-    Rejudge(TargetName),
-}
-
 /// The whole prober.
 #[derive(Debug)]
 pub struct Monitor {
@@ -412,14 +400,14 @@ pub struct Monitor {
     owners: Owners,
     queue: Queue,
     neighbourhood: neighbourhood::Neighbourhood,
-    chores: VecDeque<Chore>,
+    chores: Chores,
     flights: Flights,
     budgets: Budgets,
     vantages: BTreeMap<VantageId, VantageWatch>,
     targets: BTreeMap<TargetName, TargetWatch>,
     timers: Timers,
     outputs: VecDeque<Output>,
-    queries: BTreeMap<QueryId, (TargetName, VantageId)>,
+    queries: Queries,
     /// What the numbers page lists, made anew when views came or went.
     directory: std::cell::RefCell<Option<numbers::Directory>>,
     now: Instant,
@@ -452,14 +440,14 @@ impl Monitor {
             owners: Owners::default(),
             queue: Queue::default(),
             neighbourhood: neighbourhood::Neighbourhood::default(),
-            chores: VecDeque::new(),
+            chores: Chores::default(),
             flights: Flights::new(secret),
             budgets: Budgets::new(Budget::default(), Instant::ZERO),
             vantages: BTreeMap::new(),
             targets: BTreeMap::new(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
-            queries: BTreeMap::new(),
+            queries: Queries::default(),
             directory: std::cell::RefCell::new(None),
             now: Instant::ZERO,
             next_query: 0,
@@ -510,8 +498,7 @@ impl Monitor {
         if let Some(output) = self.outputs.pop_front() {
             return output;
         }
-        let chore = (!self.chores.is_empty()).then(|| self.now + CHORE_STEP);
-        let next = [self.timers.next(), self.flights.next_deadline(), chore];
+        let next = [self.timers.next(), self.flights.next_deadline(), self.chores.next()];
         Output::Wait(next.into_iter().flatten().min())
     }
 
@@ -576,19 +563,5 @@ impl Monitor {
             }
         }
         *self.bugs.entry("timer_storm").or_default() += 1;
-    }
-
-    fn run_chores(&mut self, now: Instant) {
-        for _ in 0..CHORES {
-            let Some(chore) = self.chores.pop_front() else { return };
-            match chore {
-                Chore::Refresh(name) => self.refresh_views(now, &name),
-                Chore::Renew(name, vantage, moment) => {
-                    self.refresh_views(now, &name);
-                    self.look_again((now, moment), &name, |view, _| view == vantage);
-                }
-                Chore::Rejudge(name) => self.rejudge(now, &name),
-            }
-        }
     }
 }
