@@ -1,5 +1,6 @@
 //! What a plan costs: packets and time series.
 
+use reachd_core::plan::Plan;
 use reachd_core::target::{Service, Target};
 
 use crate::settings::{MetricsDetail, Settings};
@@ -50,14 +51,21 @@ pub fn cost(settings: &Settings) -> Cost {
         + RECEIVER_SERIES * count(settings.receivers.len());
     let mut packets_per_second = 0.0;
     for target in &plan.targets {
-        let vantages = match target.vantages.len() {
-            0 => plan.vantages.len(),
-            some => some,
-        };
-        series += TARGET_SERIES + count(vantages) * pair_series(target, settings.metrics);
-        packets_per_second += f64::from(u32::try_from(vantages).unwrap_or(u32::MAX)) * rate(target);
+        series +=
+            TARGET_SERIES + count(vantages(target, plan)) * pair_series(target, settings.metrics);
+        packets_per_second += rate(target) * count_of(vantages(target, plan));
     }
     Cost { series, packets_per_second, targets: plan.targets.len(), vantages: plan.vantages.len() }
+}
+
+/// From how many vantages a target is watched.
+pub(crate) fn vantages(target: &Target, plan: &Plan) -> usize {
+    if target.vantages.is_empty() { plan.vantages.len() } else { target.vantages.len() }
+}
+
+/// A small number as a factor.
+pub(crate) fn count_of(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 fn pair_series(target: &Target, detail: MetricsDetail) -> u64 {

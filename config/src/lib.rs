@@ -23,6 +23,7 @@ mod reference;
 mod schema;
 mod settings;
 mod source;
+mod strain;
 mod table;
 mod target;
 mod value;

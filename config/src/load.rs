@@ -14,6 +14,7 @@ use crate::file_sd;
 use crate::problem::{Fault, Problem, Report};
 use crate::settings::{Endpoint, FileProblem, NO_TARGETS, Settings, TargetFile};
 use crate::source::{At, Findings};
+use crate::strain;
 
 /// The largest file that is read. A hundred thousand targets in YAML are about 10 MB.
 const FILE_LIMIT: u64 = 64 << 20;
@@ -235,6 +236,7 @@ fn warn_of_plan(settings: &mut Settings, name: &str) {
         let hint = "probes will come late; lengthen intervals or raise [budget] packets_per_second";
         settings.warnings.push(Problem::of_file(name, &reason, hint));
     }
+    settings.warnings.extend(strain::warnings(&settings.plan, name));
 }
 
 fn warn_of_missing_files(settings: &mut Settings, name: &str) {

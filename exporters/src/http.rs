@@ -2,12 +2,13 @@
 //!
 //! Nothing is decided here: handlers put a [`Request`] into the owner's bounded queue and wait for
 //! the answer, with a limit. Every client is taken for hostile: connections, requests at work,
-//! heads and bodies are bounded, and who neither sends nor takes anything for ten seconds is
-//! dropped.
+//! heads and bodies are bounded, who neither sends nor takes anything for ten seconds is dropped,
+//! and the pages of all targets are written four at a time, each within thirty seconds.
 //! One task per connection, all owned by [`serve`]; they may be cancelled at any await.
 
 mod page;
 mod patience;
+mod places;
 mod probe;
 mod respond;
 mod route;
@@ -26,6 +27,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use self::patience::Patient;
+use self::places::Bounds;
 pub use self::probe::{Module, ProbeAnswer, ProbeReply, ProbeRequest, ProbeTarget};
 use crate::prometheus::{Detail, SelfMetrics};
 use crate::store::IncidentRow;
@@ -84,6 +86,7 @@ struct Limits {
     connections: usize,
     requests: usize,
     client_timeout: Duration,
+    long_answers: Bounds,
 }
 
 impl Default for Limits {
@@ -92,6 +95,7 @@ impl Default for Limits {
             connections: MAX_CONNECTIONS,
             requests: MAX_REQUESTS,
             client_timeout: CLIENT_TIMEOUT,
+            long_answers: Bounds::default(),
         }
     }
 }
@@ -107,7 +111,7 @@ async fn serve_within(
     shutdown: impl Future<Output = ()>,
     limits: Limits,
 ) {
-    let router = route::router(api, limits.requests);
+    let router = route::router(api, &limits);
     let slots = Arc::new(Semaphore::new(limits.connections));
     let (stop, stopping) = watch::channel(());
     let mut connections = JoinSet::new();

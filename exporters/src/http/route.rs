@@ -16,8 +16,9 @@ use serde_json::json;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::respond::{PIECE, Pieces, text, typed};
-use super::{Api, ProbeReply, Request, page, probe};
+use super::places::Places;
+use super::respond::{PIECE, text, typed};
+use super::{Api, Limits, ProbeReply, Request, page, probe};
 use crate::prometheus::{Exposition, ScrapeOutcome, negotiate};
 
 /// How long the owner may take for a quick question.
@@ -37,11 +38,13 @@ const JSON: &str = "application/json; charset=utf-8";
 pub(super) struct Shared {
     api: Api,
     at_work: Semaphore,
+    places: Places,
 }
 
 /// All routes behind the guard.
-pub(super) fn router(api: Api, max_requests: usize) -> Router {
-    let shared = Arc::new(Shared { api, at_work: Semaphore::new(max_requests) });
+pub(super) fn router(api: Api, limits: &Limits) -> Router {
+    let at_work = Semaphore::new(limits.requests);
+    let shared = Arc::new(Shared { api, at_work, places: Places::new(limits.long_answers) });
     Router::new()
         .route("/", get(index))
         .route("/metrics", get(metrics))
@@ -121,6 +124,13 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     let format = negotiate(accept(&headers).as_deref());
     let own = &shared.api.metrics;
+    let place = match shared.places.take().await {
+        Ok(place) => place,
+        Err(refusal) => {
+            own.scraped(ScrapeOutcome::Failed);
+            return refusal;
+        }
+    };
     let snapshot = match shared.ask(QUICK, Request::Numbers).await {
         Ok(snapshot) => snapshot,
         Err(refusal) => {
@@ -131,7 +141,7 @@ async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respo
     own.scraped(ScrapeOutcome::Served);
     let detail = *shared.api.detail.borrow();
     let mut page = Exposition::new(snapshot, Arc::clone(own), format, detail);
-    typed(format.content_type(), Pieces::body(move |out| page.fill(out, PIECE)))
+    typed(format.content_type(), place.body(move |out| page.fill(out, PIECE)))
 }
 
 /// All `Accept` lines as one.
@@ -190,12 +200,16 @@ async fn on_demand(
 }
 
 async fn targets(State(shared): State<Arc<Shared>>) -> Response {
+    let place = match shared.places.take().await {
+        Ok(place) => place,
+        Err(refusal) => return refusal,
+    };
     let snapshot = match shared.snapshot().await {
         Ok(snapshot) => snapshot,
         Err(refusal) => return refusal,
     };
     let mut row = 0;
-    let body = Pieces::body(move |out| {
+    let body = place.body(move |out| {
         if row == 0 {
             out.extend_from_slice(b"{\"targets\":[");
         }

@@ -259,3 +259,50 @@ async fn a_busy_or_stopping_owner_is_an_answer_at_once() {
     let answer = get().await;
     assert!(status(&answer) == "503" && answer.contains("stopping"), "{answer}");
 }
+
+/// A page that fits into no socket's buffers, and a client that began to take it.
+async fn with_a_page_under_way(bounds: Bounds) -> (Running, TcpStream) {
+    let mut snapshot = fixture::snapshot();
+    let row = snapshot.probes[0].clone();
+    snapshot.probes = vec![row; 20_000].into();
+    let running = start_with(Limits { long_answers: bounds, ..Limits::default() }, snapshot).await;
+    let mut slow = running.connect().await;
+    slow.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut first = [0_u8; 12];
+    slow.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    (running, slow)
+}
+
+#[tokio::test]
+async fn who_finds_no_place_for_a_long_answer_is_told_when_to_come_back() {
+    let none_waits = Bounds { places: 1, waiting: 0, ..Bounds::default() };
+    let short = Bounds { places: 1, patience: Duration::from_millis(10), ..Bounds::default() };
+    for bounds in [none_waits, short] {
+        let (running, _slow) = with_a_page_under_way(bounds).await;
+        for path in ["/metrics", "/api/v1/targets"] {
+            let answer = running.get(path).await;
+            assert_eq!(status(&answer), "503");
+            assert!(answer.contains("retry-after: 5\r\n"), "{answer}");
+        }
+        assert_eq!(status(&running.get("/-/healthy").await), "200");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_client_loses_its_place_to_those_who_wait() {
+    let bounds = Bounds { places: 1, time: Duration::from_millis(300), ..Bounds::default() };
+    let (running, mut slow) = with_a_page_under_way(bounds).await;
+    let answer = running.get("/metrics").await;
+    assert_eq!(status(&answer), "200");
+    assert!(answer.ends_with("0\r\n\r\n"));
+    let cut = read_all(&mut slow).await;
+    assert!(!cut.ends_with("0\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_leaves_its_place_at_once() {
+    let (running, slow) = with_a_page_under_way(Bounds { places: 1, ..Bounds::default() }).await;
+    drop(slow);
+    assert_eq!(status(&running.get("/metrics").await), "200");
+}

@@ -1,10 +1,15 @@
 //! Token buckets: what may be sent at most, whatever is asked.
 //!
-//! Every address and every /24 or /64 that is sent to has a bucket. Surveys find theirs by address;
-//! rows of the sweep hold a [`Lease`] on theirs and find them by index.
+//! Every address and every /24 or /64 that is sent to has an account. Surveys find theirs by
+//! address; rows of the sweep hold a [`Lease`] on theirs and find them by index.
+//!
+//! Where an account gives less than the rows ask of it, they are served in the order in which they
+//! were due, and nobody keeps a list: the account only knows how late those are whom it serves at
+//! present. Whoever is less late comes back when it is as late as they are. So every row waits
+//! equally long, and no survey, however many questions it has, takes more than half meanwhile.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::plan::Budget;
@@ -12,6 +17,8 @@ use crate::time::Instant;
 
 /// A burst may be this many seconds' worth of packets; a survey's first second needs about 45.
 const BURST_SECONDS: f64 = 2.0;
+/// Of what rows of the sweep wait for, surveys may take this part.
+const SURVEYS_SHARE: f64 = 0.5;
 /// Buckets without a lease kept at most; a full bucket is forgotten first, since it equals a new
 /// one.
 const UNLEASED_MAX: usize = 1 << 16;
@@ -53,9 +60,9 @@ impl Bucket {
         self.level >= 1.0
     }
 
-    fn wait(&self) -> Duration {
-        let missing = (1.0 - self.level).max(0.0);
-        Duration::from_secs_f64((missing / self.rate.max(0.001)).min(60.0))
+    /// Seconds until there is a token.
+    fn wait(&self) -> f64 {
+        seconds_for(1.0 - self.level, self.rate)
     }
 
     fn is_full(&self, now: Instant) -> bool {
@@ -69,6 +76,78 @@ impl Bucket {
         self.fill(now);
         (self.rate, self.size) = (rate, size_of_bucket(rate));
         self.level = self.level.min(self.size);
+    }
+}
+
+/// The bucket of an address, of its prefix or of everything, and who waits for it.
+#[derive(Debug, Clone, Copy)]
+struct Account {
+    bucket: Bucket,
+    leases: u32,
+    /// How many seconds late those rows are that are served at present; 0 while none waits.
+    line: f64,
+    /// What surveys may still take while rows wait.
+    surveys: f64,
+}
+
+impl Account {
+    fn new(rate: f64, now: Instant) -> Self {
+        let size = size_of_bucket(rate);
+        let surveys = size * SURVEYS_SHARE;
+        Self { bucket: Bucket::new(rate, size, now), leases: 0, line: 0.0, surveys }
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let passed = now.since(self.bucket.at).as_secs_f64();
+        self.bucket.fill(now);
+        let gained = self.surveys + passed * self.bucket.rate * SURVEYS_SHARE;
+        self.surveys = gained.min(self.bucket.size * SURVEYS_SHARE);
+        // For two seconds nobody came for what there is: those who waited are gone.
+        if self.bucket.level >= self.bucket.size {
+            self.line = 0.0;
+        }
+    }
+
+    /// Whether a row that is so many seconds late is served now; else when it should come again.
+    fn admit_late(&mut self, now: Instant, late: f64) -> Result<(), f64> {
+        self.fill(now);
+        if self.bucket.level < 1.0 {
+            let wait = self.bucket.wait();
+            if late >= self.line {
+                self.line = late + wait;
+            }
+            return Err((self.line - late).max(wait));
+        }
+        // What is saved up may serve those who are less late: it suffices for all before them.
+        let spare = seconds_for(self.bucket.level - 1.0, self.bucket.rate);
+        let early = self.line - spare - late;
+        if early > 0.0 { Err(early) } else { Ok(()) }
+    }
+
+    /// Serves a row that was admitted.
+    const fn spend_late(&mut self, late: f64) {
+        self.bucket.level -= 1.0;
+        self.line = self.line.min(late);
+    }
+
+    /// Whether a survey may send now; else in how many seconds.
+    fn admit_survey(&mut self, now: Instant) -> Result<(), f64> {
+        self.fill(now);
+        let wait = self.bucket.wait();
+        let share = self.bucket.rate * SURVEYS_SHARE;
+        let shared = if self.line > 0.0 { seconds_for(1.0 - self.surveys, share) } else { 0.0 };
+        let wait = wait.max(shared);
+        if wait > 0.0 { Err(wait) } else { Ok(()) }
+    }
+
+    const fn spend_survey(&mut self) {
+        self.bucket.level -= 1.0;
+        self.surveys = (self.surveys - 1.0).max(0.0);
+    }
+
+    fn retune(&mut self, rate: f64, now: Instant) {
+        self.bucket.retune(rate, now);
+        (self.line, self.surveys) = (0.0, self.surveys.min(self.bucket.size * SURVEYS_SHARE));
     }
 }
 
@@ -93,20 +172,12 @@ pub enum Denial {
     Destination(Duration),
 }
 
-impl Denial {
-    const fn wait(self) -> Duration {
-        match self {
-            Self::All(wait) | Self::Destination(wait) => wait,
-        }
-    }
-}
-
 /// Buckets of one kind, by address.
 #[derive(Debug, Default)]
 struct Shelf {
     rate: f64,
     index: BTreeMap<IpAddr, u32>,
-    buckets: Vec<(Bucket, u32)>,
+    accounts: Vec<Account>,
     free: Vec<u32>,
     unleased: usize,
 }
@@ -119,10 +190,10 @@ impl Shelf {
         if self.unleased >= UNLEASED_MAX {
             self.forget_full(now);
         }
-        let fresh = (Bucket::new(self.rate, size_of_bucket(self.rate), now), 0);
+        let fresh = Account::new(self.rate, now);
         let at = self.free.pop().unwrap_or_else(|| {
-            self.buckets.push(fresh);
-            u32::try_from(self.buckets.len() - 1).unwrap_or(u32::MAX)
+            self.accounts.push(fresh);
+            u32::try_from(self.accounts.len() - 1).unwrap_or(u32::MAX)
         });
         if let Some(slot) = self.get(at) {
             *slot = fresh;
@@ -132,15 +203,15 @@ impl Shelf {
         at
     }
 
-    fn get(&mut self, at: u32) -> Option<&mut (Bucket, u32)> {
-        self.buckets.get_mut(usize::try_from(at).ok()?)
+    fn get(&mut self, at: u32) -> Option<&mut Account> {
+        self.accounts.get_mut(usize::try_from(at).ok()?)
     }
 
     fn lease(&mut self, address: IpAddr, now: Instant) -> u32 {
         let at = self.find(address, now);
-        if let Some((_, leases)) = self.get(at) {
-            *leases += 1;
-            if *leases == 1 {
+        if let Some(account) = self.get(at) {
+            account.leases += 1;
+            if account.leases == 1 {
                 self.unleased -= 1;
             }
         }
@@ -148,21 +219,21 @@ impl Shelf {
     }
 
     fn release(&mut self, at: u32) {
-        if let Some((_, leases)) = self.get(at)
-            && *leases > 0
+        if let Some(account) = self.get(at)
+            && account.leases > 0
         {
-            *leases -= 1;
-            if *leases == 0 {
+            account.leases -= 1;
+            if account.leases == 0 {
                 self.unleased += 1;
             }
         }
     }
 
     fn forget_full(&mut self, now: Instant) {
-        let Self { index, buckets, free, unleased, .. } = self;
+        let Self { index, accounts, free, unleased, .. } = self;
         index.retain(|_, at| {
-            let slot = usize::try_from(*at).ok().and_then(|at| buckets.get(at));
-            let keep = slot.is_some_and(|(bucket, leases)| *leases > 0 || !bucket.is_full(now));
+            let known = usize::try_from(*at).ok().and_then(|at| accounts.get(at));
+            let keep = known.is_some_and(|known| known.leases > 0 || !known.bucket.is_full(now));
             if !keep {
                 free.push(*at);
                 *unleased -= 1;
@@ -173,7 +244,7 @@ impl Shelf {
 
     fn retune(&mut self, rate: f64, now: Instant) {
         self.rate = rate;
-        self.buckets.iter_mut().for_each(|(bucket, _)| bucket.retune(rate, now));
+        self.accounts.iter_mut().for_each(|account| account.retune(rate, now));
     }
 }
 
@@ -181,7 +252,7 @@ impl Shelf {
 #[derive(Debug)]
 pub struct Budgets {
     limits: Budget,
-    all: Bucket,
+    all: Account,
     destinations: Shelf,
     prefixes: Shelf,
 }
@@ -192,7 +263,7 @@ impl Budgets {
         let shelf = |rate| Shelf { rate, ..Shelf::default() };
         Self {
             limits,
-            all: bucket(limits.packets_per_second, now),
+            all: Account::new(limits.packets_per_second, now),
             destinations: shelf(limits.per_destination),
             prefixes: shelf(limits.per_prefix),
         }
@@ -221,73 +292,89 @@ impl Budgets {
         self.prefixes.release(lease.prefix);
     }
 
-    /// Takes a packet's worth from every bucket of a lease, or says how long to wait.
+    /// Takes a packet's worth from every bucket of a lease, for a row that is due just now.
     ///
     /// # Errors
     ///
-    /// When one of the buckets is empty; nothing is taken then.
+    /// When it is not its turn yet; nothing is taken then.
     pub fn take_leased(&mut self, now: Instant, lease: Lease) -> Result<(), Denial> {
-        self.admit_leased(now, lease)?;
-        self.spend_leased(lease);
+        self.take_late(now, lease, Duration::ZERO)
+    }
+
+    /// Takes a packet's worth from every bucket of a lease for a row that is so late, or says when
+    /// its turn will come.
+    ///
+    /// # Errors
+    ///
+    /// When one of the buckets is empty, or others are later; nothing is taken then.
+    pub fn take_late(&mut self, now: Instant, lease: Lease, late: Duration) -> Result<(), Denial> {
+        self.all.fill(now);
+        let wait = self.all.bucket.wait();
+        // Who is next here the wheel knows; surveys must know that somebody is.
+        self.all.line = wait;
+        if wait > 0.0 {
+            return Err(Denial::All(at_least_a_millisecond(wait)));
+        }
+        let near = self.destinations.get(lease.destination);
+        let wide = self.prefixes.get(lease.prefix);
+        let (Some(near), Some(wide)) = (near, wide) else {
+            return Err(Denial::Destination(Duration::from_secs(60)));
+        };
+        let late = late.as_secs_f64();
+        let admitted = near.admit_late(now, late);
+        admitted.map_err(|wait| Denial::Destination(at_least_a_millisecond(wait)))?;
+        // Who waited for its own address does not go before those who waited for the prefix.
+        let late_here = (late - near.line).max(0.0);
+        let admitted = wide.admit_late(now, late_here);
+        admitted.map_err(|wait| Denial::Destination(at_least_a_millisecond(wait)))?;
+        self.all.bucket.level -= 1.0;
+        near.spend_late(late);
+        wide.spend_late(late_here);
         Ok(())
     }
 
-    /// Whether a packet may be sent to this address now, or how long to wait.
+    /// Whether a survey may send a packet to this address now, or how long to wait.
     pub(crate) fn admit(&mut self, now: Instant, to: IpAddr) -> Result<(), Duration> {
-        let lease = self.find(now, to);
-        self.admit_leased(now, lease).map_err(Denial::wait)
+        let Lease { destination, prefix } = self.find(now, to);
+        let accounts = [self.destinations.get(destination), self.prefixes.get(prefix)];
+        let concerned = accounts.into_iter().flatten().chain([&mut self.all]);
+        let waits = concerned.filter_map(|account| account.admit_survey(now).err());
+        let wait = waits.fold(0.0, f64::max);
+        if wait > 0.0 { Err(at_least_a_millisecond(wait)) } else { Ok(()) }
     }
 
     /// Books a packet that [`Self::admit`] let pass.
     pub(crate) fn spend(&mut self, now: Instant, to: IpAddr) {
-        let lease = self.find(now, to);
-        self.spend_leased(lease);
+        let Lease { destination, prefix } = self.find(now, to);
+        let accounts = [self.destinations.get(destination), self.prefixes.get(prefix)];
+        let concerned = accounts.into_iter().flatten().chain([&mut self.all]);
+        concerned.for_each(Account::spend_survey);
     }
 
     fn find(&mut self, now: Instant, to: IpAddr) -> Lease {
         let destination = self.destinations.find(to, now);
         Lease { destination, prefix: self.prefixes.find(prefix(to), now) }
     }
-
-    fn admit_leased(&mut self, now: Instant, lease: Lease) -> Result<(), Denial> {
-        if !self.all.has(now) {
-            return Err(Denial::All(at_least_a_millisecond(self.all.wait())));
-        }
-        let near = self.destinations.get(lease.destination);
-        let wide = self.prefixes.get(lease.prefix);
-        let (Some((near, _)), Some((wide, _))) = (near, wide) else {
-            return Err(Denial::Destination(Duration::from_secs(60)));
-        };
-        let granted = near.has(now) && wide.has(now);
-        let wait = near.wait().max(wide.wait());
-        if granted { Ok(()) } else { Err(Denial::Destination(at_least_a_millisecond(wait))) }
-    }
-
-    fn spend_leased(&mut self, lease: Lease) {
-        self.all.level -= 1.0;
-        let near = self.destinations.get(lease.destination);
-        let concerned = near.into_iter().chain(self.prefixes.get(lease.prefix));
-        concerned.for_each(|(bucket, _)| bucket.level -= 1.0);
-    }
 }
 
-fn at_least_a_millisecond(wait: Duration) -> Duration {
-    wait.max(Duration::from_millis(1))
+fn at_least_a_millisecond(wait: f64) -> Duration {
+    Duration::from_secs_f64(wait.min(60.0)).max(Duration::from_millis(1))
+}
+
+/// How long so many tokens take to come.
+const fn seconds_for(tokens: f64, rate: f64) -> f64 {
+    (tokens.max(0.0) / rate.max(0.001)).min(60.0)
 }
 
 fn size_of_bucket(rate: f64) -> f64 {
     (rate * BURST_SECONDS).max(1.0)
 }
 
-fn bucket(rate: f64, now: Instant) -> Bucket {
-    Bucket::new(rate, size_of_bucket(rate), now)
-}
-
-/// The /24 or /64 an address belongs to.
-pub(crate) fn prefix(address: IpAddr) -> IpAddr {
+/// The first address of the /24 or /64 that an address belongs to.
+pub const fn prefix(address: IpAddr) -> IpAddr {
     match address {
-        IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() & 0xffff_ff00).into()),
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
+        IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & 0xffff_ff00)),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !(u64::MAX as u128))),
     }
 }
 
@@ -323,8 +410,8 @@ mod tests {
         let lease = budgets.lease("2001:db8::1".parse().unwrap(), Instant::ZERO);
         while budgets.take_leased(Instant::ZERO, lease).is_ok() {}
         let denial = budgets.take_leased(Instant::ZERO, lease).unwrap_err();
-        assert!(matches!(denial, Denial::Destination(_)));
-        assert!(budgets.take_leased(Instant::ZERO + denial.wait(), lease).is_ok());
+        let Denial::Destination(wait) = denial else { panic!("{denial:?}") };
+        assert!(budgets.take_late(Instant::ZERO + wait, lease, wait).is_ok());
     }
 
     #[test]

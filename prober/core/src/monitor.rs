@@ -7,6 +7,7 @@
 mod alarm;
 mod answers;
 mod changes;
+mod chores;
 mod emit;
 mod flights;
 mod groups;
@@ -17,6 +18,7 @@ mod neighbourhood;
 mod numbers;
 mod owners;
 mod planning;
+mod queries;
 mod queue;
 mod resets;
 mod standing;
@@ -43,10 +45,12 @@ use crate::time::{Instant, Stamp};
 use crate::vantage::{Mode, Vantage, VantageId};
 use crate::wire::packet::{Checksums, Packet};
 
+use self::chores::Chores;
 pub use self::flights::FIRST_PORT;
 use self::flights::Flights;
 pub use self::groups::RestoredGroup;
 use self::owners::Owners;
+use self::queries::Queries;
 use self::queue::Queue;
 use self::standing::VantageWatch;
 use self::timers::{Timer, Timers};
@@ -392,22 +396,6 @@ const OUTPUTS: usize = 1 << 16;
 
 /// A driver that is later than this may have missed something (DESIGN section 7).
 const LAG_MAX: Duration = Duration::from_millis(50);
-/// What is put off goes on after this long.
-const CHORE_STEP: Duration = Duration::from_millis(1);
-/// Chores done in one go, so that the ring is read in between.
-const CHORES: usize = 64;
-
-/// Work that a change of everything makes for every target, done bit by bit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Chore {
-    /// Its views are made to fit its addresses and the open vantages.
-    Refresh(TargetName),
-    /// As well, evidence from this vantage must be new.
-    Renew(TargetName, VantageId, Instant),
-    /// It is judged again.
-    Rejudge(TargetName),
-}
-
 /// The whole prober.
 #[derive(Debug)]
 pub struct Monitor {
@@ -419,7 +407,7 @@ pub struct Monitor {
     queue: Queue,
     neighbourhood: neighbourhood::Neighbourhood,
     groups: groups::Groups,
-    chores: VecDeque<Chore>,
+    chores: Chores,
     flights: Flights,
     resets: resets::Resets,
     budgets: Budgets,
@@ -427,7 +415,7 @@ pub struct Monitor {
     targets: BTreeMap<TargetName, TargetWatch>,
     timers: Timers,
     outputs: VecDeque<Output>,
-    queries: BTreeMap<QueryId, (TargetName, VantageId)>,
+    queries: Queries,
     /// What the numbers page lists, made anew when views came or went.
     directory: std::cell::RefCell<Option<numbers::Directory>>,
     now: Instant,
@@ -461,7 +449,7 @@ impl Monitor {
             queue: Queue::default(),
             neighbourhood: neighbourhood::Neighbourhood::default(),
             groups: groups::Groups::default(),
-            chores: VecDeque::new(),
+            chores: Chores::default(),
             flights: Flights::new(secret),
             resets: resets::Resets::default(),
             budgets: Budgets::new(Budget::default(), Instant::ZERO),
@@ -469,7 +457,7 @@ impl Monitor {
             targets: BTreeMap::new(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
-            queries: BTreeMap::new(),
+            queries: Queries::default(),
             directory: std::cell::RefCell::new(None),
             now: Instant::ZERO,
             next_query: 0,
@@ -521,8 +509,12 @@ impl Monitor {
         if let Some(output) = self.outputs.pop_front() {
             return output;
         }
-        let chore = (!self.chores.is_empty()).then(|| self.now + CHORE_STEP);
-        let next = [self.timers.next(), self.flights.next_deadline(), self.resets.next(), chore];
+        let next = [
+            self.timers.next(),
+            self.flights.next_deadline(),
+            self.resets.next(),
+            self.chores.next(self.now),
+        ];
         Output::Wait(next.into_iter().flatten().min())
     }
 

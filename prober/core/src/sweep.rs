@@ -16,6 +16,7 @@ mod lane;
 mod row;
 mod tally;
 mod token;
+mod turn;
 mod wheel;
 
 use std::collections::VecDeque;
@@ -23,7 +24,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::budget::{Budgets, Denial, Lease};
+use crate::budget::{Budgets, Lease};
 use crate::evidence::{Answer, AnswerKind, InvalidReason, Observation, Probe};
 use crate::monitor::{Flight, ProbePacket, SendOrder};
 use crate::plan::VERDICT_TIMER;
@@ -303,7 +304,7 @@ impl Sweep {
     pub fn hurry(&mut self, row: RowId, at: Instant) {
         let Some(known) = self.live_row(row) else { return };
         let slot = row.0;
-        if known.has(Flag::Eager) || Self::due(known, slot) <= at {
+        if known.has(Flag::Eager) || turn::due(known, slot) <= at {
             return;
         }
         known.set(Flag::Eager, true);
@@ -380,8 +381,8 @@ impl Sweep {
             if burst.len() >= BURST {
                 break;
             }
-            let Some(slot) = self.wheel.pop(&mut self.rows, millis(now)) else { return };
-            self.turn(now, slot, budgets, burst);
+            let Some(taken) = self.wheel.pop(&mut self.rows, millis(now)) else { return };
+            self.turn(now, taken, budgets, burst);
             if now < self.held_until {
                 return;
             }
@@ -400,54 +401,6 @@ impl Sweep {
         });
         let reset = self.resets.front().map(|(at, _)| (*at).max(coarse));
         turn.into_iter().chain(reset).min()
-    }
-
-    /// What is due in one row.
-    fn turn(&mut self, now: Instant, slot: u32, budgets: &mut Budgets, burst: &mut Vec<SendOrder>) {
-        self.expire(now, slot);
-        let Some(row) = self.rows.get(slot).filter(|row| row.has(Flag::Live)) else { return };
-        // A vantage that is down leaves its rows idle until it is up again.
-        if !self.lanes.get(row.lane).is_up() {
-            return;
-        }
-        let due = Self::due(row, slot);
-        if row.is_full() || !row.has(Flag::Eager) && due > now {
-            return self.arm_next(now, slot);
-        }
-        let lease = usize::try_from(slot).ok().and_then(|index| self.leases.get(index).copied());
-        let again = match budgets.take_leased(now, lease.unwrap_or(Lease::NONE)) {
-            Ok(()) => {
-                if !row.has(Flag::Eager) {
-                    self.lateness.note(now, now.since(due));
-                }
-                burst.extend(self.order(now, slot));
-                return self.arm_next(now, slot);
-            }
-            // What the budget holds back is late, not left out.
-            Err(Denial::All(wait)) => {
-                self.held_until = now + wait;
-                now
-            }
-            Err(Denial::Destination(wait)) => now + wait,
-        };
-        self.wheel.arm(&mut self.rows, slot, millis_up(again));
-    }
-
-    /// When the next probe of a row is due: an interval after the last, give or take a twentieth.
-    fn due(row: &Row, slot: u32) -> Instant {
-        let draw = mix(u64::from(slot) << 16 | u64::from(row.generation)) % 101;
-        let interval = u64::from(row.interval_us) * (950 + draw);
-        Instant::from_nanos(row.ordered) + Duration::from_nanos(interval)
-    }
-
-    fn arm_next(&mut self, now: Instant, slot: u32) {
-        let Some((row, memory)) = self.at(slot) else { return };
-        let verdict = row.oldest_open().and_then(|age| row.ordered(memory, age, now));
-        let verdict = verdict.map(|ordered| ordered + VERDICT_TIMER);
-        let due = (!row.is_full()).then(|| Self::due(row, slot));
-        if let Some(next) = verdict.into_iter().chain(due).min() {
-            self.wheel.arm(&mut self.rows, slot, millis_up(next));
-        }
     }
 
     /// Writes a row's next probe.
@@ -561,14 +514,6 @@ impl Sweep {
         let page = self.pages.get(usize::try_from(slot / PAGE).ok()?)?;
         Some((page.as_ref(), slot % PAGE))
     }
-}
-
-/// A word mixed well enough to spread probes (the finaliser of `SplitMix64`, Steele and others,
-/// 2014); nothing secret rests on it.
-const fn mix(word: u64) -> u64 {
-    let word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ word >> 31
 }
 
 const fn millis(at: Instant) -> u64 {

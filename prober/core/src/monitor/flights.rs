@@ -5,6 +5,7 @@
 //! IPv4 identification must come back in every quote. An answer that does not prove that it saw
 //! the probe is counted as unmatched and believed nowhere.
 
+mod forget;
 mod recognise;
 mod room;
 
@@ -13,7 +14,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Captured, Direction, Flight, ProbePacket, SendOrder, TapId};
-use crate::evidence::{Answer, AnswerKind, InvalidReason, Observation};
+use crate::evidence::{Answer, AnswerKind, Observation};
 use crate::plan::{LISTEN_TIMER, VERDICT_TIMER};
 use crate::probe::{Ask, FULL_TTL, Question};
 use crate::secret::{Secret, low16};
@@ -187,6 +188,7 @@ struct Flow {
 pub(super) struct Flights {
     secret: Secret,
     flying: BTreeMap<Flight, InFlight>,
+    by_view: BTreeSet<(ViewKey, Flight)>,
     by_echo: BTreeMap<(IpAddr, u16, u16), Flight>,
     by_flow: BTreeMap<(IpAddr, u16, u16), Vec<Flight>>,
     deadlines: BTreeSet<(Instant, Flight, Stage)>,
@@ -206,6 +208,7 @@ impl Flights {
             next_seq: low16(secret.hash(&[2])),
             secret,
             flying: BTreeMap::new(),
+            by_view: BTreeSet::new(),
             by_echo: BTreeMap::new(),
             by_flow: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -259,6 +262,7 @@ impl Flights {
         self.index(to, &wire, flight);
         self.deadlines.insert((now + VERDICT_TIMER, flight, Stage::Verdict));
         let ttl = ask.ttl;
+        self.by_view.insert((key.clone(), flight));
         let probe = InFlight::new(key, purpose, (to, ttl), wire);
         self.flying.insert(flight, InFlight { ip_id, ordered: now, tap, ..probe });
         SendOrder { flight, vantage, to, ttl, ip_id, what }
@@ -274,6 +278,7 @@ impl Flights {
     ) -> Flight {
         let flight = self.token();
         let to = (key.address, FULL_TTL);
+        self.by_view.insert((key.clone(), flight));
         let probe = InFlight::new(key, purpose, to, Wire::Connect);
         self.flying.insert(flight, InFlight { ordered: now, ..probe });
         self.deadlines.insert((now + limit, flight, Stage::Listen));
@@ -287,34 +292,6 @@ impl Flights {
             return None;
         }
         self.forget(flight).map(|probe| (probe.key, probe.purpose, probe.ordered))
-    }
-
-    /// Drops everything about a view that is gone.
-    pub(super) fn forget_view(&mut self, gone: impl Fn(&ViewKey) -> bool) {
-        let flights: Vec<_> = self
-            .flying
-            .iter()
-            .filter(|(_, probe)| gone(&probe.key))
-            .map(|(flight, _)| *flight)
-            .collect();
-        for flight in flights {
-            self.forget(flight);
-        }
-        self.passes.retain(|(key, _, _), _| !gone(key));
-    }
-
-    /// Gives up everything a vantage has in flight: its probes are over, by our own fault.
-    pub(super) fn abandon(&mut self, now: Instant, vantage: VantageId) -> Vec<Report> {
-        let of_vantage = self.flying.iter().filter(|(_, probe)| {
-            probe.key.vantage == vantage && probe.settled.is_none() && !probe.is_connect()
-        });
-        let open: Vec<_> = of_vantage.map(|(flight, _)| *flight).collect();
-        let answer = Answer::Invalid(InvalidReason::SendError);
-        let reports =
-            open.into_iter().filter_map(|flight| self.take(flight, answer, (now, None, 0)));
-        let reports = reports.collect();
-        self.forget_view(|key| key.vantage == vantage);
-        reports
     }
 
     /// Takes a probe's fate as a socket or a failed send tells it.
@@ -533,14 +510,18 @@ impl Flights {
         }
         let flow = self.fresh_flow(to, port, flight);
         // Of one view only one survey runs: the flows of those before it are over.
-        let of_view = (pass.0.clone(), 0, 0)..=(pass.0.clone(), u8::MAX, u64::MAX);
-        let over = self.passes.range(of_view).map(|(known, _)| known);
-        let over: Vec<_> = over.filter(|known| known.2 != pass.2).cloned().collect();
-        for known in over {
-            self.passes.remove(&known);
+        for known in self.passes_of(&pass.0) {
+            if known.2 != pass.2 {
+                self.passes.remove(&known);
+            }
         }
         self.passes.insert(pass, flow);
         flow
+    }
+
+    fn passes_of(&self, view: &ViewKey) -> Vec<(ViewKey, u8, u64)> {
+        let of_view = (view.clone(), 0, 0)..=(view.clone(), u8::MAX, u64::MAX);
+        self.passes.range(of_view).map(|(pass, _)| pass.clone()).collect()
     }
 
     fn index(&mut self, to: IpAddr, wire: &Wire, flight: Flight) {
@@ -553,29 +534,6 @@ impl Flights {
             }
             Wire::Connect => {}
         }
-    }
-
-    fn forget(&mut self, flight: Flight) -> Option<InFlight> {
-        let probe = self.flying.remove(&flight)?;
-        match probe.wire {
-            Wire::Echo { id, seq, .. } => {
-                let key = (probe.to, id, seq);
-                if self.by_echo.get(&key) == Some(&flight) {
-                    self.by_echo.remove(&key);
-                }
-            }
-            Wire::Syn { source_port, dest_port, .. } => {
-                let key = (probe.to, dest_port, source_port);
-                if let Some(flights) = self.by_flow.get_mut(&key) {
-                    flights.retain(|other| *other != flight);
-                    if flights.is_empty() {
-                        self.by_flow.remove(&key);
-                    }
-                }
-            }
-            Wire::Connect => {}
-        }
-        Some(probe)
     }
 }
 

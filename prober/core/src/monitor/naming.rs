@@ -66,8 +66,7 @@ impl Monitor {
             self.refresh_views(now, name);
             return;
         }
-        let asked = self.queries.values().any(|(target, from)| target == name && *from == vantage);
-        if asked {
+        if self.queries.holds(name, vantage) {
             return;
         }
         let query = QueryId(self.next_query);
@@ -78,12 +77,12 @@ impl Monitor {
             host: watch.target.host.clone(),
             family: watch.target.family,
         };
-        self.queries.insert(query, (name.clone(), vantage));
+        self.queries.add(query, name.clone(), vantage);
         self.outputs.push_back(Output::Resolve(order));
     }
 
     pub(super) fn handle_resolved(&mut self, now: Instant, query: QueryId, result: Resolution) {
-        let Some((name, vantage)) = self.queries.remove(&query) else { return };
+        let Some((name, vantage)) = self.queries.take(query) else { return };
         let Some(watch) = self.targets.get_mut(&name) else { return };
         let family = watch.target.family;
         let names = watch.names.entry(vantage).or_insert_with(|| Names {

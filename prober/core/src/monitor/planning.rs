@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::chores::{CHORES, Chore};
 use super::flights::ViewKey;
 use super::watch::TargetWatch;
-use super::{Chore, Monitor, Purpose, Timer};
+use super::{Monitor, Purpose, Timer};
 use crate::plan::{Canary, Plan, PlanChange};
 use crate::target::{Service, Siblings, Target, TargetName};
 use crate::time::Instant;
@@ -28,6 +29,7 @@ fn canary_target(canary: &Canary) -> Target {
 impl Monitor {
     /// Applies the difference between what is watched and a whole plan.
     pub(super) fn handle_plan(&mut self, now: Instant, plan: Plan) {
+        self.finish_planning(now);
         let wanted: BTreeSet<_> = plan.targets.iter().map(|target| &target.name).collect();
         let own = self.targets.iter().filter(|(_, watch)| !watch.canary);
         let removed = own.map(|(name, _)| name).filter(|name| !wanted.contains(name));
@@ -40,6 +42,8 @@ impl Monitor {
         let Plan { vantages, canaries, budget, group_by_labels, .. } = plan;
         let change = PlanChange { upserted, removed, vantages, canaries, budget, group_by_labels };
         self.handle_change(now, change);
+        // What is told next may be about these targets.
+        self.finish_planning(now);
     }
 
     /// Applies a difference; what it does not name goes on as it is.
@@ -49,15 +53,16 @@ impl Monitor {
         self.limits = budget;
         self.budgets.set_limits(budget, now);
         let vantages_changed = self.change_vantages(now, &vantages);
-        for name in removed {
-            self.remove_target(now, &name);
-        }
         self.change_canaries(now, &canaries);
-        for target in upserted {
-            self.upsert_target(now, target.name.clone(), target, false);
-        }
         if vantages_changed {
             self.refresh_all();
+        }
+        // In this order: a name may leave and come again as something else.
+        let few = removed.len() + upserted.len() <= CHORES && !self.chores.is_planning();
+        self.chores.extend(removed.into_iter().map(Chore::Remove));
+        self.chores.extend(upserted.into_iter().map(|target| Chore::Upsert(Box::new(target))));
+        if few {
+            self.finish_planning(now);
         }
     }
 
@@ -81,7 +86,13 @@ impl Monitor {
         self.chores.extend(names.map(Chore::Refresh));
     }
 
-    fn upsert_target(&mut self, now: Instant, name: TargetName, target: Target, canary: bool) {
+    pub(super) fn upsert_target(
+        &mut self,
+        now: Instant,
+        name: TargetName,
+        target: Target,
+        canary: bool,
+    ) {
         let Some(watch) = self.targets.get_mut(&name) else {
             let watch = TargetWatch::new(Arc::new(target), canary, now);
             self.targets.insert(name.clone(), watch);
@@ -117,15 +128,15 @@ impl Monitor {
         self.refresh_views(now, &name);
     }
 
-    fn remove_target(&mut self, now: Instant, name: &TargetName) {
+    pub(super) fn remove_target(&mut self, now: Instant, name: &TargetName) {
         self.resolve_removed(now, name);
         self.drop_views(now, name, |_, _| true);
         if self.targets.remove(name).is_none() {
             return;
         }
-        self.queries.retain(|_, (target, _)| target != name);
         self.timers.set(Timer::Target(name.clone()), None);
         for (vantage, watch) in &mut self.vantages {
+            self.queries.forget(name, *vantage);
             watch.note_resolver(name, false);
             self.timers.set(Timer::Names(name.clone(), *vantage), None);
         }
@@ -159,7 +170,7 @@ impl Monitor {
             if let Some(vantage) = self.vantages.get_mut(&vantage) {
                 vantage.shares.change((canary, port), view.stand, None);
             }
-            self.flights.forget_view(|known| *known == key);
+            self.flights.forget_view(&key);
             self.timers.set(Timer::View(key), None);
         }
     }

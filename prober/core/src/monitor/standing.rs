@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::alarm::Alarm;
+use super::chores::Chore;
 use super::view::{Stand, View};
-use super::{Chore, Event, Monitor, Output, Purpose, TapId, Timer, VantageState};
+use super::{Event, Monitor, Output, Purpose, TapId, Timer, VantageState};
 use crate::evidence::Probe;
 use crate::judge::{Class, Sign};
 use crate::survey::signs::local_sign;
@@ -221,9 +222,9 @@ impl Monitor {
         self.resolve_vantage(id);
         self.vantages.remove(&id);
         self.show_lane(now, id);
-        self.queries.retain(|_, (_, vantage)| *vantage != id);
         let names: Vec<_> = self.targets.keys().cloned().collect();
         for name in names {
+            self.queries.forget(&name, id);
             self.drop_views(now, &name, |vantage, _| vantage == id);
             if let Some(watch) = self.targets.get_mut(&name) {
                 watch.names.remove(&id);
@@ -274,9 +275,9 @@ impl Monitor {
             let renewed = (healthy && before.0) || before.1.len() > ports.len();
             for name in self.targets.keys() {
                 if renewed {
-                    self.chores.push_back(Chore::Renew(name.clone(), id, now));
+                    self.chores.push(Chore::Renew(name.clone(), id, now));
                 }
-                self.chores.push_back(Chore::Rejudge(name.clone()));
+                self.chores.push(Chore::Rejudge(name.clone()));
             }
         }
         self.alarm_vantage(now, id, fault.is_some() || !ports.is_empty());

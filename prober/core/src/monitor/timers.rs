@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Monitor;
 use super::flights::ViewKey;
-use super::{CHORES, Chore, Monitor};
 use crate::target::TargetName;
 use crate::time::Instant;
 use crate::vantage::VantageId;
@@ -76,19 +76,5 @@ impl Monitor {
             }
         }
         *self.bugs.entry("timer_storm").or_default() += 1;
-    }
-
-    fn run_chores(&mut self, now: Instant) {
-        for _ in 0..CHORES {
-            let Some(chore) = self.chores.pop_front() else { return };
-            match chore {
-                Chore::Refresh(name) => self.refresh_views(now, &name),
-                Chore::Renew(name, vantage, moment) => {
-                    self.refresh_views(now, &name);
-                    self.look_again((now, moment), &name, |view, _| view == vantage);
-                }
-                Chore::Rejudge(name) => self.rejudge(now, &name),
-            }
-        }
     }
 }

@@ -6,15 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::alarm::Alarm;
+use super::chores::Chore;
 use super::flights::{Purpose as Errand, ViewKey};
 use super::lasting::add_up;
 use super::naming::Names;
 use super::queue::Urgency;
 use super::standing::VantageWatch;
 use super::view::{Rows, Stand, View};
-use super::{
-    Baseline, Chore, ConnectOrder, Monitor, Output, ProbePacket, Purpose, Timer, VantageState,
-};
+use super::{Baseline, ConnectOrder, Monitor, Output, ProbePacket, Purpose, Timer, VantageState};
 use crate::budget::prefix;
 use crate::evidence::Probe;
 use crate::incident::AlertKind;

@@ -140,7 +140,7 @@ impl Sweep {
             return;
         }
         row.set(Flag::Eager, true);
-        let share = super::mix(u64::from(slot)) % 1_000;
+        let share = super::turn::mix(u64::from(slot)) % 1_000;
         let wait = Duration::from_nanos(u64::from(row.interval_us) * share);
         self.wheel.arm(&mut self.rows, slot, millis_up(now + wait));
     }

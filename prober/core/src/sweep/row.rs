@@ -32,7 +32,7 @@ pub(super) struct Row {
     pub(super) generation: u16,
     pub(super) port: u16,
     pub(super) lane: u16,
-    /// Which of the last four probes are awaited, the current one lowest.
+    /// Which of the last four probes are awaited, the current one lowest; above them [`PHASED`].
     pub(super) open: u8,
     flags: u8,
     /// The usual answer (low) and the current probe's (high).
@@ -62,6 +62,11 @@ struct Older {
     ordered_us: u32,
     left_ns: u32,
 }
+
+/// Those of [`Row::open`] that say which probes are awaited.
+const AWAITED: u8 = (1 << IN_FLIGHT) - 1;
+/// The next probe is due at the row's own phase, not an interval after the last.
+const PHASED: u8 = 1 << IN_FLIGHT;
 
 const PROBE_BITS: u8 = 0b11;
 const LIVE: u8 = 1 << 2;
@@ -196,7 +201,7 @@ impl Row {
         let [first, second, _] = memory.older;
         memory.older = [last, first, second];
         memory.unheard <<= 1;
-        self.open = self.open << 1 & ((1 << IN_FLIGHT) - 1) | 1;
+        self.open = self.open << 1 & AWAITED | 1;
         self.generation = self.generation.wrapping_add(1);
         (self.ordered, self.stamp) = (whole, 0);
         self.set(Flag::Answered, false);
@@ -253,7 +258,18 @@ impl Row {
 
     /// The age of the oldest probe that is awaited.
     pub(super) const fn oldest_open(&self) -> Option<u32> {
-        if self.open == 0 { None } else { Some(u8::BITS - 1 - self.open.leading_zeros()) }
+        let awaited = self.open & AWAITED;
+        if awaited == 0 { None } else { Some(u8::BITS - 1 - awaited.leading_zeros()) }
+    }
+
+    /// Whether the next probe is due at the row's own phase; [`Self::advance`] ends it.
+    pub(super) const fn is_phased(&self) -> bool {
+        self.open & PHASED != 0
+    }
+
+    /// Lets the next probe be due at the row's own phase.
+    pub(super) const fn set_phased(&mut self) {
+        self.open |= PHASED;
     }
 
     /// Whether another probe would push an awaited one out.

@@ -580,3 +580,5 @@ fn a_chart_tells_of_partial_loss() {
     assert!(alarms >= 2, "{alarms} alarms at a third lost");
     assert!(bench.counters(row).received > 100);
 }
+
+mod fair;

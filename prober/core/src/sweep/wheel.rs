@@ -101,15 +101,16 @@ impl Wheel {
         }
     }
 
-    /// Takes out the next row that is due by `now`, in milliseconds.
-    pub(super) fn pop(&mut self, rows: &mut impl Linked, now: u64) -> Option<u32> {
+    /// Takes out the next row that is due by `now`, in milliseconds; gives for when it was armed.
+    pub(super) fn pop(&mut self, rows: &mut impl Linked, now: u64) -> Option<(u32, u64)> {
         while let Some(at) = self.next_occupied(now) {
             self.at = at;
             let mut slot = self.heads.get(head_of(at)).copied().unwrap_or(NONE);
             while let Some(link) = rows.link(slot) {
-                if low32(at).wrapping_sub(link.due) < u32::MAX / 2 {
+                let ago = low32(at).wrapping_sub(link.due);
+                if ago < u32::MAX / 2 {
                     self.disarm(rows, slot);
-                    return Some(slot);
+                    return Some((slot, at.saturating_sub(ago.into())));
                 }
                 slot = link.next;
             }
@@ -202,8 +203,9 @@ mod tests {
                     }
                     _ => {
                         now += time / 4;
-                        while let Some(slot) = wheel.pop(&mut rows, now) {
+                        while let Some((slot, armed)) = wheel.pop(&mut rows, now) {
                             let due = model.remove(&slot);
+                            prop_assert!(due.is_some_and(|due| due <= armed) && armed <= now);
                             prop_assert!(due.is_some_and(|due| due <= now), "{due:?} at {now}");
                         }
                         prop_assert!(model.values().all(|due| *due > now), "{model:?} at {now}");

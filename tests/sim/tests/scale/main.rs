@@ -2,5 +2,6 @@
 
 mod day;
 mod event;
+mod fair;
 mod forged;
 mod million;
