@@ -40,6 +40,7 @@ use crate::time::{Instant, Stamp};
 use crate::vantage::{Mode, Vantage, VantageId};
 use crate::wire::packet::{Checksums, Packet};
 
+pub use self::emit::{ProbePacket, SendOrder};
 pub use self::flights::FIRST_PORT;
 use self::flights::Flights;
 use self::owners::Owners;
@@ -231,63 +232,6 @@ pub enum Output {
     Wait(Option<Instant>),
 }
 
-/// One packet to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SendOrder {
-    /// The probe, to name in [`Input::SendFailed`] and [`Input::Answered`].
-    pub flight: Flight,
-    /// From where.
-    pub vantage: VantageId,
-    /// To whom.
-    pub to: IpAddr,
-    /// Hop limit.
-    pub ttl: u8,
-    /// IPv4 identification.
-    pub ip_id: u16,
-    /// What.
-    pub what: ProbePacket,
-}
-
-/// The inside of a probe packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProbePacket {
-    /// An ICMP echo request.
-    Echo {
-        /// Identifier (replaced by the kernel on ping sockets).
-        id: u16,
-        /// Sequence number.
-        seq: u16,
-        /// Payload; it proves the reply.
-        payload: [u8; 24],
-    },
-    /// A TCP SYN.
-    Syn {
-        /// Source port, outside the kernel's ephemeral range.
-        source_port: u16,
-        /// Destination port.
-        dest_port: u16,
-        /// Initial sequence number; it proves the answer.
-        seq: u32,
-        /// Timestamp option (RFC 7323), echoed by most stacks.
-        timestamp: Option<u32>,
-    },
-    /// The reset that ends a handshake which a SYN of ours began and the kernel did not end.
-    Reset {
-        /// Source port of the SYN.
-        source_port: u16,
-        /// Destination port.
-        dest_port: u16,
-        /// What the SYN-ACK acknowledged, so that the peer accepts it (RFC 5961 section 3.2).
-        seq: u32,
-    },
-    /// A SYN of the kernel's own, by a connect that is given up at once: where raw SYNs would leave
-    /// half-open connections behind.
-    Connect {
-        /// Destination port.
-        dest_port: u16,
-    },
-}
-
 /// One full connection to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectOrder {
@@ -406,6 +350,8 @@ enum Chore {
 #[derive(Debug)]
 pub struct Monitor {
     purpose: Purpose,
+    /// How long one look may take.
+    patience: Duration,
     secret: Secret,
     limits: Budget,
     sweep: Sweep,
@@ -446,6 +392,7 @@ impl Monitor {
         let secret = Secret::new(seed);
         Self {
             purpose,
+            patience: Duration::ZERO,
             secret,
             limits: Budget::default(),
             sweep: Sweep::new(secret),
@@ -469,6 +416,11 @@ impl Monitor {
             disturbed: Disturbances::default(),
             bugs: BTreeMap::new(),
         }
+    }
+
+    /// Lets one look take this long; from a minute on it has time for a rate sweep.
+    pub const fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// Takes one input. What is due by `now` is done as well.

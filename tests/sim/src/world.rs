@@ -311,6 +311,10 @@ impl World {
                     emit_icmp_error(dest, source, ty, code, trip.bytes, stack.ttl)
                 }
             },
+            // What belongs to no connection is reset, but for hosts that hide.
+            Body::Tcp(segment) if segment.flags.ack() && host.other_ports == Port::Closed => {
+                emit_rst_ack(trip.bytes, &stack)
+            }
             Body::Tcp(_) | Body::Icmp(_) | Body::Udp(_) | Body::Fragment | Body::Other { .. } => {
                 None
             }

@@ -25,6 +25,9 @@ const ORDINARY: &[(Sign, f64)] = &[
     (Sign::LocalFine, 0.98),
     (Sign::VantageFine, 0.96),
     (Sign::NameResolves, 0.98),
+    (Sign::FlowsMixed, 0.95),
+    (Sign::LargePasses, 0.9),
+    (Sign::LargeTold, 0.04),
 ];
 
 /// Signs that tell partly the same fact, and how much they correlate: `n` of them present together
@@ -34,10 +37,19 @@ const ECHOING: &[(&[Sign], f64)] = &[
     (&[Sign::EchoError, Sign::SynError], 0.4),
 ];
 
-/// What a service was read to say or not to say cannot be health mismeasured: it alone is sharpened
-/// further against health, so that the odds between the failures stay as they are.
-const REFUTES_HEALTH: &[Sign] =
-    &[Sign::ServiceSilent, Sign::ServiceForeign, Sign::ServiceClosed, Sign::ServiceRefused];
+/// What a service was read to say or not to say cannot be health mismeasured: such signs are
+/// sharpened further against health, so that the odds between the failures stay as they are.
+const REFUTES_HEALTH: &[Sign] = &[
+    Sign::ServiceSilent,
+    Sign::ServiceForeign,
+    Sign::ServiceClosed,
+    Sign::ServiceRefused,
+    // Nor can flows that fail and flows that answer, again and again, nor sizes that vanish thrice.
+    Sign::FlowsSplit,
+    Sign::LargeForwardLost,
+    Sign::LargeReplyLost,
+    Sign::LargeLost,
+];
 const REFUTED: f64 = 4.0;
 
 /// A probability of our own fault below this is prior doubt, not evidence.
@@ -61,9 +73,14 @@ const READ: &[(&[Sign], f64)] = &[
             Sign::ServiceRefused,
             Sign::VantageSuspect,
             Sign::VantagePortSuspect,
+            Sign::LargeForwardLost,
+            Sign::LargeReplyLost,
+            Sign::LargeLost,
         ],
         2.5,
     ),
+    // Its threshold lets chance through once in 300 surveys, which the floor would understate.
+    (&[Sign::FlowsSplit], 1.5),
     (
         &[
             // Two answers to one keyed number: nothing but a second speaker does that.

@@ -34,10 +34,11 @@ impl Monitor {
         let answer = Answer::Invalid(error.invalid_reason());
         let observation = Observation { answer, sent: None, arrived: None };
         let Some(report) = self.flights.settle(flight, observation) else { return };
-        if let Some(view) = self.view(&report.key)
+        if let Errand::Survey { part, .. } = report.purpose
+            && let Some(view) = self.view(&report.key)
             && let Some((_, survey)) = view.survey.as_mut()
         {
-            survey.handle_local_error(error);
+            survey.handle_local_error(part, error);
         }
         self.deliver(now, report);
     }
@@ -208,11 +209,11 @@ impl Monitor {
     }
 }
 
-/// Which counter a probe belongs to; traces and connections are not counted as packets here.
+/// Which counter a probe belongs to; traces, connections and large packets are not counted here.
 const fn counted(errand: Errand) -> Option<Probe> {
     match errand {
-        Errand::Survey { part: Part::Echo, .. } => Some(Probe::Echo),
-        Errand::Survey { part: Part::Syn, .. } => Some(Probe::Syn),
+        Errand::Survey { part: Part::Echo | Part::RateEcho, .. } => Some(Probe::Echo),
+        Errand::Survey { part: Part::Syn | Part::Flow | Part::RateSyn, .. } => Some(Probe::Syn),
         Errand::Survey { .. } | Errand::SurveyConnect(_) => None,
     }
 }

@@ -102,6 +102,9 @@ impl Monitor {
             icmp_path: None,
             tcp_path: None,
             siblings: Vec::new(),
+            flows: None,
+            large: None,
+            rates: None,
             local: Vec::new(),
             packets: 0,
         };

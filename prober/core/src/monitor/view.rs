@@ -19,6 +19,9 @@ use crate::time::Instant;
 pub(super) const RECHECK_EVERY: Duration = Duration::from_secs(8);
 /// Surveys of one view begin at least this far apart.
 const SURVEY_GAP: Duration = Duration::from_secs(4);
+/// A loss that lasts this long is asked whether it depends on the rate, and again so much later.
+const RATES_AFTER: Duration = Duration::from_secs(120);
+const RATES_EVERY: Duration = Duration::from_secs(3_600);
 /// Changes that several vantages see within this time are one change.
 const SAME_CHANGE: Duration = Duration::from_secs(15);
 
@@ -104,6 +107,8 @@ pub(super) struct View {
     /// Whether the last judgement from here was good.
     pub(super) reachable: Option<bool>,
     survey_begun: Option<Instant>,
+    /// When a rate sweep may be made, if the loss that was seen lasts.
+    rates_due: Option<Instant>,
     recheck: Option<Instant>,
     per_minute: Bucket,
     per_hour: Bucket,
@@ -130,6 +135,7 @@ impl View {
             path_changes: 0,
             reachable: None,
             survey_begun: None,
+            rates_due: None,
             recheck: None,
             per_minute: Bucket::new(minute / 60.0, minute, now),
             per_hour: Bucket::new(hour / 3_600.0, hour, now),
@@ -214,6 +220,21 @@ impl View {
     pub(super) fn may_survey(&self, now: Instant) -> bool {
         let rested = self.survey_begun.is_none_or(|begun| now.since(begun) >= SURVEY_GAP);
         self.survey.is_none() && rested
+    }
+
+    /// A loss was seen: it is worth a rate sweep once it has lasted.
+    pub(super) fn note_loss(&mut self, now: Instant) {
+        self.rates_due.get_or_insert(now + RATES_AFTER);
+    }
+
+    /// Whether a rate sweep may be made now; it keeps a heal from being seen for most of a minute.
+    pub(super) fn may_ask_rates(&self, now: Instant) -> bool {
+        self.rates_due.is_some_and(|due| due <= now)
+    }
+
+    /// A rate sweep may be made.
+    pub(super) fn note_rates(&mut self, now: Instant) {
+        self.rates_due = Some(now + RATES_EVERY);
     }
 
     /// Begins a survey.
