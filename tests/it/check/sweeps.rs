@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use reachd_lab::server::{http, rdp_confirm, silent};
-use reachd_lab::{
-    Addresses, Chain, Hook, Lab, Match, Node, Queue, in_namespace, inside, test_name,
-};
+use reachd_lab::{Addresses, Chain, Hook, Match, Node, Queue, in_namespace, inside, test_name};
 
 use super::{LONG, RDP, SHORT, both};
 use crate::support::{Round, Seen, check};

@@ -37,20 +37,26 @@ const ECHOING: &[(&[Sign], f64)] = &[
     (&[Sign::EchoError, Sign::SynError], 0.4),
 ];
 
-/// What a service was read to say or not to say cannot be health mismeasured: such signs are
-/// sharpened further against health, so that the odds between the failures stay as they are.
-const REFUTES_HEALTH: &[Sign] = &[
-    Sign::ServiceSilent,
-    Sign::ServiceForeign,
-    Sign::ServiceClosed,
-    Sign::ServiceRefused,
-    // Nor can flows that fail and flows that answer, again and again, nor sizes that vanish thrice.
-    Sign::FlowsSplit,
-    Sign::LargeForwardLost,
-    Sign::LargeReplyLost,
-    Sign::LargeLost,
+/// What a service was read to say or not to say cannot be health mismeasured, nor can flows that
+/// fail and flows that answer again and again, nor sizes that vanish thrice. Such signs are sharpened
+/// further against health, so that the odds between the failures stay as they are. A loss of SYNs
+/// above the threshold is no health by definition, but its measure is the less sure.
+const REFUTES_HEALTH: &[(&[Sign], f64)] = &[
+    (
+        &[
+            Sign::ServiceSilent,
+            Sign::ServiceForeign,
+            Sign::ServiceClosed,
+            Sign::ServiceRefused,
+            Sign::FlowsSplit,
+            Sign::LargeForwardLost,
+            Sign::LargeReplyLost,
+            Sign::LargeLost,
+        ],
+        4.0,
+    ),
+    (&[Sign::SynPartial], 2.0),
 ];
-const REFUTED: f64 = 4.0;
 
 /// A probability of our own fault below this is prior doubt, not evidence.
 const OWN_DOUBT: f64 = 0.05;
@@ -193,15 +199,17 @@ fn share(row: &[(Sign, f64)], signs: &[Sign], sign: Sign) -> Option<f64> {
     (rest > 0 && rest < signs.len()).then(|| left / count(rest))
 }
 
+/// What a table says of a sign.
+fn listed(table: &[(&'static [Sign], f64)], sign: Sign) -> Option<(&'static [Sign], f64)> {
+    table.iter().copied().find(|(signs, _)| signs.contains(&sign))
+}
+
 /// How much a sign counts beside the others of its view.
 fn exponent(sign: Sign, view: &[Sign]) -> f64 {
-    let of = |table: &[(&'static [Sign], f64)]| {
-        table.iter().copied().find(|(signs, _)| signs.contains(&sign))
-    };
-    if let Some((_, sharpening)) = of(READ) {
+    if let Some((_, sharpening)) = listed(READ, sign) {
         return sharpening;
     }
-    let Some((signs, correlation)) = of(ECHOING) else { return 1.0 };
+    let Some((signs, correlation)) = listed(ECHOING, sign) else { return 1.0 };
     let others = view.iter().filter(|other| **other != sign && signs.contains(other)).count();
     1.0 / (1.0 + count(others) * correlation)
 }
@@ -227,10 +235,14 @@ struct Seen {
 
 impl Seen {
     fn log_likelihood(&self, cause: &Cause) -> f64 {
-        let refuted = cause.class == Class::Reachable && REFUTES_HEALTH.contains(&self.sign);
-        let exponent = if refuted { REFUTED } else { self.exponent };
+        let refuted = listed(REFUTES_HEALTH, self.sign).filter(|_| is_health(cause));
+        let exponent = refuted.map_or(self.exponent, |(_, sharpening)| sharpening);
         exponent * among(self.family, cause, self.sign).ln()
     }
+}
+
+const fn is_health(cause: &Cause) -> bool {
+    matches!(cause.class, Class::Reachable)
 }
 
 /// Each sign of a view once, in fixed order.

@@ -130,7 +130,8 @@ fn syn(findings: &Findings, target: &Target) -> Option<Seen> {
         Sign::SynReset
     } else if accepted > 0 {
         let lossy = is_lossy(tally, target.loss_threshold) && may_claim_loss(findings);
-        if lossy { Sign::SynPartial } else { Sign::SynAccepted }
+        // A flow that fails for good is a loss however few of all packets it takes.
+        if lossy || splits::is_split(findings) { Sign::SynPartial } else { Sign::SynAccepted }
     } else if errors_at_full_ttl(tally) > 0 {
         Sign::SynError
     } else {

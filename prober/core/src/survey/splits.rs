@@ -32,6 +32,11 @@ pub(super) fn signs(findings: &Findings) -> Vec<Seen> {
     all.into_iter().flatten().collect()
 }
 
+/// Whether some flows fail for good.
+pub(super) fn is_split(findings: &Findings) -> bool {
+    flows(findings).is_some_and(|seen| seen.sign == Sign::FlowsSplit)
+}
+
 fn flows(findings: &Findings) -> Option<Seen> {
     let fates = findings.flows.as_ref()?;
     let odds = fates.odds_of_dead_path()?;
