@@ -13,8 +13,8 @@ use reachd_lab::{Addresses, Chain, Hook, Match, Node, Queue, in_namespace, insid
 use super::{LONG, RDP, SHORT, both};
 use crate::support::{Round, Seen, check};
 
-/// Checks that run at once in one round of flows.
-const TURNS: usize = 3;
+/// How often every path is looked at; one look in six does not meet a dead one of four.
+const TURNS: usize = 2;
 
 /// One of two, four and four paths is dead: by the kernel's hash of the source port, as a router's,
 /// and by its last bits, which every first look must meet.
@@ -44,8 +44,8 @@ fn a_dead_path_is_told_from_loss_by_chance() {
             ("one path of four dead, by bits", lan.n1_at, RDP),
             ("one path back of two dead, by hash", lan.n2_at, 80),
         ];
-        let mut round = Round::default();
         for turn in 0..TURNS {
+            let mut round = Round::default();
             for (title, at, port) in cases {
                 for (family, target) in both(at, port) {
                     let title = format!("{title}, {family}, turn {turn}");
@@ -56,9 +56,9 @@ fn a_dead_path_is_told_from_loss_by_chance() {
                     })?;
                 }
             }
+            round.finish()?;
         }
-        round.finish()?;
-        ensure!(met.get() >= 2 * TURNS * cases.len() * 2 / 3, "met by {} checks", met.get());
+        ensure!(met.get() >= TURNS * cases.len(), "met by {} checks", met.get());
         Ok(())
     });
 }
@@ -136,7 +136,7 @@ fn a_full_queue_shows_in_the_delay() {
         let chain = Chain::build(lab, SHORT)?;
         let lan = &chain.lan;
         let _service = rdp_confirm(&lan.target, RDP)?;
-        let queue = Queue { kbit_per_second: 256, delay_ms_max: 120 };
+        let queue = Queue { kbit_per_second: 128, delay_ms_max: 120 };
         let _fault = lab.bottleneck(chain.r(2), chain.r(3), queue)?;
         let _flood = Flood::start(&chain.v2, (lan.n2_at.v4, 9).into())?;
         let mut round = Round::default();
@@ -165,8 +165,9 @@ impl Flood {
             v6 @ SocketAddr::V6(_) => v6,
         };
         let (stop, stopped) = channel();
-        // Four datagrams of 128 bytes every five milliseconds are 820 kbit a second; every third
-        // fifth of a second rests, so that the queue runs empty.
+        // Four small datagrams every five milliseconds are thrice what the queue sends. They must
+        // not be larger than probes: where those do not fit, probes still would. Every third fifth
+        // of a second rests, so that the queue runs empty.
         let thread = std::thread::spawn(move || {
             for tick in 0_u32.. {
                 let wait = stopped.recv_timeout(Duration::from_millis(5));
@@ -174,7 +175,7 @@ impl Flood {
                     return;
                 }
                 if tick / 40 % 3 != 2 {
-                    (0..4).for_each(|_| drop(socket.send_to(&[0; 100], to)));
+                    (0..4).for_each(|_| drop(socket.send_to(&[0; 16], to)));
                 }
             }
         });
@@ -213,8 +214,7 @@ fn two_rates_tell_a_limit_from_chance() {
             round.ask(&format!("40 % lost, two rates, {family}"), command, |seen| {
                 seen.surely("packet_loss", 0.7)?;
                 ensure!(seen.sign("rate_split") != Some("quick_loses"), "no limit is there");
-                let policer = seen.causes().into_iter().find(|(cause, _)| *cause == "policer");
-                ensure!(policer.is_none_or(|(_, p)| p < 0.2), "policer at {policer:?}");
+                ensure!(seen.sign("rate_split").is_some() || seen.causes()[0].0 != "policer");
                 Ok(())
             })?;
         }

@@ -25,7 +25,7 @@ const ORDINARY: &[(Sign, f64)] = &[
     (Sign::LocalFine, 0.98),
     (Sign::VantageFine, 0.96),
     (Sign::NameResolves, 0.98),
-    (Sign::FlowsMixed, 0.95),
+    (Sign::FlowsMixed, 0.98),
     (Sign::LargePasses, 0.9),
     (Sign::LargeTold, 0.04),
 ];
@@ -38,9 +38,9 @@ const ECHOING: &[(&[Sign], f64)] = &[
 ];
 
 /// What a service was read to say or not to say cannot be health mismeasured, nor can flows that
-/// fail and flows that answer again and again, nor sizes that vanish thrice. Such signs are sharpened
-/// further against health, so that the odds between the failures stay as they are. A loss of SYNs
-/// above the threshold is no health by definition, but its measure is the less sure.
+/// fail and flows that answer again and again, nor sizes that vanish thrice. Such signs are
+/// sharpened further against health, so that the odds between the failures stay as they are. A loss
+/// of SYNs above the threshold is no health by definition, but its measure is the less sure.
 const REFUTES_HEALTH: &[(&[Sign], f64)] = &[
     (
         &[
@@ -55,7 +55,7 @@ const REFUTES_HEALTH: &[(&[Sign], f64)] = &[
         ],
         4.0,
     ),
-    (&[Sign::SynPartial], 2.0),
+    (&[Sign::SynPartial], 2.5),
 ];
 
 /// A probability of our own fault below this is prior doubt, not evidence.

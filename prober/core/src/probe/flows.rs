@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::{Ask, Engine, FULL_TTL, Question};
-use crate::evidence::{Answer, Observation};
+use crate::evidence::{AnswerKind, Observation};
 use crate::statistics::real;
 use crate::time::Instant;
 
@@ -29,6 +29,9 @@ const MEMBERS: [u32; 5] = [2, 3, 4, 8, 16];
 const STRAY: f64 = 0.001;
 const BACKGROUND: f64 = 0.01;
 
+/// Odds from which flows count as split: by chance they come up once in 300 surveys at most.
+const SPLIT: f64 = 300.0;
+
 /// What became of the SYNs of one flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FlowFate {
@@ -39,16 +42,16 @@ pub struct FlowFate {
 }
 
 impl FlowFate {
-    /// Adds the fate of one more SYN; what was our own fault says nothing.
-    pub fn note(&mut self, answer: &Answer) {
-        match answer {
-            Answer::SynAck(_) | Answer::Reset(_) => self.answered += 1,
-            Answer::Silence => self.lost += 1,
-            Answer::EchoReply { .. }
-            | Answer::BareReset(_)
-            | Answer::ChallengeAck(_)
-            | Answer::Icmp(_)
-            | Answer::Invalid(_) => {}
+    /// Adds the fate of one more SYN; what was our own fault says nothing. Who still holds an older
+    /// handshake of the flow answers with a bare acknowledgement, and has heard us.
+    pub const fn note(&mut self, kind: AnswerKind) {
+        match kind {
+            AnswerKind::SynAck | AnswerKind::Reset | AnswerKind::ChallengeAck => self.answered += 1,
+            AnswerKind::Silence => self.lost += 1,
+            AnswerKind::EchoReply
+            | AnswerKind::BareReset
+            | AnswerKind::Icmp(_)
+            | AnswerKind::Invalid => {}
         }
     }
 
@@ -83,6 +86,13 @@ impl FlowFates {
     /// How many flows were asked more than once.
     pub fn repeated(&self) -> usize {
         self.0.values().filter(|fate| fate.answered + fate.lost >= 2).count()
+    }
+
+    /// Whether they tell of a dead path: some never answer, some always do, and the odds against
+    /// chance are high.
+    pub fn is_split(&self) -> bool {
+        let split = self.odds_of_dead_path().is_some_and(|odds| odds >= SPLIT);
+        split && self.alive() > 0 && self.0.values().any(|fate| fate.is_dead())
     }
 
     /// How much more probable these fates are when one of several paths is dead than when packets
@@ -211,7 +221,7 @@ impl Engine for Flows {
 
     fn handle_observation(&mut self, _now: Instant, ask: u16, observation: &Observation) {
         if let Some((source_port, _)) = self.outstanding.remove(&ask) {
-            self.fates.0.entry(source_port).or_default().note(&observation.answer);
+            self.fates.0.entry(source_port).or_default().note(observation.answer.kind());
         }
     }
 

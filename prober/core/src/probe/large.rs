@@ -90,9 +90,12 @@ impl SizeFates {
         passing.filter_map(|(packet, _)| packet.echo_size()).next()
     }
 
-    /// The smallest echo that failed, and how many of that size and above were lost.
+    /// The smallest echo that failed, and how many of that size and above were lost. What is smaller
+    /// than one that came back did not fail for its size.
     pub fn echo_fails(&self) -> Option<(u16, u32)> {
-        let failed = || self.0.iter().filter(|(_, fate)| fate.has_failed());
+        let passes = self.echo_passes().unwrap_or(0);
+        let above = |packet: &Packet| packet.echo_size().is_some_and(|size| size > passes);
+        let failed = || self.0.iter().filter(|(packet, fate)| above(packet) && fate.has_failed());
         let sizes = || failed().filter_map(|(packet, fate)| Some((packet.echo_size()?, fate.lost)));
         let (size, _) = sizes().next()?;
         Some((size, sizes().map(|(_, lost)| lost).sum()))
@@ -118,7 +121,7 @@ impl SizeFates {
 
     /// Whether anything failed for its size, so that it is worth asking again.
     pub fn any_failed(&self) -> bool {
-        self.0.values().any(|fate| fate.has_failed())
+        self.echo_fails().is_some() || self.segment_passes() == Some(false)
     }
 }
 

@@ -413,7 +413,10 @@ pub fn local(findings: &Findings) -> Seen {
     }
     // The ring reads before netfilter: an acceptance it saw and the kernel did not was eaten here.
     let accepted = findings.syn.as_ref().is_some_and(|tally| {
-        tally.count(AnswerKind::SynAck) >= 3 && tally.count(AnswerKind::SynAck) == tally.valid()
+        // The flow of the connection itself is asked as well, and may still be held over there.
+        let (accepted, held) =
+            (tally.count(AnswerKind::SynAck), tally.count(AnswerKind::ChallengeAck));
+        accepted >= 3 && accepted + held == tally.valid()
     });
     // Unless that one flow is dead on the wire as well.
     let is_dead = |port: Option<u16>| {

@@ -6,13 +6,11 @@ use super::findings::Findings;
 use super::signs::{Seen, missing};
 use crate::judge::Sign;
 use crate::probe::flows::FlowFates;
-use crate::probe::large::{LARGEST, SMALLEST, SizeFates};
+use crate::probe::large::{LARGEST, SMALLEST, SizeFates, TRIES};
 use crate::probe::series::Tally;
 use crate::statistics::real;
 
-/// Odds from which flows count as split: by chance they come up once in 300 surveys at most.
-const SPLIT: f64 = 300.0;
-/// Odds below which they count as mixed.
+/// Odds of a dead path below which flows count as mixed.
 const MIXED: f64 = 0.05;
 /// Odds for and against a limit of the rate.
 const LIMITED: f64 = 20.0;
@@ -25,6 +23,8 @@ const GROWN: Duration = Duration::from_millis(20);
 const FLAT: Duration = Duration::from_millis(5);
 /// How improbable it must be that only chance took all large packets.
 const CHANCE: f64 = 0.002;
+/// Small packets that may be missing where large ones are said to vanish for their size.
+const SMALL_LOST: u64 = 1;
 
 /// What the sweeps of a survey say.
 pub(super) fn signs(findings: &Findings) -> Vec<Seen> {
@@ -34,14 +34,14 @@ pub(super) fn signs(findings: &Findings) -> Vec<Seen> {
 
 /// Whether some flows fail for good.
 pub(super) fn is_split(findings: &Findings) -> bool {
-    flows(findings).is_some_and(|seen| seen.sign == Sign::FlowsSplit)
+    findings.flows.as_ref().is_some_and(FlowFates::is_split)
 }
 
 fn flows(findings: &Findings) -> Option<Seen> {
     let fates = findings.flows.as_ref()?;
     let odds = fates.odds_of_dead_path()?;
     let (dead, alive) = (fates.dead(), fates.alive());
-    let sign = if odds >= SPLIT && !dead.is_empty() && alive > 0 {
+    let sign = if fates.is_split() {
         Sign::FlowsSplit
     } else if odds <= MIXED {
         Sign::FlowsMixed
@@ -121,7 +121,8 @@ fn large(findings: &Findings) -> Option<Seen> {
     let fates = findings.large.as_ref()?;
     let passing = fates.echo_passes();
     let told = fates.told();
-    let segment = fates.segment_passes();
+    let segment =
+        fates.segment_passes().filter(|passes| *passes || !may_be_chance(findings, TRIES));
     let failing = fates.echo_fails().filter(|(_, lost)| !may_be_chance(findings, *lost));
     // Large echoes alone may be filtered for being echoes, but hardly from this size on.
     let sharp = passing.is_some_and(|size| size >= SMALLEST);
@@ -138,11 +139,14 @@ fn large(findings: &Findings) -> Option<Seen> {
     Some(Seen::new(sign, Some(large_detail(fates))))
 }
 
-/// Whether the loss that small echoes meet may have taken so many large ones.
+/// Whether something else than their size may have taken so many large packets: a queue that is full
+/// has room for small ones only.
 fn may_be_chance(findings: &Findings, lost: u32) -> bool {
+    let tallies = || [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
+    let small: u64 = tallies().filter(|tally| tally.received() > 0).map(missing).sum();
     let echo = &findings.echo;
     let ratio = (real(missing(echo)) + 1.0) / (real(echo.valid()) + 2.0);
-    ratio.powf(f64::from(lost)) > CHANCE
+    small > SMALL_LOST || ratio.powf(f64::from(lost)) > CHANCE
 }
 
 fn large_detail(fates: &SizeFates) -> String {

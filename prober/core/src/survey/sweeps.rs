@@ -173,23 +173,14 @@ impl Survey {
         let syn = self.syn.as_ref()?;
         for (ask, kind) in syn.fates() {
             let Some(source) = self.sources.get(&ask) else { continue };
-            let fate = fates.0.entry(*source).or_default();
-            match kind {
-                AnswerKind::SynAck | AnswerKind::Reset => fate.answered += 1,
-                AnswerKind::Silence => fate.lost += 1,
-                AnswerKind::EchoReply
-                | AnswerKind::BareReset
-                | AnswerKind::ChallengeAck
-                | AnswerKind::Icmp(_)
-                | AnswerKind::Invalid => {}
-            }
+            fates.0.entry(*source).or_default().note(kind);
         }
         Some(fates)
     }
 
     /// Begins the rate sweep if it is wanted; `true` if it began.
     pub(super) fn plan_rates(&mut self, now: Instant) -> bool {
-        let split = self.flow_fates().is_some_and(|fates| !fates.dead().is_empty());
+        let split = self.flow_fates().is_some_and(|fates| fates.is_split());
         if !self.scope.means.patient || self.rates.is_some() || !self.is_partial() || split {
             return false;
         }

@@ -1,9 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::evidence::TcpAnswer;
 
-const ACCEPTED: Answer = Answer::SynAck(TcpAnswer { ttl: Some(57), window: None, ip_id: None });
+const ACCEPTED: AnswerKind = AnswerKind::SynAck;
 
 fn at(millis: u64) -> Instant {
     Instant::from_start(Duration::from_millis(millis))
@@ -26,16 +25,16 @@ fn draw(state: &mut u64) -> f64 {
 fn survey(mut is_lost: impl FnMut(u16) -> bool) -> FlowFates {
     let mut fates = FlowFates::default();
     for port in 0..10 {
-        let answer = if is_lost(port) { Answer::Silence } else { ACCEPTED };
-        fates.0.entry(port).or_default().note(&answer);
+        let answer = if is_lost(port) { AnswerKind::Silence } else { ACCEPTED };
+        fates.0.entry(port).or_default().note(answer);
     }
     let mut order: Vec<u16> = (0..10).collect();
     order.sort_by_key(|port| fates.0[port].answered);
     let lost = order.iter().take_while(|port| fates.0[port].answered == 0).count();
     let chosen = order.iter().take(lost.min(4)).chain(order.iter().skip(lost)).take(7);
     for port in chosen.copied().collect::<Vec<_>>().into_iter().cycle().take(14) {
-        let answer = if is_lost(port) { Answer::Silence } else { ACCEPTED };
-        fates.0.entry(port).or_default().note(&answer);
+        let answer = if is_lost(port) { AnswerKind::Silence } else { ACCEPTED };
+        fates.0.entry(port).or_default().note(answer);
     }
     fates
 }
@@ -108,7 +107,7 @@ fn flows_are_asked_round_by_round_and_missing_ones_first() {
 #[test]
 fn what_was_our_own_fault_says_nothing_of_a_flow() {
     let mut fate = FlowFate::default();
-    fate.note(&Answer::Invalid(crate::evidence::InvalidReason::Lag));
+    fate.note(AnswerKind::Invalid);
     assert_eq!(fate, FlowFate::default());
 }
 
