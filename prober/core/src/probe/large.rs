@@ -90,8 +90,8 @@ impl SizeFates {
         passing.filter_map(|(packet, _)| packet.echo_size()).next()
     }
 
-    /// The smallest echo that failed, and how many of that size and above were lost. What is smaller
-    /// than one that came back did not fail for its size.
+    /// The smallest echo that failed, and how many of that size and above were lost. What is
+    /// smaller than one that came back did not fail for its size.
     pub fn echo_fails(&self) -> Option<(u16, u32)> {
         let passes = self.echo_passes().unwrap_or(0);
         let above = |packet: &Packet| packet.echo_size().is_some_and(|size| size > passes);

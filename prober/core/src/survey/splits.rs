@@ -86,8 +86,10 @@ fn queueing(findings: &Findings) -> Option<Seen> {
     if !is_partial(findings) {
         return None;
     }
-    let tallies = [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
-    let (least, most) = tallies.filter_map(spread).max_by_key(|(least, most)| *most - *least)?;
+    // A host that waits for the end of an old handshake repeats its answer when it likes: the delay
+    // of SYNs asked again on their flow says less than that of echoes.
+    let (least, most) =
+        spread(&findings.echo).or_else(|| findings.syn.as_ref().and_then(spread))?;
     let growth = most - least;
     let sign = if growth >= GROWN && growth >= least / 2 {
         Sign::DelayGrows
@@ -121,9 +123,12 @@ fn large(findings: &Findings) -> Option<Seen> {
     let fates = findings.large.as_ref()?;
     let passing = fates.echo_passes();
     let told = fates.told();
-    let segment =
-        fates.segment_passes().filter(|passes| *passes || !may_be_chance(findings, TRIES));
-    let failing = fates.echo_fails().filter(|(_, lost)| !may_be_chance(findings, *lost));
+    let syn = findings.syn.as_ref();
+    let by_size = |small: Option<&Tally>, lost: u32| {
+        small.is_some_and(|small| !may_be_chance(findings, small, lost))
+    };
+    let segment = fates.segment_passes().filter(|passes| *passes || by_size(syn, TRIES));
+    let failing = fates.echo_fails().filter(|(_, lost)| by_size(Some(&findings.echo), *lost));
     // Large echoes alone may be filtered for being echoes, but hardly from this size on.
     let sharp = passing.is_some_and(|size| size >= SMALLEST);
     let sign = match (failing, segment) {
@@ -139,14 +144,13 @@ fn large(findings: &Findings) -> Option<Seen> {
     Some(Seen::new(sign, Some(large_detail(fates))))
 }
 
-/// Whether something else than their size may have taken so many large packets: a queue that is full
-/// has room for small ones only.
-fn may_be_chance(findings: &Findings, lost: u32) -> bool {
-    let tallies = || [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
-    let small: u64 = tallies().filter(|tally| tally.received() > 0).map(missing).sum();
-    let echo = &findings.echo;
-    let ratio = (real(missing(echo)) + 1.0) / (real(echo.valid()) + 2.0);
-    small > SMALL_LOST || ratio.powf(f64::from(lost)) > CHANCE
+/// Whether something else than their size may have taken so many large packets, given how small
+/// ones of the same kind fared: chance, or a queue that is full and has room for small ones only.
+fn may_be_chance(findings: &Findings, small: &Tally, lost: u32) -> bool {
+    let tallies = [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
+    let answering = tallies.filter(|tally| tally.received() > 0);
+    let ratio = (real(missing(small)) + 1.0) / (real(small.valid()) + 2.0);
+    answering.map(missing).sum::<u64>() > SMALL_LOST || ratio.powf(f64::from(lost)) > CHANCE
 }
 
 fn large_detail(fates: &SizeFates) -> String {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::evidence::{Answer, Observation};
+use crate::evidence::{Answer, Observation, TcpAnswer};
 use crate::probe::flows::FlowFate;
 use crate::probe::large::{Packet, SizeFate};
 use crate::probe::rates::{Counts, RateFates};
@@ -99,6 +99,17 @@ fn rates_speak_only_where_something_is_lost() {
     assert_eq!(shown(&chance), [Sign::RatesAlike, Sign::DelayFlat]);
 }
 
+/// SYNs that were all accepted.
+fn accepted(count: u64) -> Tally {
+    let mut tally = Tally::default();
+    let facts = TcpAnswer { ttl: Some(60), window: None, ip_id: None };
+    for _ in 0..count {
+        let (sent, arrived) = (Some(stamp(0)), Some(stamp(10_000)));
+        tally.absorb(&Observation { answer: Answer::SynAck(facts), sent, arrived });
+    }
+    tally
+}
+
 const PASSES: SizeFate = SizeFate { answered: 1, lost: 0, told: None };
 const FAILS: SizeFate = SizeFate { answered: 0, lost: 3, told: None };
 
@@ -132,7 +143,8 @@ fn a_size_that_vanishes_is_told_by_its_direction() {
         (vec![(Packet::Echo(1_280), FAILS)], None),
     ];
     for (rows, expected) in cases {
-        let found = Findings { large: sizes(&rows), ..findings(echoes(&[10; 12], 0)) };
+        let syn = Some(accepted(12));
+        let found = Findings { large: sizes(&rows), syn, ..findings(echoes(&[10; 12], 0)) };
         assert_eq!(shown(&found).first().copied(), expected, "{rows:?}");
     }
 }
@@ -142,4 +154,9 @@ fn much_loss_may_take_large_packets_by_chance() {
     let rows = [(Packet::Echo(1_280), PASSES), (Packet::Echo(1_500), FAILS)];
     let lossy = Findings { large: sizes(&rows), ..findings(echoes(&[10; 8], 12)) };
     assert!(!shown(&lossy).contains(&Sign::LargeLost));
+    // A host that echoes nothing is asked by segments alone.
+    let rows = [(Packet::Segment(80), PASSES), (Packet::Segment(1_500), FAILS)];
+    let (large, syn) = (sizes(&rows), Some(accepted(12)));
+    let deaf = Findings { large, syn, ..findings(echoes(&[], 17)) };
+    assert_eq!(shown(&deaf), [Sign::LargeForwardLost]);
 }
