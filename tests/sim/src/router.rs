@@ -113,6 +113,10 @@ pub struct Match {
     pub vantage: Option<String>,
     /// Of this transport.
     pub transport: Transport,
+    /// Of TCP flows whose source port leaves this rest when divided by that.
+    pub flows: Option<(u16, u16)>,
+    /// Longer than this, in bytes.
+    pub longer_than: Option<usize>,
 }
 
 /// What a router does with the packets of a rule.

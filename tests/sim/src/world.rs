@@ -348,7 +348,24 @@ impl Match {
         self
     }
 
+    /// The same, of flows over one of so many paths only.
+    pub fn of_flows(mut self, rest: u16, paths: u16) -> Self {
+        self.flows = Some((rest, paths));
+        self
+    }
+
+    /// The same, longer than this only.
+    pub fn longer_than(mut self, bytes: usize) -> Self {
+        self.longer_than = Some(bytes);
+        self
+    }
+
     fn holds(&self, from: &str, packet: &Packet<'_>) -> bool {
+        let flow = self.flows.is_none_or(|(rest, paths)| match packet.body {
+            Body::Tcp(segment) => segment.source_port % paths == rest,
+            _ => false,
+        });
+        let length = self.longer_than.is_none_or(|bytes| packet.total_len > bytes);
         let transport = match (self.transport, &packet.body) {
             (Transport::Any, _)
             | (Transport::Icmp, Body::Icmp(_))
@@ -357,6 +374,8 @@ impl Match {
             (Transport::Icmp | Transport::Tcp | Transport::Port(_), _) => false,
         };
         transport
+            && flow
+            && length
             && self.dest.is_none_or(|dest| dest == packet.dest)
             && self.vantage.as_deref().is_none_or(|vantage| vantage == from)
     }

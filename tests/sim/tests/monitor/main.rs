@@ -5,4 +5,5 @@ mod once;
 mod performance;
 mod scene;
 mod sweep;
+mod sweeps;
 mod watch;
