@@ -11,7 +11,7 @@ use reachd_lab::server::{http, rdp_confirm, silent};
 use reachd_lab::{Addresses, Chain, Hook, Match, Node, Queue, in_namespace, inside, test_name};
 
 use super::{LONG, RDP, SHORT, both};
-use crate::support::{Round, Seen, check};
+use crate::support::{Round, Seen, check, check_unprivileged};
 
 /// How often every path is looked at; one look in six does not meet a dead one of four.
 const TURNS: usize = 2;
@@ -73,6 +73,8 @@ fn dead_path(seen: &Seen) -> Result<bool> {
     }
     seen.surely("partial_path", 0.7)?;
     seen.shows("flow_split", "split")?;
+    let summary = seen.document["verdict"]["summary"].as_str().unwrap_or_default();
+    ensure!(summary.contains("(source ports "), "{summary}");
     ensure!(seen.mass("vantage_fault") < 0.1, "it is no fault of ours");
     Ok(true)
 }
@@ -243,7 +245,17 @@ fn large_packets_that_vanish_on_the_way_there() {
             seen.surely("mtu_blackhole", 0.9)?;
             seen.shows("large_packet", "lost_forward")?;
             first_cause(seen, "pmtu_blackhole_forward")
-        })
+        })?;
+        // Ping sockets send large echoes too, but nothing sends segments.
+        let mut round = Round::default();
+        for (family, target) in both(chain.lan.target_at, RDP) {
+            let command = check_unprivileged(&chain.v1, &target);
+            round.ask(&format!("1400 not told, no capability, {family}"), command, |seen| {
+                seen.surely("mtu_blackhole", 0.9)?;
+                seen.shows("large_packet", "lost")
+            })?;
+        }
+        round.finish()
     });
 }
 

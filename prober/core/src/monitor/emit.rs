@@ -146,3 +146,38 @@ impl SendOrder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::packet::{Body, Checksums, Packet};
+
+    #[test]
+    fn sized_packets_have_their_size_whole_in_both_families() {
+        for (source, dest) in [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")] {
+            for size in [80, 1_280, 1_400, 1_500] {
+                let echo = ProbePacket::SizedEcho { id: 1, seq: 2, payload: [7; 24], size };
+                let (source_port, dest_port, seq, ack) = (61_000, 3_389, 5, 6);
+                let segment = ProbePacket::Segment { source_port, dest_port, seq, ack, size };
+                for what in [echo, segment] {
+                    let order = SendOrder {
+                        flight: Flight::Survey(1),
+                        vantage: VantageId(0),
+                        to: dest.parse().unwrap(),
+                        ttl: 64,
+                        ip_id: 9,
+                        what,
+                    };
+                    let bytes = order.emit(source.parse().unwrap()).unwrap();
+                    assert_eq!(bytes.len(), usize::from(size), "{order:?}");
+                    let packet = Packet::parse(&bytes, Checksums::Verify).unwrap();
+                    assert!(packet.dont_fragment && packet.total_len == bytes.len());
+                    if let Body::Tcp(segment) = packet.body {
+                        assert!(segment.flags.ack() && !segment.flags.syn());
+                        assert_eq!((segment.seq, segment.ack), (5, 6));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -513,3 +513,6 @@ impl Flights {
         Some(probe)
     }
 }
+
+#[cfg(test)]
+mod tests;
