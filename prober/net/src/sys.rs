@@ -218,8 +218,8 @@ impl FamilyOptions {
         set_int(fd, self.level, self.recvttl, 1)
     }
 
-    /// Sends every size that the link takes, whole, whatever the kernel believes of the path: once a
-    /// router said "too big" it would else refuse such packets itself for ten minutes.
+    /// Sends every size that the link takes, whole, whatever the kernel believes of the path: once
+    /// a router said "too big" it would else refuse such packets itself for ten minutes.
     pub(crate) fn probe_sizes(self, fd: impl AsFd) -> io::Result<()> {
         // `IPV6_PMTUDISC_PROBE` has the same value.
         set_int(fd, self.level, self.mtu_discover, libc::IP_PMTUDISC_PROBE)

@@ -123,12 +123,12 @@ fn large(findings: &Findings) -> Option<Seen> {
     let fates = findings.large.as_ref()?;
     let passing = fates.echo_passes();
     let told = fates.told();
-    let syn = findings.syn.as_ref();
-    let by_size = |small: Option<&Tally>, lost: u32| {
-        small.is_some_and(|small| !may_be_chance(findings, small, lost))
-    };
-    let segment = fates.segment_passes().filter(|passes| *passes || by_size(syn, TRIES));
-    let failing = fates.echo_fails().filter(|(_, lost)| by_size(Some(&findings.echo), *lost));
+    // Small echoes may be limited where segments are not, but what spares both spares segments.
+    let echoes = || [&findings.echo].into_iter();
+    let all = || echoes().chain(&findings.syn).filter(|tally| tally.received() > 0);
+    let may_segments = || all().next().is_some() && !may_be_chance(findings, all(), TRIES);
+    let segment = fates.segment_passes().filter(|passes| *passes || may_segments());
+    let failing = fates.echo_fails().filter(|(_, lost)| !may_be_chance(findings, echoes(), *lost));
     // Large echoes alone may be filtered for being echoes, but hardly from this size on.
     let sharp = passing.is_some_and(|size| size >= SMALLEST);
     let sign = match (failing, segment) {
@@ -144,12 +144,17 @@ fn large(findings: &Findings) -> Option<Seen> {
     Some(Seen::new(sign, Some(large_detail(fates))))
 }
 
-/// Whether something else than their size may have taken so many large packets, given how small
-/// ones of the same kind fared: chance, or a queue that is full and has room for small ones only.
-fn may_be_chance(findings: &Findings, small: &Tally, lost: u32) -> bool {
+/// Whether something else than their size may have taken so many large packets, given how these
+/// small ones fared: chance, or a queue that is full and has room for small ones only.
+fn may_be_chance<'a>(
+    findings: &Findings,
+    small: impl Iterator<Item = &'a Tally> + Clone,
+    lost: u32,
+) -> bool {
     let tallies = [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
     let answering = tallies.filter(|tally| tally.received() > 0);
-    let ratio = (real(missing(small)) + 1.0) / (real(small.valid()) + 2.0);
+    let gone: u64 = small.clone().map(missing).sum();
+    let ratio = (real(gone) + 1.0) / (real(small.map(Tally::valid).sum()) + 2.0);
     answering.map(missing).sum::<u64>() > SMALL_LOST || ratio.powf(f64::from(lost)) > CHANCE
 }
 

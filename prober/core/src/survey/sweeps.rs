@@ -112,8 +112,8 @@ impl Survey {
         accepted && stalled
     }
 
-    /// The source port of a connection that vanished while SYNs beside it were answered: it may have
-    /// met a dead path, or our own firewall.
+    /// The source port of a connection that vanished while SYNs beside it were answered: it may
+    /// have met a dead path, or our own firewall.
     pub(super) fn vanished_connection(&self) -> Option<u16> {
         let Connecting::Done(report) = &self.connect else { return None };
         let accepted =
