@@ -5,8 +5,8 @@ use super::view::Rows;
 use super::{Flight, Monitor, TapId, Timer};
 use crate::accounting::Fate;
 use crate::evidence::{
-    Answer, ConnectReport, ConnectResult, InvalidReason, LocalError, LossReason, Observation,
-    Probe, ServiceAnswer,
+    Answer, AnswerKind, ConnectReport, ConnectResult, InvalidReason, LocalError, LossReason,
+    Observation, Probe, ServiceAnswer,
 };
 use crate::survey::Part;
 use crate::time::{Instant, Stamp};
@@ -148,7 +148,15 @@ impl Monitor {
                 _,
             ) => {}
         }
-        let row = probe.and_then(|probe| view.rows.of(probe));
+        // Asking a flow again whose first handshake is still held over there is our own doing: what
+        // that draws is no fate of a probe.
+        let again = matches!(report.purpose, Errand::Survey { part: Part::Flow, .. });
+        let held = again
+            && match report.news {
+                News::Settled(seen) => seen.answer.kind() == AnswerKind::ChallengeAck,
+                News::Afterthought { .. } | News::Duplicate | News::ConnectLost => false,
+            };
+        let row = probe.filter(|_| !held).and_then(|probe| view.rows.of(probe));
         if let Some(row) = row {
             match report.news {
                 News::Settled(seen) => self.sweep.account(row, &believed(seen, withdrawn)),
