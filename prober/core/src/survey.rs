@@ -368,7 +368,9 @@ impl Survey {
             }
             Phase::Quick if self.patience_is_over(now) => self.confirm(now),
             Phase::Confirm { dense: false }
-                if self.is_partial() || self.vanished_connection().is_some() =>
+                if self.is_partial()
+                    || self.seems_partial(now)
+                    || self.vanished_connection().is_some() =>
             {
                 self.densify(now);
             }

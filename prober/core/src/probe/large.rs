@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Ask, Engine, FULL_TTL, Question};
-use crate::evidence::{Answer, IcmpKind, Observation};
+use crate::evidence::{Answer, IcmpKind, InvalidReason, Observation};
 use crate::time::Instant;
 
 /// The smallest size: what IPv6 demands of every link, so that nothing smaller than this vanishes
@@ -27,6 +27,8 @@ const CONTROL: u16 = 80;
 pub const TRIES: u32 = 3;
 /// How often the control is asked.
 const CONTROLS: u32 = 2;
+/// Packets that may be asked again because we ourselves missed what became of them.
+const SPARE: u8 = 4;
 /// Between two probes of a kind, so that one bad spell does not take all.
 const GAP: Duration = Duration::from_millis(450);
 const AT_ONCE: Duration = Duration::from_millis(20);
@@ -145,6 +147,7 @@ pub struct Large {
     next_id: u16,
     echoes_again: bool,
     segments: bool,
+    spare: u8,
 }
 
 impl Large {
@@ -160,6 +163,7 @@ impl Large {
             next_id: 0,
             echoes_again: false,
             segments: false,
+            spare: SPARE,
         }
     }
 
@@ -245,8 +249,17 @@ impl Engine for Large {
         Some(Ask { id, what, ttl: FULL_TTL })
     }
 
-    fn handle_observation(&mut self, _now: Instant, ask: u16, observation: &Observation) {
+    fn handle_observation(&mut self, now: Instant, ask: u16, observation: &Observation) {
         if let Some((packet, _)) = self.outstanding.remove(&ask) {
+            // A failure needs all its losses: what passed us by while we were late is asked again.
+            let passed_by = matches!(
+                observation.answer,
+                Answer::Invalid(InvalidReason::Lag | InvalidReason::CaptureDrop)
+            );
+            if passed_by && self.spare > 0 {
+                self.spare -= 1;
+                self.plan(vec![(now, packet)]);
+            }
             self.slowest = self.slowest.max(observation.rtt().unwrap_or_default());
             self.fates.0.entry(packet).or_default().note(&observation.answer);
         }

@@ -16,6 +16,8 @@ use crate::probe::series::Series;
 use crate::probe::{Ask, Engine, Question};
 use crate::time::Instant;
 
+/// By now most SYNs of the confirmation have left, so that there are flows to choose from.
+const EARLIEST_SWEEP: Duration = Duration::from_millis(2_800);
 /// A flow sweep that begins later than this would not end within the time of a survey.
 const LATEST_SWEEP: Duration = Duration::from_millis(5_000);
 
@@ -120,6 +122,17 @@ impl Survey {
             self.syn.as_ref().is_some_and(|syn| syn.tally().count(AnswerKind::SynAck) > 0);
         let vanished = accepted && report.result == ConnectResult::TimedOut;
         report.local_port.filter(|_| vanished && self.scope.means.raw)
+    }
+
+    /// SYNs are overdue beside answered ones, and enough flows were asked to sweep them. Their
+    /// silence is certain only after the verdict timer, too late for the last of them, and none
+    /// at all where we ourselves were late meanwhile.
+    pub(super) fn seems_partial(&self, now: Instant) -> bool {
+        let Some(syn) = self.syn.as_ref().filter(|syn| syn.tally().received() > 0) else {
+            return false;
+        };
+        let overdue = || syn.overdue(self.missing_since(now)).next().is_some();
+        now.since(self.started) >= EARLIEST_SWEEP && overdue()
     }
 
     fn misses_any(&self) -> bool {

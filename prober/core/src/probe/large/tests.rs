@@ -107,7 +107,24 @@ fn swallowed_segments_prove_nothing() {
 fn what_our_own_link_does_not_take_is_not_lost() {
     let mut fate = SizeFate::default();
     for _ in 0..TRIES {
-        fate.note(&Answer::Invalid(crate::evidence::InvalidReason::SendError));
+        fate.note(&Answer::Invalid(InvalidReason::SendError));
     }
     assert!(!fate.has_failed());
+}
+
+#[test]
+fn what_passed_us_by_is_asked_again_a_few_times() {
+    let mut large = Large::new(None, Duration::from_millis(10));
+    large.ask_echoes(Instant::ZERO);
+    let late = seen(Answer::Invalid(InvalidReason::Lag));
+    let mut asked = 0;
+    for millis in 0..1_000 {
+        let now = Instant::from_start(Duration::from_millis(millis));
+        while let Some(ask) = large.poll_ask(now) {
+            asked += 1;
+            large.handle_observation(now, ask.id, &late);
+        }
+    }
+    assert_eq!(asked, 3 + usize::from(SPARE));
+    assert!(large.is_done() && !large.fates().any_failed());
 }
