@@ -52,8 +52,9 @@ fn class_of(report: &TargetReport) -> Option<Class> {
 
 async fn look(arguments: &Check, plan: Plan) -> Result<BTreeMap<TargetName, TargetReport>> {
     let wanted: BTreeSet<_> = plan.targets.iter().map(|target| target.name.clone()).collect();
-    let (engine, mut events) = begin(plan, if arguments.pcap.is_some() { 16 << 20 } else { 0 })?;
     let limit = arguments.timeout.unwrap_or(LONGEST);
+    let evidence_bytes = if arguments.pcap.is_some() { 16 << 20 } else { 0 };
+    let (engine, mut events) = begin(plan, limit, evidence_bytes)?;
     let mut reports = BTreeMap::new();
     gather(&engine, limit, (&wanted, &mut events, &mut reports)).await?;
     if let Some(path) = &arguments.pcap {
@@ -66,15 +67,20 @@ async fn look(arguments: &Check, plan: Plan) -> Result<BTreeMap<TargetName, Targ
 /// Checks the one target of a plan; `None` when there was no verdict in time.
 pub async fn once(plan: Plan, limit: Duration) -> Result<Option<TargetReport>> {
     let wanted = plan.targets.iter().map(|target| target.name.clone()).collect();
-    let (engine, mut events) = begin(plan, 0)?;
+    let (engine, mut events) = begin(plan, limit, 0)?;
     let mut reports = BTreeMap::new();
     gather(&engine, limit, (&wanted, &mut events, &mut reports)).await?;
     engine.stop().await;
     Ok(reports.into_values().next())
 }
 
-fn begin(plan: Plan, evidence_bytes: usize) -> Result<(EngineHandle, EventReceiver)> {
+fn begin(
+    plan: Plan,
+    limit: Duration,
+    evidence_bytes: usize,
+) -> Result<(EngineHandle, EventReceiver)> {
     let mut monitor = Monitor::new(Purpose::Once, seed()?);
+    monitor.set_patience(limit);
     let ports = plan.targets.iter().map(|target| target.port).collect();
     monitor.handle(Instant::ZERO, Input::Plan(Box::new(plan)));
     let options = EngineOptions { ports, evidence_bytes, ..EngineOptions::default() };

@@ -68,7 +68,7 @@ pub struct Check {
     /// Take vantages, canaries and target settings from this configuration file.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Give up after this long, for example 10s.
+    /// Give up after this long, for example 10s; from 75s on a partial loss is asked at two rates.
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub timeout: Option<Duration>,
     /// Write the packets seen to this file (pcapng).

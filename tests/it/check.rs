@@ -9,6 +9,7 @@ mod names;
 mod ourselves;
 mod silent;
 mod sources;
+mod sweeps;
 mod unprivileged;
 
 use reachd_lab::{Addresses, ChainSpec, LINUX_TTL, WINDOWS_TTL};

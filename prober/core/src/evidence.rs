@@ -327,6 +327,8 @@ pub enum LocalError {
     Exhausted,
     /// The vantage's address, interface or namespace is gone.
     VantageGone,
+    /// The packet is larger than our own link takes (`EMSGSIZE`): it says nothing of the path.
+    TooLarge,
     /// Something else.
     Other(i32),
 }
@@ -342,6 +344,7 @@ impl LocalError {
             | Self::Blocked
             | Self::Exhausted
             | Self::VantageGone
+            | Self::TooLarge
             | Self::Other(_) => InvalidReason::SendError,
         }
     }
@@ -356,6 +359,7 @@ impl LocalError {
             Self::NoPrivilege => "no_privilege",
             Self::Exhausted => "exhausted",
             Self::VantageGone => "vantage_gone",
+            Self::TooLarge => "larger_than_our_link",
             Self::Other(_) => "other",
         }
     }

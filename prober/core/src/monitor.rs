@@ -46,6 +46,7 @@ use crate::vantage::{Mode, Vantage, VantageId};
 use crate::wire::packet::{Checksums, Packet};
 
 use self::chores::Chores;
+pub use self::emit::{ProbePacket, SendOrder};
 pub use self::flights::FIRST_PORT;
 use self::flights::Flights;
 pub use self::groups::RestoredGroup;
@@ -241,63 +242,6 @@ pub enum Output {
     Wait(Option<Instant>),
 }
 
-/// One packet to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SendOrder {
-    /// The probe, to name in [`Input::SendFailed`] and [`Input::Answered`].
-    pub flight: Flight,
-    /// From where.
-    pub vantage: VantageId,
-    /// To whom.
-    pub to: IpAddr,
-    /// Hop limit.
-    pub ttl: u8,
-    /// IPv4 identification.
-    pub ip_id: u16,
-    /// What.
-    pub what: ProbePacket,
-}
-
-/// The inside of a probe packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProbePacket {
-    /// An ICMP echo request.
-    Echo {
-        /// Identifier (replaced by the kernel on ping sockets).
-        id: u16,
-        /// Sequence number.
-        seq: u16,
-        /// Payload; it proves the reply.
-        payload: [u8; 24],
-    },
-    /// A TCP SYN.
-    Syn {
-        /// Source port, outside the kernel's ephemeral range.
-        source_port: u16,
-        /// Destination port.
-        dest_port: u16,
-        /// Initial sequence number; it proves the answer.
-        seq: u32,
-        /// Timestamp option (RFC 7323), echoed by most stacks.
-        timestamp: Option<u32>,
-    },
-    /// The reset that ends a handshake which a SYN of ours began and the kernel did not end.
-    Reset {
-        /// Source port of the SYN.
-        source_port: u16,
-        /// Destination port.
-        dest_port: u16,
-        /// What the SYN-ACK acknowledged, so that the peer accepts it (RFC 5961 section 3.2).
-        seq: u32,
-    },
-    /// A SYN of the kernel's own, by a connect that is given up at once: where raw SYNs would leave
-    /// half-open connections behind.
-    Connect {
-        /// Destination port.
-        dest_port: u16,
-    },
-}
-
 /// One full connection to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectOrder {
@@ -400,6 +344,8 @@ const LAG_MAX: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Monitor {
     purpose: Purpose,
+    /// How long one look may take.
+    patience: Duration,
     secret: Secret,
     limits: Budget,
     sweep: Sweep,
@@ -442,6 +388,7 @@ impl Monitor {
         let secret = Secret::new(seed);
         Self {
             purpose,
+            patience: Duration::ZERO,
             secret,
             limits: Budget::default(),
             sweep: Sweep::new(secret),
@@ -467,6 +414,11 @@ impl Monitor {
             disturbed: Disturbances::default(),
             bugs: BTreeMap::new(),
         }
+    }
+
+    /// Lets one look take this long; from a minute on it has time for a rate sweep.
+    pub const fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// Takes one input. What is due by `now` is done as well.
@@ -538,11 +490,19 @@ impl Monitor {
     fn handle_captured(&mut self, now: Instant, captured: &Captured<'_>) {
         let checksums = if captured.checksums_final { Checksums::Verify } else { Checksums::Skip };
         let Ok(packet) = Packet::parse(captured.bytes, checksums) else { return };
-        if self.sweep.handle_packet(captured, &packet) != Heard::Foreign {
+        let heard = self.sweep.handle_packet(captured, &packet);
+        if heard == Heard::Ours {
             return;
         }
         self.note_reset(captured, &packet);
-        if let Some(report) = self.flights.handle_packet(captured, &packet) {
+        let known = self.flights.unmatched();
+        let report = self.flights.handle_packet(captured, &packet);
+        if heard == Heard::Doubtful {
+            // A survey may ask on a flow of the sweep; what proves nothing is counted once.
+            self.sweep.take_back_doubt(report.is_some());
+            self.flights.set_unmatched(known);
+        }
+        if let Some(report) = report {
             self.await_reset(now, report.key.vantage, captured, &packet);
             self.deliver(now, report);
         }

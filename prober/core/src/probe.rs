@@ -1,6 +1,9 @@
 //! Probes without IO: one engine per file, driven by asks and observations.
 
 pub mod exchange;
+pub mod flows;
+pub mod large;
+pub mod rates;
 pub mod series;
 pub mod trace;
 
@@ -37,6 +40,26 @@ pub enum Question {
         port: u16,
         /// Which pass; one source port and one sequence number belong to it.
         pass: u8,
+    },
+    /// A SYN on a flow that was asked before: whatever divides flows treats it as it did then.
+    SameFlow {
+        /// Destination port.
+        port: u16,
+        /// The source port of that flow.
+        source_port: u16,
+    },
+    /// An ICMP echo of this size, which no router may fragment; its reply is as large.
+    SizedEcho {
+        /// Bytes on the wire, network header included.
+        size: u16,
+    },
+    /// A segment of a connection that does not exist, which no router may fragment. Hosts refuse it
+    /// with a reset of 40 or 60 bytes (RFC 9293 3.10.7.2): only the way there is put to the test.
+    Segment {
+        /// Destination port.
+        port: u16,
+        /// Bytes on the wire, network header included.
+        size: u16,
     },
 }
 

@@ -6,7 +6,10 @@
 
 pub mod findings;
 pub mod signs;
+mod splits;
+mod sweeps;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -14,7 +17,9 @@ use crate::evidence::{
     AnswerKind, ConnectReport, ConnectResult, InvalidReason, LocalError, Observation, ServiceAnswer,
 };
 use crate::path::{PathEnd, distance};
-use crate::plan::VERDICT_TIMER;
+use crate::probe::flows::Flows;
+use crate::probe::large::Large;
+use crate::probe::rates::Rates;
 use crate::probe::series::Series;
 use crate::probe::trace::{Flavour, Trace};
 use crate::probe::{Ask, Engine, Question};
@@ -58,6 +63,28 @@ pub struct Scope {
     pub connect: bool,
     /// What usually answers; a recheck that sees only this ends at once.
     pub known: Option<Known>,
+    /// What may be asked beyond the usual.
+    pub means: Means,
+    /// What an earlier survey found amiss and this one should look for again.
+    pub suspects: Suspects,
+}
+
+/// What may be asked beyond the usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Means {
+    /// The vantage writes its own packets: flows can be asked again, and segments sent.
+    pub raw: bool,
+    /// There is a minute for a rate sweep.
+    pub patient: bool,
+}
+
+/// What an earlier survey found amiss, to be looked for again.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Suspects {
+    /// Source ports of flows that never answered.
+    pub flows: Vec<u16>,
+    /// Whether large packets vanished.
+    pub sizes: bool,
 }
 
 /// What a failing address was last seen to answer.
@@ -82,6 +109,14 @@ pub enum Part {
     TcpTrace,
     /// The trace toward this sibling.
     Sibling(u8),
+    /// SYNs on flows that were asked before.
+    Flow,
+    /// Large packets.
+    Large,
+    /// Echoes of the rate sweep.
+    RateEcho,
+    /// SYNs of the rate sweep.
+    RateSyn,
 }
 
 /// What a survey wants done next.
@@ -112,6 +147,11 @@ pub struct Survey {
     tcp_trace: Option<Trace>,
     siblings: Vec<(IpAddr, Trace)>,
     connect: Connecting,
+    /// Source ports of the SYNs by ask, where they are ours to choose.
+    sources: BTreeMap<u16, u16>,
+    flows: Option<Flows>,
+    large: Option<Large>,
+    rates: Option<Rates>,
     local: Vec<LocalError>,
     packets: u64,
 }
@@ -127,9 +167,12 @@ enum Connecting {
 impl Survey {
     /// A survey that starts now.
     pub fn new(scope: Scope, now: Instant) -> Self {
-        let (echoes, syns) = match scope.depth {
-            Depth::Full | Depth::Suspicion => (10, 3),
-            Depth::Recheck => (5, 3),
+        // A first look asks more flows: one dead path of four goes unseen by five of them, and the
+        // connection's own, once in six.
+        let (echoes, syns, gap) = match scope.depth {
+            Depth::Full => (10, 5, 100),
+            Depth::Suspicion => (10, 3, 150),
+            Depth::Recheck => (5, 3, 150),
         };
         let spaced = |count: u64, gap: u64| -> Vec<Duration> {
             (0..count).map(|index| Duration::from_millis(index * gap)).collect()
@@ -139,7 +182,7 @@ impl Survey {
             echo: Series::new(Question::Echo, now, &spaced(echoes, 50)),
             syn: scope
                 .port
-                .map(|port| Series::new(Question::Syn { port }, now, &spaced(syns, 150))),
+                .map(|port| Series::new(Question::Syn { port }, now, &spaced(syns, gap))),
             icmp_trace: full.then(|| Trace::new(Flavour::Icmp, None)),
             tcp_trace: None,
             siblings: Vec::new(),
@@ -147,6 +190,10 @@ impl Survey {
                 (Some(_), true) => Connecting::Wanted,
                 (None, _) | (_, false) => Connecting::NotAsked,
             },
+            sources: BTreeMap::new(),
+            flows: Self::suspected_flows(&scope, now),
+            large: None,
+            rates: None,
             local: Vec::new(),
             packets: 0,
             started: now,
@@ -184,6 +231,9 @@ impl Survey {
         if let Some(ask) = self.syn.as_mut().and_then(|syn| syn.poll_ask(now)) {
             return Some(Want::Ask(Part::Syn, address, ask));
         }
+        if let Some((part, ask)) = self.poll_sweeps(now) {
+            return Some(Want::Ask(part, address, ask));
+        }
         if let Some(ask) = self.icmp_trace.as_mut().and_then(|trace| trace.poll_ask(now)) {
             return Some(Want::Ask(Part::IcmpTrace, address, ask));
         }
@@ -209,6 +259,7 @@ impl Survey {
         if let Some(engine) = self.engine(part) {
             engine.handle_observation(now, ask, seen);
         }
+        self.count_twice(part, seen);
     }
 
     /// Takes a fact that came after the fate was settled.
@@ -236,9 +287,10 @@ impl Survey {
         main.filter(|_| tally.valid() == 0)
     }
 
-    /// Our own kernel refused something.
-    pub fn handle_local_error(&mut self, error: LocalError) {
-        if self.local.len() < 8 {
+    /// Our own kernel refused something. What it says of unusual packets is not said of our side: a
+    /// link takes no larger ones, and a firewall no segment without a connection.
+    pub fn handle_local_error(&mut self, part: Part, error: LocalError) {
+        if self.local.len() < 8 && part != Part::Large {
             self.local.push(error);
         }
     }
@@ -253,6 +305,7 @@ impl Survey {
         let traces = traces.chain(&self.icmp_trace).chain(&self.tcp_trace);
         let planned = series.into_iter().flatten().filter_map(Engine::poll_timeout);
         let planned = planned.chain(traces.filter_map(Engine::poll_timeout));
+        let planned = planned.chain(self.sweeps().filter_map(Engine::poll_timeout));
         let review = now + Duration::from_millis(20);
         planned.chain([review]).min()
     }
@@ -284,6 +337,9 @@ impl Survey {
                 .iter()
                 .map(|(address, trace)| SiblingPath { address: *address, path: trace.path() })
                 .collect(),
+            flows: self.flow_fates(),
+            large: self.large.as_ref().map(|large| large.fates().clone()),
+            rates: self.rates.as_ref().map(Rates::fates),
             local: self.local.clone(),
             packets: self.packets,
         }
@@ -299,21 +355,38 @@ impl Survey {
                 let found = self.siblings.get_mut(usize::from(index));
                 found.map(|(_, trace)| trace as &mut dyn Engine)
             }
+            Part::Flow => self.flows.as_mut().map(|flows| flows as &mut dyn Engine),
+            Part::Large => self.large.as_mut().map(|large| large as &mut dyn Engine),
+            Part::RateEcho | Part::RateSyn => {
+                self.rates.as_mut().map(|rates| rates as &mut dyn Engine)
+            }
         }
     }
 
     fn advance(&mut self, now: Instant) {
         self.plan_tcp_trace(now);
+        self.plan_large(now);
         match self.phase {
             Phase::Quick if self.everything_answered() => {
                 self.trace_refusals();
-                if self.traces_settled(now) {
+                let is_large_over = self.large.as_ref().is_none_or(Engine::is_done);
+                if self.traces_settled(now) && is_large_over {
                     self.phase = Phase::Done;
                 }
             }
             Phase::Quick if self.patience_is_over(now) => self.confirm(now),
-            Phase::Confirm { dense: false } if self.is_partial() => self.densify(now),
-            Phase::Confirm { .. } if self.is_settled() => self.phase = Phase::Done,
+            Phase::Confirm { dense: false }
+                if self.is_partial()
+                    || self.seems_partial(now)
+                    || self.vanished_connection().is_some() =>
+            {
+                self.densify(now);
+            }
+            Phase::Confirm { .. } if self.is_settled() => {
+                if !self.plan_rates(now) {
+                    self.phase = Phase::Done;
+                }
+            }
             Phase::Quick | Phase::Confirm { .. } | Phase::Done => {}
         }
     }
@@ -349,7 +422,9 @@ impl Survey {
             Connecting::Wanted | Connecting::Flying => false,
         };
         let echo_heard = heard(&self.echo) || self.echo_is_filtered() && self.echo.is_done();
-        echo_heard && self.syn.as_ref().is_none_or(heard) && connect_over
+        let flows_heard =
+            self.flows.as_ref().is_none_or(|flows| flows.is_done() && !flows.lost_any());
+        echo_heard && self.syn.as_ref().is_none_or(heard) && flows_heard && connect_over
     }
 
     /// The service answered and no echo did: filtered, as Windows does by default. Asking on would
@@ -399,7 +474,9 @@ impl Survey {
 
     /// Whether an answer is overdue by what is known of the round trip.
     fn patience_is_over(&self, now: Instant) -> bool {
-        let all_sent = self.echo.all_sent() && self.syn.as_ref().is_none_or(Series::all_sent);
+        let all_sent = self.echo.all_sent()
+            && self.syn.as_ref().is_none_or(Series::all_sent)
+            && self.flows.as_ref().is_none_or(Flows::all_sent);
         if !all_sent {
             return false;
         }
@@ -412,7 +489,10 @@ impl Survey {
         let connecting =
             matches!(self.connect, Connecting::Flying) && now.since(self.started) > FIRST_PATIENCE;
         let echo_overdue = overdue(&self.echo) && !self.echo_is_filtered();
-        echo_overdue || self.syn.as_ref().is_some_and(overdue) || connecting
+        let flows_overdue = self.flows.as_ref().is_some_and(|flows| {
+            flows.lost_any() || flows.overdue(self.missing_since(now)).next().is_some()
+        });
+        echo_overdue || self.syn.as_ref().is_some_and(overdue) || flows_overdue || connecting
     }
 
     fn confirm(&mut self, now: Instant) {
@@ -460,6 +540,7 @@ impl Survey {
             let tally = series.tally();
             tally.received() > 0 && tally.count(AnswerKind::Silence) > 0
         };
+        // The SYNs on flows asked before count among all SYNs.
         mixed(&self.echo) || self.syn.as_ref().is_some_and(mixed)
     }
 
@@ -470,7 +551,9 @@ impl Survey {
         let offsets: Vec<_> = left.map(|offset| offset.saturating_sub(gone)).collect();
         let few: Vec<_> = offsets.iter().copied().step_by(4).collect();
         self.echo.extend(now, &few);
-        if let Some(syn) = &mut self.syn {
+        if !self.sweep_flows(now)
+            && let Some(syn) = &mut self.syn
+        {
             syn.extend(now, &offsets);
         }
     }
@@ -480,12 +563,8 @@ impl Survey {
         let connect = !matches!(self.connect, Connecting::Wanted | Connecting::Flying);
         let traces = self.siblings.iter().map(|(_, trace)| trace);
         let mut traces = traces.chain(&self.icmp_trace).chain(&self.tcp_trace);
-        series && connect && traces.all(Engine::is_done)
-    }
-
-    /// The latest moment by which a survey begun now has ended, whatever happens.
-    pub const fn longest() -> Duration {
-        VERDICT_TIMER.saturating_mul(4)
+        let sweeps = self.sweeps().all(Engine::is_done);
+        series && connect && sweeps && traces.all(Engine::is_done)
     }
 }
 

@@ -100,6 +100,8 @@ pub struct Change {
     pub probe: Probe,
     /// What happened.
     pub what: What,
+    /// The source port of the SYN that this is about, where it went unanswered.
+    pub flow: Option<u16>,
 }
 
 /// What happened to a row.
@@ -348,6 +350,11 @@ impl Sweep {
         self.unmatched
     }
 
+    /// What was heard last proved nothing here, but to another if `proven`.
+    pub(crate) fn take_back_doubt(&mut self, proven: bool) {
+        self.unmatched = self.unmatched.saturating_sub(u64::from(proven));
+    }
+
     /// Probes ordered so far.
     pub const fn ordered(&self) -> u64 {
         self.ordered
@@ -485,15 +492,24 @@ impl Sweep {
             self.arm_next(arrived.at, slot);
         }
         if surprise {
+            let flow = (answer == Answer::Silence).then(|| self.flow_of(slot, age)).flatten();
             self.tell(slot, What::Surprise(answer));
+            self.changes.back_mut().into_iter().for_each(|change| change.flow = flow);
         }
     }
 
     fn tell(&mut self, slot: u32, what: What) {
         if let Some(row) = self.rows.get(slot) {
             let (owner, probe) = (row.owner, row.probe());
-            self.changes.push_back(Change { row: RowId(slot), owner, probe, what });
+            self.changes.push_back(Change { row: RowId(slot), owner, probe, what, flow: None });
         }
+    }
+
+    /// The source port that the SYN of this age left with.
+    fn flow_of(&self, slot: u32, age: u32) -> Option<u16> {
+        let row = self.rows.get(slot).filter(|row| row.probe() == Probe::Syn)?;
+        let token = Token::new(slot, row.generation.wrapping_sub(u16::try_from(age).ok()?));
+        Some(Flow::to(&self.secret, row.address(), row.port).source_port(token))
     }
 
     fn live_row(&mut self, row: RowId) -> Option<&mut Row> {

@@ -39,6 +39,7 @@ fn of_any(error: &io::Error) -> LocalError {
         Some(libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENXIO | libc::ENOENT) => {
             LocalError::VantageGone
         }
+        Some(libc::EMSGSIZE) => LocalError::TooLarge,
         Some(
             libc::ENOBUFS
             | libc::EAGAIN

@@ -104,13 +104,11 @@ mod tests {
 
     #[test]
     fn a_local_entry_keeps_its_errno() {
-        let error = QueuedError {
-            errno: libc::EMSGSIZE,
-            origin: libc::SO_EE_ORIGIN_LOCAL,
-            ty: 0,
-            code: 0,
-            offender: None,
+        let entry = |errno| {
+            let origin = libc::SO_EE_ORIGIN_LOCAL;
+            judge(&QueuedError { errno, origin, ty: 0, code: 0, offender: None }, None)
         };
-        assert_eq!(judge(&error, None), Fault::Local(LocalError::Other(libc::EMSGSIZE)));
+        assert_eq!(entry(libc::EPROTO), Fault::Local(LocalError::Other(libc::EPROTO)));
+        assert_eq!(entry(libc::EMSGSIZE), Fault::Local(LocalError::TooLarge));
     }
 }

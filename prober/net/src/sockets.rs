@@ -13,6 +13,7 @@ use std::time::Duration;
 use reachd_core::evidence::{Answer, LocalError};
 use reachd_core::monitor::{Flight, ProbePacket, SendOrder};
 use reachd_core::time::{Instant, Stamp};
+use reachd_core::wire::{ipv4, ipv6};
 
 use crate::clock::Clock;
 use crate::errqueue::{self, Fault};
@@ -69,7 +70,16 @@ impl Hands {
             return Err(LocalError::NoRoute);
         }
         match &order.what {
-            ProbePacket::Echo { seq, payload, .. } => self.pings.send(order, *seq, payload, clock),
+            ProbePacket::Echo { seq, payload, .. } => {
+                self.pings.send(order, (*seq, payload, payload.len()), clock)
+            }
+            ProbePacket::SizedEcho { seq, payload, size, .. } => {
+                let header = if order.to.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
+                let data = usize::from(*size).saturating_sub(header + ping::HEADER_LEN);
+                self.pings.send(order, (*seq, payload, data), clock)
+            }
+            // No socket but a raw one sends what belongs to no connection.
+            ProbePacket::Segment { .. } => Err(LocalError::NoPrivilege),
             ProbePacket::Syn { dest_port, .. } | ProbePacket::Connect { dest_port } => {
                 self.syns.send(order, *dest_port, &self.place, clock)
             }

@@ -184,6 +184,7 @@ pub(crate) struct FamilyOptions {
     recverr: c_int,
     recvttl: c_int,
     ttl: c_int,
+    mtu_discover: c_int,
 }
 
 impl FamilyOptions {
@@ -195,12 +196,14 @@ impl FamilyOptions {
                 recverr: libc::IP_RECVERR,
                 recvttl: libc::IP_RECVTTL,
                 ttl: libc::IP_TTL,
+                mtu_discover: libc::IP_MTU_DISCOVER,
             },
             IpAddr::V6(_) => Self {
                 level: libc::IPPROTO_IPV6,
                 recverr: libc::IPV6_RECVERR,
                 recvttl: libc::IPV6_RECVHOPLIMIT,
                 ttl: libc::IPV6_UNICAST_HOPS,
+                mtu_discover: libc::IPV6_MTU_DISCOVER,
             },
         }
     }
@@ -213,6 +216,13 @@ impl FamilyOptions {
     /// Tells the hop limit of what is received.
     pub(crate) fn tell_ttl(self, fd: impl AsFd) -> io::Result<()> {
         set_int(fd, self.level, self.recvttl, 1)
+    }
+
+    /// Sends every size that the link takes, whole, whatever the kernel believes of the path: once
+    /// a router said "too big" it would else refuse such packets itself for ten minutes.
+    pub(crate) fn probe_sizes(self, fd: impl AsFd) -> io::Result<()> {
+        // `IPV6_PMTUDISC_PROBE` has the same value.
+        set_int(fd, self.level, self.mtu_discover, libc::IP_PMTUDISC_PROBE)
     }
 
     /// Sets the hop limit of what is sent.

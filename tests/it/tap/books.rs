@@ -115,7 +115,7 @@ impl Gauge {
     /// Counts at a node that probes reach with this hop limit, before anything else happens there.
     ///
     /// Probes of the sweep and of surveys leave with 64; traces never get so high. Full connections
-    /// come from the kernel's own ports.
+    /// come from the kernel's own ports. Large echoes ask for sizes and are in no books.
     pub(super) fn set(node: &Node, ttl: u8, aims: &[Aim]) -> Result<Self> {
         let mut names = Vec::new();
         let mut rules = String::new();
@@ -126,7 +126,7 @@ impl Gauge {
             };
             let syn = "tcp flags & (syn | ack) == syn";
             for (probe, packets) in [
-                ("echo", format!("{hops} {ttl} {echo}")),
+                ("echo", format!("{hops} {ttl} meta length < 1000 {echo}")),
                 ("syn", format!("{hops} {ttl} tcp sport >= {FIRST_PORT} {syn}")),
                 ("connect", format!("tcp sport < {FIRST_PORT} {syn}")),
             ] {

@@ -216,13 +216,14 @@ impl Host {
         let Ok(packet) = Packet::parse(request, Checksums::Skip) else { return };
         let Some((name, answer)) = answer(request, &packet) else { return };
         let key = (packet.dest, name);
-        let is_probe = packet.ttl == FULL_TTL && name != CONNECT;
+        // Large echoes ask for sizes and are in no books.
+        let is_probe = packet.ttl == FULL_TTL && name != CONNECT && packet.total_len < 1_000;
         let plan = if is_probe {
             self.book(key, |ledger| ledger.asked += 1);
             let habit = *lock(&self.shared.habit);
             probe_answers(habit, request, &packet, answer)
         } else {
-            // Traces and full connections meet an honest host at once.
+            // Traces, sizes and full connections meet an honest host at once.
             vec![(Duration::ZERO, Part::Plain, answer)]
         };
         for (delay, part, bytes) in plan {

@@ -40,7 +40,10 @@ impl Checker {
         let probe = match order.what {
             ProbePacket::Echo { .. } => Probe::Echo,
             ProbePacket::Syn { .. } | ProbePacket::Connect { .. } => Probe::Syn,
-            ProbePacket::Reset { .. } => return,
+            // Large packets and segments are asked beside the counted probes.
+            ProbePacket::SizedEcho { .. }
+            | ProbePacket::Segment { .. }
+            | ProbePacket::Reset { .. } => return,
         };
         if order.ttl == FULL_TTL {
             let key = (vantage.to_owned(), order.to, probe);

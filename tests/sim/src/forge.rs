@@ -18,16 +18,18 @@ pub(crate) fn forge(order: &SendOrder, place: &Place, random: &mut Random) -> Ve
     let ttl = 57;
     let mut forged = Vec::new();
     let probe = match order.what {
-        ProbePacket::Echo { id, seq, .. } => emit_echo(&EchoSpec {
-            source,
-            dest,
-            ttl: order.ttl,
-            ip_id,
-            id,
-            seq,
-            payload: &guess,
-            dont_fragment: false,
-        }),
+        ProbePacket::Echo { id, seq, .. } | ProbePacket::SizedEcho { id, seq, .. } => {
+            emit_echo(&EchoSpec {
+                source,
+                dest,
+                ttl: order.ttl,
+                ip_id,
+                id,
+                seq,
+                payload: &guess,
+                dont_fragment: false,
+            })
+        }
         ProbePacket::Syn { source_port, dest_port, seq, .. } => {
             let seq = if guessed == seq { guessed ^ 1 } else { guessed };
             let (ours, theirs) = ((source, source_port).into(), (dest, dest_port).into());
@@ -44,13 +46,19 @@ pub(crate) fn forge(order: &SendOrder, place: &Place, random: &mut Random) -> Ve
                 timestamp: None,
             })
         }
+        ProbePacket::Segment { source_port, dest_port, .. } => {
+            let (ours, theirs) = ((source, source_port).into(), (dest, dest_port).into());
+            forged.extend(emit_rst(theirs, ours, guessed, ttl));
+            None
+        }
         ProbePacket::Reset { .. } | ProbePacket::Connect { .. } => None,
     };
     let Some(probe) = probe else { return forged };
     let stack = Stack { ttl, ..Stack::default() };
     forged.extend(emit_syn_ack(&probe, guessed, &stack));
     forged.extend(emit_rst_ack(&probe, &stack));
-    let errors = if source.is_ipv4() { [(3, 1), (11, 0)] } else { [(1, 3), (3, 0)] };
+    let errors =
+        if source.is_ipv4() { [(3, 1), (11, 0), (3, 4)] } else { [(1, 3), (3, 0), (2, 0)] };
     for (ty, code) in errors {
         forged.extend(emit_icmp_error(dest, source, ty, code, &probe, ttl));
     }

@@ -140,9 +140,11 @@ impl Light {
         }
         let facts = TcpAnswer { ttl: Some(57), window: Some(64_240), ip_id: Some(1) };
         let answer = match order.what {
-            ProbePacket::Echo { .. } => Answer::EchoReply { ttl: Some(57) },
+            ProbePacket::Echo { .. } | ProbePacket::SizedEcho { .. } => {
+                Answer::EchoReply { ttl: Some(57) }
+            }
             ProbePacket::Syn { .. } | ProbePacket::Connect { .. } => Answer::SynAck(facts),
-            ProbePacket::Reset { .. } => return,
+            ProbePacket::Segment { .. } | ProbePacket::Reset { .. } => return,
         };
         let stamp = |at| Stamp { at, source: StampSource::Kernel };
         let (sent, at) = (Some(stamp(self.now)), stamp(self.now + ROUND_TRIP));

@@ -341,8 +341,9 @@ impl Run {
         let Some(place) = self.world.places.get(&name).cloned() else { return };
         self.checker.sent(self.now, &name, &order);
         let port = match order.what {
-            ProbePacket::Echo { .. } => None,
+            ProbePacket::Echo { .. } | ProbePacket::SizedEcho { .. } => None,
             ProbePacket::Syn { dest_port, .. }
+            | ProbePacket::Segment { dest_port, .. }
             | ProbePacket::Reset { dest_port, .. }
             | ProbePacket::Connect { dest_port } => Some(dest_port),
         };

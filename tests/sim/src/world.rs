@@ -371,6 +371,10 @@ impl World {
                     emit_icmp_error(dest, source, ty, code, trip.bytes, stack.ttl)
                 }
             },
+            // What belongs to no connection is reset, but for hosts that hide.
+            Body::Tcp(segment) if segment.flags.ack() && host.other_ports == Port::Closed => {
+                emit_rst_ack(trip.bytes, &stack)
+            }
             Body::Tcp(_) | Body::Icmp(_) | Body::Udp(_) | Body::Fragment | Body::Other { .. } => {
                 None
             }
@@ -406,6 +410,17 @@ impl Match {
     /// The same, from this vantage only.
     pub fn from(mut self, vantage: &str) -> Self {
         self.vantage = Some(vantage.to_owned());
+        self
+    }
+
+    /// The same, of TCP flows over one of so many paths only.
+    pub fn of_flows(self, number: u64, of: u64) -> Self {
+        Self { transport: Transport::Tcp, member: Some(Member { of, number }), ..self }
+    }
+
+    /// The same, longer than this only.
+    pub fn longer_than(mut self, bytes: usize) -> Self {
+        self.longer_than = Some(bytes);
         self
     }
 

@@ -25,6 +25,9 @@ const ORDINARY: &[(Sign, f64)] = &[
     (Sign::LocalFine, 0.98),
     (Sign::VantageFine, 0.96),
     (Sign::NameResolves, 0.98),
+    (Sign::FlowsMixed, 0.98),
+    (Sign::LargePasses, 0.9),
+    (Sign::LargeTold, 0.04),
 ];
 
 /// Signs that tell partly the same fact, and how much they correlate: `n` of them present together
@@ -34,18 +37,27 @@ const ECHOING: &[(&[Sign], f64)] = &[
     (&[Sign::EchoError, Sign::SynError], 0.4),
 ];
 
-/// What a service was read to say or not to say cannot be health mismeasured, and a loss of SYNs is
+/// What a service was read to say or not to say cannot be health mismeasured, nor can flows that
+/// fail and flows that answer again and again, nor sizes that vanish thrice, and a loss of SYNs is
 /// no sign before it is counted: these alone are sharpened further against health, so that the odds
 /// between the failures stay as they are.
-const REFUTES_HEALTH: &[Sign] = &[
-    Sign::SynPartial,
-    Sign::ServiceSilent,
-    Sign::ServiceForeign,
-    Sign::ServiceClosed,
-    Sign::ServiceRefused,
-    Sign::ServiceUncertified,
+const REFUTES_HEALTH: &[(&[Sign], f64)] = &[
+    (
+        &[
+            Sign::ServiceSilent,
+            Sign::ServiceForeign,
+            Sign::ServiceClosed,
+            Sign::ServiceRefused,
+            Sign::ServiceUncertified,
+            Sign::FlowsSplit,
+            Sign::LargeForwardLost,
+            Sign::LargeReplyLost,
+            Sign::LargeLost,
+        ],
+        4.0,
+    ),
+    (&[Sign::SynPartial], 4.0),
 ];
-const REFUTED: f64 = 4.0;
 
 /// A probability of our own fault below this is prior doubt, not evidence.
 const OWN_DOUBT: f64 = 0.05;
@@ -69,9 +81,14 @@ const READ: &[(&[Sign], f64)] = &[
             Sign::ServiceUncertified,
             Sign::VantageSuspect,
             Sign::VantagePortSuspect,
+            Sign::LargeForwardLost,
+            Sign::LargeReplyLost,
+            Sign::LargeLost,
         ],
         2.5,
     ),
+    // Its threshold lets chance through once in 300 surveys, which the floor would understate.
+    (&[Sign::FlowsSplit], 1.5),
     (
         &[
             // Two answers to one keyed number: nothing but a second speaker does that.
@@ -97,14 +114,14 @@ pub struct Exponents {
     pub echoing: [f64; ECHOING.len()],
     /// The exponent of each group of signs that are read, not inferred.
     pub read: [f64; READ.len()],
-    /// The exponent, against health, of what a service was read to say.
-    pub refuted: f64,
+    /// The exponent, against health, of each group of signs that refute it.
+    pub refuted: [f64; REFUTES_HEALTH.len()],
 }
 
 impl Exponents {
     /// Those in force.
     pub const IN_FORCE: Self =
-        Self { echoing: values(ECHOING), read: values(READ), refuted: REFUTED };
+        Self { echoing: values(ECHOING), read: values(READ), refuted: values(REFUTES_HEALTH) };
 }
 
 /// The numbers of a table of groups.
@@ -213,16 +230,22 @@ fn share(row: &[(Sign, f64)], signs: &[Sign], sign: Sign) -> Option<f64> {
     (rest > 0 && rest < signs.len()).then(|| left / count(rest))
 }
 
+/// The group of a table that a sign is in, and its number.
+fn listed(
+    table: &[(&'static [Sign], f64)],
+    values: &[f64],
+    sign: Sign,
+) -> Option<(&'static [Sign], f64)> {
+    let mut groups = table.iter().zip(values).map(|((signs, _), value)| (*signs, *value));
+    groups.find(|(signs, _)| signs.contains(&sign))
+}
+
 /// How much a sign counts beside the others of its view.
 fn exponent(sign: Sign, view: &[Sign], by: &Exponents) -> f64 {
-    let of = |table: &[(&'static [Sign], f64)], values: &[f64]| {
-        let mut groups = table.iter().zip(values).map(|((signs, _), value)| (*signs, *value));
-        groups.find(|(signs, _)| signs.contains(&sign))
-    };
-    if let Some((_, sharpening)) = of(READ, &by.read) {
+    if let Some((_, sharpening)) = listed(READ, &by.read, sign) {
         return sharpening;
     }
-    let Some((signs, correlation)) = of(ECHOING, &by.echoing) else { return 1.0 };
+    let Some((signs, correlation)) = listed(ECHOING, &by.echoing, sign) else { return 1.0 };
     let others = view.iter().filter(|other| **other != sign && signs.contains(other)).count();
     1.0 / (1.0 + count(others) * correlation)
 }
@@ -287,8 +310,8 @@ fn seen(view: &[Sign], by: &Exponents) -> Vec<Seen> {
     signs.dedup();
     let weigh = |sign: &Sign| {
         let exponent = exponent(*sign, &signs, by);
-        let refutes = REFUTES_HEALTH.contains(sign);
-        let against_health = if refutes { by.refuted } else { exponent };
+        let refutes = listed(REFUTES_HEALTH, &by.refuted, *sign);
+        let against_health = refutes.map_or(exponent, |(_, sharpening)| sharpening);
         Seen { sign: *sign, family: sign.family().signs(), exponent, against_health }
     };
     signs.iter().map(weigh).collect()

@@ -33,6 +33,14 @@ pub enum Family {
     Dns,
     /// What echo did while the target was healthy.
     EchoHistory,
+    /// Whether flows fail one by one and for good, or all alike by chance.
+    FlowSplit,
+    /// Whether what is sent quickly is lost more often than what is sent slowly.
+    RateSplit,
+    /// Whether round trips grow while packets are lost, as before a full queue.
+    Queueing,
+    /// Whether large packets arrive, there and back.
+    LargePacket,
 }
 
 /// One value of a signal.
@@ -96,11 +104,22 @@ pub enum Sign {
     ResolverDead,
     EchoUsedToAnswer,
     EchoNeverAnswered,
+    FlowsSplit,
+    FlowsMixed,
+    QuickLoses,
+    RatesAlike,
+    DelayGrows,
+    DelayFlat,
+    LargePasses,
+    LargeTold,
+    LargeForwardLost,
+    LargeReplyLost,
+    LargeLost,
 }
 
 impl Family {
     /// Every signal.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::Echo,
         Self::Syn,
         Self::Unreachable,
@@ -116,6 +135,10 @@ impl Family {
         Self::Vantage,
         Self::Dns,
         Self::EchoHistory,
+        Self::FlowSplit,
+        Self::RateSplit,
+        Self::Queueing,
+        Self::LargePacket,
     ];
 
     /// The name used in JSON.
@@ -136,6 +159,10 @@ impl Family {
             Self::Vantage => "vantage",
             Self::Dns => "dns",
             Self::EchoHistory => "echo_history",
+            Self::FlowSplit => "flow_split",
+            Self::RateSplit => "rate_split",
+            Self::Queueing => "queueing",
+            Self::LargePacket => "large_packet",
         }
     }
 
@@ -186,6 +213,16 @@ impl Family {
                 S::ResolverDead,
             ],
             Self::EchoHistory => &[S::EchoUsedToAnswer, S::EchoNeverAnswered],
+            Self::FlowSplit => &[S::FlowsSplit, S::FlowsMixed],
+            Self::RateSplit => &[S::QuickLoses, S::RatesAlike],
+            Self::Queueing => &[S::DelayGrows, S::DelayFlat],
+            Self::LargePacket => &[
+                S::LargePasses,
+                S::LargeTold,
+                S::LargeForwardLost,
+                S::LargeReplyLost,
+                S::LargeLost,
+            ],
         }
     }
 }
@@ -251,6 +288,17 @@ impl Sign {
             Self::ResolverDead => "resolver_dead",
             Self::EchoUsedToAnswer => "used_to_answer",
             Self::EchoNeverAnswered => "never_answered",
+            Self::FlowsSplit => "split",
+            Self::FlowsMixed => "mixed",
+            Self::QuickLoses => "quick_loses",
+            Self::RatesAlike => "alike",
+            Self::DelayGrows => "grows",
+            Self::DelayFlat => "flat",
+            Self::LargePasses => "passes",
+            Self::LargeTold => "told",
+            Self::LargeForwardLost => "lost_forward",
+            Self::LargeReplyLost => "lost_in_reply",
+            Self::LargeLost => "lost",
         }
     }
 }

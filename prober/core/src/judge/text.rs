@@ -96,6 +96,8 @@ pub fn summary(facts: &Facts<'_>) -> Sentence {
             format!("可达：{all}/{all} 个观测点 TCP {port} 均有应答。"),
         ),
         Class::PacketLoss => packet_loss(facts),
+        Class::PartialPath => partial_path(facts),
+        Class::MtuBlackhole => mtu_blackhole(facts),
         Class::Blackhole => Sentence::new(
             format!(
                 "Suspected blackhole: from {failing} of {all} vantages ICMP and TCP {port} are \
@@ -154,6 +156,41 @@ fn packet_loss(facts: &Facts<'_>) -> Sentence {
         format!(
             "端到端丢包 {ratio}%（{lost}/{sent}，95% 区间 {low}–{high}%）。中间跳丢包不作为依据。"
         ),
+    )
+}
+
+fn partial_path(facts: &Facts<'_>) -> Sentence {
+    let meaning = facts.verdict.class.meaning();
+    let flows = facts.findings.and_then(|findings| findings.flows.as_ref());
+    let Some(flows) = flows.filter(|flows| flows.is_split()) else {
+        return Sentence::fixed(meaning.en, meaning.zh);
+    };
+    let (all, alive, dead) = (flows.repeated(), flows.alive(), flows.dead());
+    let ports: Vec<_> = dead.iter().map(u16::to_string).collect();
+    let (count, ports) = (dead.len(), ports.join(", "));
+    Sentence::new(
+        format!(
+            "Part of the path is dead: of {all} TCP flows asked again {alive} always answer and \
+             {count} never do (source ports {ports}). Clients succeed or fail by their source port."
+        ),
+        format!(
+            "部分路径失效：重复探测的 {all} 条 TCP 流中 {alive} 条始终应答，{count} 条始终无应答\
+             （源端口 {ports}）。客户端能否连上取决于源端口。"
+        ),
+    )
+}
+
+fn mtu_blackhole(facts: &Facts<'_>) -> Sentence {
+    let meaning = facts.verdict.class.meaning();
+    let large = facts.findings.and_then(|findings| findings.large.as_ref());
+    let sizes = large.and_then(|large| Some((large.echo_passes()?, large.echo_fails()?.0)));
+    let Some((passes, fails)) = sizes else { return Sentence::fixed(meaning.en, meaning.zh) };
+    Sentence::new(
+        format!(
+            "Large packets vanish and nobody says so: echoes of {passes} bytes return, of {fails} \
+             bytes never do."
+        ),
+        format!("大包静默丢失：{passes} 字节的包可往返，{fails} 字节的包始终丢失且无 ICMP 提示。"),
     )
 }
 

@@ -6,8 +6,8 @@ use super::watch::TargetWatch;
 use super::{Flight, Monitor, TapId, Timer};
 use crate::accounting::{Fate, fate};
 use crate::evidence::{
-    Answer, ConnectReport, ConnectResult, InvalidReason, LocalError, LossReason, Observation,
-    Probe, ServiceAnswer,
+    Answer, AnswerKind, ConnectReport, ConnectResult, InvalidReason, LocalError, LossReason,
+    Observation, Probe, ServiceAnswer,
 };
 use crate::survey::Part;
 use crate::time::{Instant, Stamp};
@@ -35,10 +35,11 @@ impl Monitor {
         let answer = Answer::Invalid(error.invalid_reason());
         let observation = Observation { answer, sent: None, arrived: None };
         let Some(report) = self.flights.settle(flight, observation) else { return };
-        if let Some(view) = self.view(&report.key)
+        if let Errand::Survey { part, .. } = report.purpose
+            && let Some(view) = self.view(&report.key)
             && let Some((_, survey)) = view.survey.as_mut()
         {
-            survey.handle_local_error(error);
+            survey.handle_local_error(part, error);
         }
         self.deliver(now, report);
     }
@@ -174,7 +175,15 @@ impl Monitor {
                 _,
             ) => {}
         }
-        let row = probe.and_then(|probe| view.rows.of(probe));
+        // Asking a flow again whose first handshake is still held over there is our own doing: what
+        // that draws is no fate of a probe.
+        let again = matches!(report.purpose, Errand::Survey { part: Part::Flow, .. });
+        let held = again
+            && match report.news {
+                News::Settled(seen) => seen.answer.kind() == AnswerKind::ChallengeAck,
+                News::Afterthought { .. } | News::Duplicate | News::ConnectLost => false,
+            };
+        let row = probe.filter(|_| !held).and_then(|probe| view.rows.of(probe));
         if let Some(row) = row {
             match report.news {
                 News::Settled(seen) => self.sweep.account(row, &believed(seen, withdrawn)),
@@ -235,11 +244,11 @@ impl Monitor {
     }
 }
 
-/// Which counter a probe belongs to; traces and connections are not counted as packets here.
+/// Which counter a probe belongs to; traces, connections and large packets are not counted here.
 const fn counted(errand: Errand) -> Option<Probe> {
     match errand {
-        Errand::Survey { part: Part::Echo, .. } => Some(Probe::Echo),
-        Errand::Survey { part: Part::Syn, .. } => Some(Probe::Syn),
+        Errand::Survey { part: Part::Echo | Part::RateEcho, .. } => Some(Probe::Echo),
+        Errand::Survey { part: Part::Syn | Part::Flow | Part::RateSyn, .. } => Some(Probe::Syn),
         Errand::Survey { .. } | Errand::SurveyConnect(_) => None,
     }
 }

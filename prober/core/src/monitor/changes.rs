@@ -31,7 +31,8 @@ impl Monitor {
         match change.what {
             What::Missed(1) => view.note_missed(probe, Some(now)),
             What::Back => view.note_missed(probe, None),
-            What::Missed(_) | What::Surprise(_) | What::Fact(_) | What::Loss { .. } => {}
+            What::Surprise(_) => change.flow.into_iter().for_each(|flow| view.suspect(flow)),
+            What::Missed(_) | What::Fact(_) | What::Loss { .. } => {}
         }
         if matches!(change.what, What::Missed(_) | What::Back) {
             self.restand(key);
@@ -102,6 +103,9 @@ impl Monitor {
             icmp_path: None,
             tcp_path: None,
             siblings: Vec::new(),
+            flows: None,
+            large: None,
+            rates: None,
             local: Vec::new(),
             packets: 0,
         };

@@ -8,15 +8,16 @@
 mod forget;
 mod recognise;
 mod room;
+mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Captured, Direction, Flight, ProbePacket, SendOrder, TapId};
+use super::{Captured, Direction, Flight, TapId};
 use crate::evidence::{Answer, AnswerKind, Observation};
-use crate::plan::{LISTEN_TIMER, VERDICT_TIMER};
-use crate::probe::{Ask, FULL_TTL, Question};
+use crate::plan::LISTEN_TIMER;
+use crate::probe::FULL_TTL;
 use crate::secret::{Secret, low16};
 use crate::survey::Part;
 use crate::sweep::SWEEP_PORT;
@@ -25,6 +26,7 @@ use crate::time::{Instant, Stamp};
 use crate::vantage::VantageId;
 use crate::wire::icmp::Icmp;
 use crate::wire::packet::{Body, Packet};
+use crate::wire::tcp::Segment;
 
 /// The first source port of raw SYNs: above the kernel's ephemeral range (32768 to 60999), so that
 /// no socket of ours can own it.
@@ -165,9 +167,42 @@ impl Settled {
 
 #[derive(Debug, Clone, Copy)]
 enum Wire {
-    Echo { id: u16, seq: u16, proof: [u8; 8] },
-    Syn { source_port: u16, dest_port: u16, isn: u32, timestamp: Option<u32> },
+    Echo {
+        id: u16,
+        seq: u16,
+        proof: [u8; 8],
+    },
+    Syn {
+        source_port: u16,
+        dest_port: u16,
+        isn: u32,
+        timestamp: Option<u32>,
+    },
+    /// A segment of no connection; a reset proves that it saw it by its `ack`.
+    Segment {
+        source_port: u16,
+        dest_port: u16,
+        seq: u32,
+        ack: u32,
+    },
     Connect,
+}
+
+impl Wire {
+    /// Whether this segment is the probe itself; SYNs of one flow differ in their time stamps.
+    fn is(&self, segment: &Segment<'_>) -> bool {
+        match *self {
+            Self::Syn { isn, timestamp, .. } => {
+                let told = segment.options.timestamps.map(|(value, _)| value);
+                let is_syn = segment.flags.syn() && !segment.flags.ack();
+                is_syn && isn == segment.seq && timestamp == told
+            }
+            Self::Segment { seq, ack, .. } => {
+                !segment.flags.syn() && (seq, ack) == (segment.seq, segment.ack)
+            }
+            Self::Echo { .. } | Self::Connect => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -224,6 +259,11 @@ impl Flights {
         self.unmatched
     }
 
+    /// Takes back what another has counted already.
+    pub(super) const fn set_unmatched(&mut self, known: u64) {
+        self.unmatched = known;
+    }
+
     /// The source address a vantage's packets were last seen leaving with, toward this family.
     pub(super) fn source(&self, vantage: VantageId, v4: bool) -> Option<IpAddr> {
         self.sources.get(&(vantage, v4)).copied()
@@ -232,40 +272,6 @@ impl Flights {
     /// The next moment a probe's fate is due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _, _)| *at)
-    }
-
-    /// Writes one probe; `survey` tells the passes of different surveys apart.
-    pub(super) fn order(
-        &mut self,
-        now: Instant,
-        route: (ViewKey, Purpose, IpAddr),
-        ask: &Ask,
-        (tap, survey): (Option<TapId>, u64),
-    ) -> SendOrder {
-        let (key, purpose, to) = route;
-        let flight = self.token();
-        let vantage = key.vantage;
-        let ip_id = self.ip_id(to, flight);
-        let (wire, what) = match ask.what {
-            Question::Echo => self.echo(to, flight, vantage),
-            Question::Syn { port } => {
-                let flow = self.fresh_flow(to, port, flight);
-                self.syn(flow, port, None)
-            }
-            Question::FlowSyn { port, pass } => {
-                let flow = self.pass_flow((key.clone(), pass, survey), to, port, flight);
-                let words = number(flight);
-                let timestamp = low32(self.secret.hash_address(to, words, u64::from(ask.ttl)));
-                self.syn(flow, port, Some(timestamp.max(1)))
-            }
-        };
-        self.index(to, &wire, flight);
-        self.deadlines.insert((now + VERDICT_TIMER, flight, Stage::Verdict));
-        let ttl = ask.ttl;
-        self.by_view.insert((key.clone(), flight));
-        let probe = InFlight::new(key, purpose, (to, ttl), wire);
-        self.flying.insert(flight, InFlight { ip_id, ordered: now, tap, ..probe });
-        SendOrder { flight, vantage, to, ttl, ip_id, what }
     }
 
     /// Notes a full connection, whose fate the socket tells.
@@ -428,14 +434,12 @@ impl Flights {
             Body::Icmp(Icmp::EchoRequest { id, seq, .. }) => {
                 self.by_echo.get(&(packet.dest, id, seq)).copied()
             }
-            Body::Tcp(segment) if segment.flags.syn() && !segment.flags.ack() => {
+            Body::Tcp(segment) if !segment.flags.rst() => {
                 let flow = (packet.dest, segment.dest_port, segment.source_port);
                 let flights = self.by_flow.get(&flow);
                 let same = |flight: &&Flight| {
-                    self.flying.get(flight).is_some_and(|probe| {
-                        probe.ttl == packet.ttl
-                            && matches!(probe.wire, Wire::Syn { isn, .. } if isn == segment.seq)
-                    })
+                    let probe = self.flying.get(flight);
+                    probe.is_some_and(|probe| probe.ttl == packet.ttl && probe.wire.is(&segment))
                 };
                 flights.and_then(|flights| flights.iter().find(same)).copied()
             }
@@ -459,77 +463,13 @@ impl Flights {
         flight
     }
 
-    fn ip_id(&self, to: IpAddr, flight: Flight) -> u16 {
-        low16(self.secret.hash_address(to, number(flight), 4)).max(1)
-    }
-
-    fn echo(&mut self, to: IpAddr, flight: Flight, vantage: VantageId) -> (Wire, ProbePacket) {
-        let id = low16(self.secret.hash_address(to, u64::from(vantage.0), 5));
-        self.next_seq = self.next_seq.wrapping_add(1);
-        let seq = self.next_seq;
-        let proof = self.secret.hash_address(to, number(flight), 6).to_be_bytes();
-        let mut payload = [0; 24];
-        for (byte, value) in payload.iter_mut().zip(proof) {
-            *byte = value;
-        }
-        (Wire::Echo { id, seq, proof }, ProbePacket::Echo { id, seq, payload })
-    }
-
-    fn syn(&self, flow: Flow, dest_port: u16, timestamp: Option<u32>) -> (Wire, ProbePacket) {
-        let Flow { source_port, isn } = flow;
-        (
-            Wire::Syn { source_port, dest_port, isn, timestamp },
-            ProbePacket::Syn { source_port, dest_port, seq: isn, timestamp },
-        )
-    }
-
-    fn fresh_flow(&mut self, to: IpAddr, port: u16, flight: Flight) -> Flow {
-        let range = SWEEP_PORT - FIRST_PORT;
-        for _ in 0..range {
-            self.next_port = (self.next_port + 1) % range;
-            if !self.by_flow.contains_key(&(to, port, FIRST_PORT + self.next_port)) {
-                break;
-            }
-        }
-        let tweak = self.secret.hash_address(to, u64::from(port), 7);
-        Flow {
-            source_port: FIRST_PORT + self.next_port,
-            isn: self.secret.permute(low32(number(flight)), tweak),
-        }
-    }
-
-    fn pass_flow(
-        &mut self,
-        pass: (ViewKey, u8, u64),
-        to: IpAddr,
-        port: u16,
-        flight: Flight,
-    ) -> Flow {
-        if let Some(flow) = self.passes.get(&pass) {
-            return *flow;
-        }
-        let flow = self.fresh_flow(to, port, flight);
-        // Of one view only one survey runs: the flows of those before it are over.
-        for known in self.passes_of(&pass.0) {
-            if known.2 != pass.2 {
-                self.passes.remove(&known);
-            }
-        }
-        self.passes.insert(pass, flow);
-        flow
-    }
-
-    fn passes_of(&self, view: &ViewKey) -> Vec<(ViewKey, u8, u64)> {
-        let of_view = (view.clone(), 0, 0)..=(view.clone(), u8::MAX, u64::MAX);
-        self.passes.range(of_view).map(|(pass, _)| pass.clone()).collect()
-    }
-
     fn index(&mut self, to: IpAddr, wire: &Wire, flight: Flight) {
         match *wire {
             Wire::Echo { id, seq, .. } => {
                 self.by_echo.insert((to, id, seq), flight);
             }
-            Wire::Syn { source_port, dest_port, .. } => {
+            Wire::Syn { source_port, dest_port, .. }
+            | Wire::Segment { source_port, dest_port, .. } => {
                 self.by_flow.entry((to, dest_port, source_port)).or_default().push(flight);
             }
             Wire::Connect => {}
@@ -537,14 +477,5 @@ impl Flights {
     }
 }
 
-fn number(flight: Flight) -> u64 {
-    match flight {
-        Flight::Survey(number) => number.into(),
-        // Those of the sweep are kept in its rows.
-        Flight::Sweep(_) => 0,
-    }
-}
-
-fn low32(word: u64) -> u32 {
-    u32::try_from(word & u64::from(u32::MAX)).unwrap_or_default()
-}
+#[cfg(test)]
+mod tests;

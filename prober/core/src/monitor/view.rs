@@ -8,9 +8,9 @@ use crate::judge::Sign;
 use crate::path::Path;
 use crate::plan::Budget;
 use crate::probe::series::is_local_fault;
-use crate::survey::findings::Findings;
+use crate::survey::findings::{Findings, SUSPECTS_MAX};
 use crate::survey::signs::{Seen, local};
-use crate::survey::{Depth, Known, Survey};
+use crate::survey::{Depth, Known, Survey, Suspects};
 use crate::sweep::{RowId, Sweep};
 use crate::target::Target;
 use crate::time::Instant;
@@ -19,6 +19,9 @@ use crate::time::Instant;
 pub(super) const RECHECK_EVERY: Duration = Duration::from_secs(8);
 /// Surveys of one view begin at least this far apart.
 const SURVEY_GAP: Duration = Duration::from_secs(4);
+/// A loss that lasts this long is asked whether it depends on the rate, and again so much later.
+const RATES_AFTER: Duration = Duration::from_secs(120);
+const RATES_EVERY: Duration = Duration::from_secs(3_600);
 /// Changes that several vantages see within this time are one change.
 const SAME_CHANGE: Duration = Duration::from_secs(15);
 
@@ -105,7 +108,11 @@ pub(super) struct View {
     pub(super) path_changes: u64,
     /// Whether the last judgement from here was good.
     pub(super) reachable: Option<bool>,
+    /// Source ports of the sweep's SYNs that went unanswered since the last survey.
+    lost_flows: Vec<u16>,
     survey_begun: Option<Instant>,
+    /// When a rate sweep may be made, if the loss that was seen lasts.
+    rates_due: Option<Instant>,
     recheck: Option<Instant>,
     per_minute: Bucket,
     per_hour: Bucket,
@@ -132,7 +139,9 @@ impl View {
             clean: 0,
             path_changes: 0,
             reachable: None,
+            lost_flows: Vec::new(),
             survey_begun: None,
+            rates_due: None,
             recheck: None,
             per_minute: Bucket::new(minute / 60.0, minute, now),
             per_hour: Bucket::new(hour / 3_600.0, hour, now),
@@ -217,6 +226,37 @@ impl View {
     pub(super) fn may_survey(&self, now: Instant) -> bool {
         let rested = self.survey_begun.is_none_or(|begun| now.since(begun) >= SURVEY_GAP);
         self.survey.is_none() && rested
+    }
+
+    /// A loss was seen: it is worth a rate sweep once it has lasted.
+    pub(super) fn note_loss(&mut self, now: Instant) {
+        self.rates_due.get_or_insert(now + RATES_AFTER);
+    }
+
+    /// Whether a rate sweep may be made now; it keeps a heal from being seen for most of a minute.
+    pub(super) fn may_ask_rates(&self, now: Instant) -> bool {
+        self.rates_due.is_some_and(|due| due <= now)
+    }
+
+    /// A rate sweep may be made.
+    pub(super) fn note_rates(&mut self, now: Instant) {
+        self.rates_due = Some(now + RATES_EVERY);
+    }
+
+    /// A SYN of the sweep went unanswered: the next survey asks on its flow as well.
+    pub(super) fn suspect(&mut self, flow: u16) {
+        if self.lost_flows.len() < SUSPECTS_MAX {
+            self.lost_flows.push(flow);
+        }
+    }
+
+    /// What the next survey should look for again; flows that the sweep lost are asked once.
+    pub(super) fn take_suspects(&mut self) -> Suspects {
+        let found = self.findings.as_ref().map(Findings::suspects).unwrap_or_default();
+        let lost = std::mem::take(&mut self.lost_flows);
+        let fresh = lost.into_iter().filter(|flow| !found.flows.contains(flow));
+        let flows = found.flows.iter().copied().chain(fresh).take(SUSPECTS_MAX).collect();
+        Suspects { flows, ..found }
     }
 
     /// Begins a survey.

@@ -22,17 +22,19 @@ use crate::judge::verdict::Verdict;
 
 use crate::probe::{Ask, Question};
 use crate::report::TargetReport;
-use crate::survey::{Depth, Scope, Survey, Want};
+use crate::survey::{Depth, Means, Scope, Survey, Want};
 use crate::sweep::{LaneState, RowSpec};
 use crate::target::{Siblings, Target, TargetName};
 use crate::time::Instant;
-use crate::vantage::VantageId;
+use crate::vantage::{Mode, VantageId};
 
 /// How long the handshake of a full connection may take, and the service's answer after it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 const SERVICE_TIMEOUT: Duration = Duration::from_secs(4);
 /// The driver has this much longer to tell how a connection ended.
 const CONNECT_GRACE: Duration = Duration::from_secs(2);
+/// A look that may take this long has time for a rate sweep behind everything else.
+const PATIENT: Duration = Duration::from_secs(75);
 /// How long a probe waits that nothing may be sent for now.
 const NO_ROOM: Duration = Duration::from_millis(100);
 
@@ -302,6 +304,7 @@ impl Monitor {
             return;
         }
         let siblings = self.siblings(key);
+        let means = self.means(now, key);
         let Some(watch) = self.targets.get_mut(&key.target) else { return };
         let Some(view) = watch.views.get_mut(&(key.vantage, key.address)) else { return };
         let has_port = watch.target.service.has_port();
@@ -314,10 +317,36 @@ impl Monitor {
                 && (depth != Depth::Recheck || view.service_matters())
                 && view.may_connect(now),
             known: view.known(),
+            means,
+            suspects: view.take_suspects(),
         };
+        if means.patient && self.purpose == Purpose::Watch {
+            view.note_rates(now);
+        }
         self.next_survey += 1;
         view.begin(now, self.next_survey, Survey::new(scope, now));
         self.queue.running += 1;
+    }
+
+    /// What a survey may do from here, and whether it has a minute.
+    fn means(&self, now: Instant, key: &ViewKey) -> Means {
+        let vantage = self.vantages.get(&key.vantage).and_then(VantageWatch::mode);
+        let raw = vantage.is_some_and(Mode::sees_packets);
+        let view = || self.targets.get(&key.target)?.views.get(&(key.vantage, key.address));
+        let patient = match self.purpose {
+            Purpose::Once => self.patience >= PATIENT,
+            // Whoever waits in the queue must not wait for a minute more.
+            Purpose::Watch => {
+                self.queue.len() == 0
+                    && self.is_lossy(&key.target)
+                    && view().is_some_and(|view| view.may_ask_rates(now))
+            }
+        };
+        Means { raw, patient }
+    }
+
+    fn is_lossy(&self, name: &TargetName) -> bool {
+        self.targets.get(name).is_some_and(|watch| watch.class == Class::PacketLoss)
     }
 
     /// Neighbours whose path may be traced: of the plan in the same /24 or /64, else configured
@@ -462,12 +491,18 @@ impl Monitor {
     }
 
     fn run_recheck(&mut self, now: Instant, key: &ViewKey) {
-        let lossy =
-            self.targets.get(&key.target).is_some_and(|watch| watch.class == Class::PacketLoss);
+        // What fails in part needs more than a short look to be seen, or to be seen healed.
+        let partly = self.targets.get(&key.target).is_some_and(|watch| {
+            matches!(watch.class, Class::PacketLoss | Class::PartialPath | Class::MtuBlackhole)
+        });
+        let lossy = self.is_lossy(&key.target);
         let Some(view) = self.view(key) else { return };
+        if lossy {
+            view.note_loss(now);
+        }
         if view.recheck_due().is_some_and(|due| due <= now) {
             view.plan_recheck(now, false);
-            let depth = if lossy { Depth::Suspicion } else { Depth::Recheck };
+            let depth = if partly { Depth::Suspicion } else { Depth::Recheck };
             self.want_survey(now, key, depth, Urgency::Routine);
         }
     }
@@ -480,10 +515,14 @@ impl Monitor {
         let tap = tap.filter(|_| !connects);
         let (Errand::Survey { number: survey, .. } | Errand::SurveyConnect(survey)) = errand;
         let mut order = self.flights.order(now, (key.clone(), errand, to), &ask, (tap, survey));
-        if let ProbePacket::Syn { dest_port, .. } = order.what
-            && connects
-        {
-            order.what = ProbePacket::Connect { dest_port };
+        if let ProbePacket::Syn { source_port, dest_port, .. } = order.what {
+            if connects {
+                order.what = ProbePacket::Connect { dest_port };
+            } else if let Errand::Survey { part, ask, .. } = errand
+                && let Some((_, survey)) = self.view(key).and_then(|view| view.survey.as_mut())
+            {
+                survey.note_source_port(part, ask, source_port);
+            }
         }
         self.outputs.push_back(Output::Send(order));
     }

@@ -209,6 +209,22 @@ impl Series {
         &self.tally
     }
 
+    /// Adds the fate of a probe of the same kind that another engine asked.
+    pub fn absorb(&mut self, observation: &Observation) {
+        self.tally.absorb(observation);
+    }
+
+    /// What came first for each ask that is over.
+    pub fn fates(&self) -> impl Iterator<Item = (u16, AnswerKind)> {
+        self.settled.iter().map(|(ask, kind)| (*ask, *kind))
+    }
+
+    /// Asks of before this moment that have no fate yet.
+    pub fn overdue(&self, before: Instant) -> impl Iterator<Item = u16> {
+        let late = self.outstanding.iter().filter(move |(_, asked)| **asked < before);
+        late.map(|(ask, _)| *ask)
+    }
+
     /// Whether every probe planned so far was sent.
     pub fn all_sent(&self) -> bool {
         self.due.is_empty()

@@ -3,11 +3,17 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Depth;
+use super::{Depth, Suspects};
 use crate::evidence::{ConnectReport, IcmpAnswer, LocalError, Probe};
 use crate::path::Path;
+use crate::probe::flows::FlowFates;
+use crate::probe::large::SizeFates;
+use crate::probe::rates::RateFates;
 use crate::probe::series::Tally;
 use crate::time::Instant;
+
+/// Flows that never answered and are asked again in the next survey at most.
+pub(crate) const SUSPECTS_MAX: usize = 3;
 
 /// Everything one vantage knows of one address after a survey.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +40,12 @@ pub struct Findings {
     pub tcp_path: Option<Path>,
     /// Paths toward neighbouring addresses.
     pub siblings: Vec<SiblingPath>,
+    /// Flows asked again and again, if any were; their SYNs count in `syn` as well.
+    pub flows: Option<FlowFates>,
+    /// Large packets, if asked.
+    pub large: Option<SizeFates>,
+    /// Two rates, if there was time; their probes count in `echo` or `syn` as well.
+    pub rates: Option<RateFates>,
     /// What our own kernel refused.
     pub local: Vec<LocalError>,
     /// Packets asked for, traces included.
@@ -59,6 +71,14 @@ impl Findings {
     /// Whether a fault came or went while it looked.
     pub fn saw_a_turn(&self) -> bool {
         [Some(&self.echo), self.syn.as_ref()].into_iter().flatten().any(Tally::saw_a_turn)
+    }
+
+    /// What a later survey should look for again.
+    pub fn suspects(&self) -> Suspects {
+        let mut flows = self.flows.as_ref().map(FlowFates::dead).unwrap_or_default();
+        flows.truncate(SUSPECTS_MAX);
+        let sizes = self.large.as_ref().is_some_and(SizeFates::any_failed);
+        Suspects { flows, sizes }
     }
 
     /// How long it took.
@@ -96,6 +116,14 @@ impl Findings {
         }
         if self.connect.is_none() {
             self.connect.clone_from(&before.connect);
+        }
+        if self.large.is_none() {
+            self.large.clone_from(&before.large);
+        }
+        // Of a loss that was over in between the next one is another.
+        let lost = |tally: &Tally| tally.received() < tally.valid();
+        if lost(&self.echo) || self.syn.as_ref().is_some_and(lost) {
+            self.rates = self.rates.or(before.rates);
         }
         if self.echo.errors.is_empty() {
             self.echo.errors.clone_from(&before.echo.errors);

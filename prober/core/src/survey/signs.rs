@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use super::Depth;
 use super::findings::Findings;
-use super::reached;
+use super::{reached, splits};
 use crate::evidence::{
     AnswerKind, ConnectResult, IcmpKind, InvalidReason, LocalError, ServiceAnswer,
 };
 use crate::judge::Sign;
 use crate::monitor::Baseline;
 use crate::path::{Path, PathEnd, distance};
+use crate::probe::flows::FlowFates;
 use crate::probe::series::Tally;
 use crate::statistics::loss_above;
 use crate::target::{Fronted, Target};
@@ -24,7 +25,7 @@ const COLD_CLAIM: f64 = 0.10;
 const NEIGHBOUR_DELAY: Duration = Duration::from_millis(800);
 
 /// An acceptance this much later than the quickest is a repetition: hosts wait a second at least.
-const REPEATED_AFTER: Duration = Duration::from_millis(900);
+pub(super) const REPEATED_AFTER: Duration = Duration::from_millis(900);
 
 /// A sign with the numbers behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +57,7 @@ pub fn signs(findings: &Findings, target: &Target, baseline: Option<&Baseline>) 
         seen.extend(path(findings));
         seen.extend(siblings(findings));
         seen.extend(service(findings, target));
+        seen.extend(splits::signs(findings));
         seen.extend(history(baseline, findings));
     }
     seen.push(local);
@@ -77,7 +79,8 @@ fn counts(tally: &Tally) -> Option<String> {
 fn may_claim_loss(findings: &Findings) -> bool {
     let tallies = || [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
     let (lost, sent) = (tallies().map(missing).sum(), tallies().map(Tally::valid).sum());
-    findings.depth != Depth::Full || loss_above(COLD_CLAIM, lost, sent) > LOSSY
+    let enough = findings.depth != Depth::Full || findings.rates.is_some();
+    enough || loss_above(COLD_CLAIM, lost, sent) > LOSSY
 }
 
 /// Whether enough is missing to speak of loss, given what is there. Where nothing is missing there
@@ -130,7 +133,8 @@ fn syn(findings: &Findings, target: &Target) -> Option<Seen> {
         Sign::SynReset
     } else if accepted > 0 {
         let lossy = is_lossy(tally, target.loss_threshold) && may_claim_loss(findings);
-        if lossy { Sign::SynPartial } else { Sign::SynAccepted }
+        // A flow that fails for good is a loss however few of all packets it takes.
+        if lossy || splits::is_split(findings) { Sign::SynPartial } else { Sign::SynAccepted }
     } else if errors_at_full_ttl(tally) > 0 {
         Sign::SynError
     } else {
@@ -394,7 +398,7 @@ pub const fn local_sign(error: LocalError) -> Option<Sign> {
         LocalError::Blocked => Some(Sign::LocalBlocked),
         LocalError::Exhausted => Some(Sign::LocalExhausted),
         LocalError::NoPrivilege => Some(Sign::LocalNoPrivilege),
-        LocalError::NeighbourSilent | LocalError::Other(_) => None,
+        LocalError::NeighbourSilent | LocalError::TooLarge | LocalError::Other(_) => None,
     }
 }
 
@@ -418,10 +422,19 @@ pub fn local(findings: &Findings) -> Seen {
     }
     // The ring reads before netfilter: an acceptance it saw and the kernel did not was eaten here.
     let accepted = findings.syn.as_ref().is_some_and(|tally| {
-        tally.count(AnswerKind::SynAck) >= 3 && tally.count(AnswerKind::SynAck) == tally.valid()
+        // The flow of the connection itself is asked as well, and may still be held over there.
+        let (accepted, held) =
+            (tally.count(AnswerKind::SynAck), tally.count(AnswerKind::ChallengeAck));
+        accepted >= 3 && accepted + held == tally.valid()
     });
-    let timed_out =
-        |report: &crate::evidence::ConnectReport| report.result == ConnectResult::TimedOut;
+    // Unless that one flow is dead on the wire as well.
+    let is_dead = |port: Option<u16>| {
+        let dead = findings.flows.as_ref().map(FlowFates::dead).unwrap_or_default();
+        port.is_some_and(|port| dead.contains(&port))
+    };
+    let timed_out = |report: &crate::evidence::ConnectReport| {
+        report.result == ConnectResult::TimedOut && !is_dead(report.local_port)
+    };
     if accepted && findings.connect.as_ref().is_some_and(timed_out) {
         let detail = "SYN-ACK on the wire, full connections time out".to_owned();
         return Seen::new(Sign::LocalBlocked, Some(detail));

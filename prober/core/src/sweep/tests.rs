@@ -463,7 +463,9 @@ fn where_no_reset_leaves_connects_stand_in_and_raw_probes_are_tried_again() {
                     let seen = Observation { answer, sent: None, arrived: None };
                     bench.sweep.handle_answer(token, seen);
                 }
-                ProbePacket::Echo { .. } => panic!("{order:?}"),
+                ProbePacket::Echo { .. }
+                | ProbePacket::SizedEcho { .. }
+                | ProbePacket::Segment { .. } => panic!("{order:?}"),
             }
         }
     }

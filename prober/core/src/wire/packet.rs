@@ -107,6 +107,25 @@ pub struct SynSpec {
     pub timestamp: Option<u32>,
 }
 
+/// A TCP segment of no connection to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentSpec<'a> {
+    /// Our address and port.
+    pub source: SocketAddr,
+    /// The target's, of the same family.
+    pub dest: SocketAddr,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// Identification; ignored in IPv6. Linux replaces 0 by its own on raw sockets.
+    pub ip_id: u16,
+    /// Sequence number.
+    pub seq: u32,
+    /// What it acknowledges.
+    pub ack: u32,
+    /// Its data.
+    pub payload: &'a [u8],
+}
+
 impl<'a> Packet<'a> {
     /// Reads a captured packet from its network header on.
     ///
@@ -335,6 +354,31 @@ pub fn emit_syn(spec: &SynSpec) -> Option<Vec<u8>> {
     let packet = Packet {
         source: spec.source,
         dest: spec.dest,
+        ttl: spec.ttl,
+        ip_id: Some(spec.ip_id),
+        dont_fragment: true,
+        total_len: 0,
+        body: Body::Tcp(segment),
+    };
+    packet.emit()
+}
+
+/// Gives a segment that acknowledges and may not be fragmented; `None` if the addresses differ in
+/// family.
+pub fn emit_segment(spec: &SegmentSpec<'_>) -> Option<Vec<u8>> {
+    let segment = Segment {
+        source_port: spec.source.port(),
+        dest_port: spec.dest.port(),
+        seq: spec.seq,
+        ack: spec.ack,
+        flags: Flags::ACK,
+        window: SYN_WINDOW,
+        options: tcp::Options::default(),
+        payload: spec.payload,
+    };
+    let packet = Packet {
+        source: spec.source.ip(),
+        dest: spec.dest.ip(),
         ttl: spec.ttl,
         ip_id: Some(spec.ip_id),
         dont_fragment: true,

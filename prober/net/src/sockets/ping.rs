@@ -25,7 +25,7 @@ const PENDING_MAX: usize = 65_536;
 /// Datagrams read in one go, so that one busy socket does not starve the engine.
 const BATCH: usize = 1_024;
 /// ICMP header of an echo: type, code, checksum, identifier, sequence number.
-const HEADER_LEN: usize = 8;
+pub(super) const HEADER_LEN: usize = 8;
 const ECHO_V4: u8 = 8;
 const ECHO_V6: u8 = 128;
 const REPLY_V4: u8 = 0;
@@ -61,11 +61,11 @@ impl Pings {
         open.map(|socket| Interest { fd: socket.as_fd(), events: libc::POLLIN })
     }
 
+    /// Sends an echo whose data is this payload, filled up with zeros to `length`.
     pub(super) fn send(
         &mut self,
         order: &SendOrder,
-        seq: u16,
-        payload: &[u8; 24],
+        (seq, payload, length): (u16, &[u8; 24], usize),
         clock: &Clock,
     ) -> Result<(), LocalError> {
         if self.count >= PENDING_MAX {
@@ -76,12 +76,11 @@ impl Pings {
             Some(Err(error)) => return Err(*error),
             None => return Err(LocalError::NoRoute),
         };
-        let mut packet = [0; HEADER_LEN + 24];
         let ty = if order.to.is_ipv4() { ECHO_V4 } else { ECHO_V6 };
-        let [kind, _, _, _, _, _, seq_high, seq_low, data @ ..] = &mut packet;
-        *kind = ty;
-        [*seq_high, *seq_low] = seq.to_be_bytes();
-        data.copy_from_slice(payload);
+        let [seq_high, seq_low] = seq.to_be_bytes();
+        let mut packet = vec![ty, 0, 0, 0, 0, 0, seq_high, seq_low];
+        packet.extend_from_slice(payload);
+        packet.resize(packet.len().max(HEADER_LEN + length), 0);
         let to = SocketAddr::new(order.to, 0);
         let sent = clock.now();
         let mut result = message::send_with_ttl(socket, &packet, to, order.ttl);
@@ -148,6 +147,7 @@ fn open_one(place: &Place, family: IpAddr) -> io::Result<Socket> {
     let options = FamilyOptions::of(family);
     options.queue_errors(&socket)?;
     options.tell_ttl(&socket)?;
+    options.probe_sizes(&socket)?;
     sys::set_int(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
     // The default holds about 270 answers; a smaller buffer than asked for is no error.
     socket.set_recv_buffer_size(4 * 1_024 * 1_024)?;

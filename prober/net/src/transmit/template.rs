@@ -94,7 +94,10 @@ impl Templates {
                 }
                 (PROTOCOL_TCP, start + TCP_CHECKSUM_AT)
             }
-            ProbePacket::Reset { .. } | ProbePacket::Connect { .. } => return None,
+            ProbePacket::SizedEcho { .. }
+            | ProbePacket::Segment { .. }
+            | ProbePacket::Reset { .. }
+            | ProbePacket::Connect { .. } => return None,
         };
         // Summed as a whole: 56 bytes cost no more than the bookkeeping of their differences.
         let message = room.get(start..length)?;
@@ -121,7 +124,10 @@ impl Family {
             ProbePacket::Echo { .. } => Some(&self.echo),
             ProbePacket::Syn { timestamp: None, .. } => Some(&self.syn),
             ProbePacket::Syn { timestamp: Some(_), .. } => Some(&self.syn_with_timestamp),
-            ProbePacket::Reset { .. } | ProbePacket::Connect { .. } => None,
+            ProbePacket::SizedEcho { .. }
+            | ProbePacket::Segment { .. }
+            | ProbePacket::Reset { .. }
+            | ProbePacket::Connect { .. } => None,
         }
     }
 }
@@ -130,10 +136,11 @@ impl Template {
     /// The packet between unspecified addresses, with all checksums 0.
     fn new(unspecified: IpAddr, what: ProbePacket) -> Self {
         let checksum_at = match what {
-            ProbePacket::Echo { .. } => ICMP_CHECKSUM_AT,
-            ProbePacket::Syn { .. } | ProbePacket::Reset { .. } | ProbePacket::Connect { .. } => {
-                TCP_CHECKSUM_AT
-            }
+            ProbePacket::Echo { .. } | ProbePacket::SizedEcho { .. } => ICMP_CHECKSUM_AT,
+            ProbePacket::Syn { .. }
+            | ProbePacket::Segment { .. }
+            | ProbePacket::Reset { .. }
+            | ProbePacket::Connect { .. } => TCP_CHECKSUM_AT,
         };
         let order = SendOrder {
             flight: Flight::Survey(0),

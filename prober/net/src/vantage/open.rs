@@ -13,6 +13,7 @@ use super::place::{FAMILIES, Place};
 use super::source::SourceCache;
 use crate::clock::Clock;
 use crate::errno;
+use crate::sys::FamilyOptions;
 use crate::transmit::{Journal, Transmit};
 
 /// Why a vantage cannot be opened.
@@ -138,6 +139,7 @@ pub(crate) fn open_raw(place: &Place) -> io::Result<Vec<Option<Socket>>> {
         let protocol = Protocol::from(libc::IPPROTO_RAW);
         match place.socket_inside(family, Type::RAW, Some(protocol)) {
             Ok(socket) => {
+                FamilyOptions::of(family).probe_sizes(&socket)?;
                 if place.serves(family) {
                     place.bind_source(&socket)?;
                 }

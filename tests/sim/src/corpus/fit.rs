@@ -31,28 +31,29 @@ struct Pattern {
 enum Which {
     Echoing(usize),
     Read(usize),
-    Refuted,
+    Refuted(usize),
 }
 
 impl Which {
     fn all(exponents: &Exponents) -> Vec<Self> {
         let echoing = (0..exponents.echoing.len()).map(Self::Echoing);
         let read = (0..exponents.read.len()).map(Self::Read);
-        echoing.chain(read).chain([Self::Refuted]).collect()
+        let refuted = (0..exponents.refuted.len()).map(Self::Refuted);
+        echoing.chain(read).chain(refuted).collect()
     }
 
     fn of(self, exponents: &mut Exponents) -> Option<&mut f64> {
         match self {
             Self::Echoing(at) => exponents.echoing.get_mut(at),
             Self::Read(at) => exponents.read.get_mut(at),
-            Self::Refuted => Some(&mut exponents.refuted),
+            Self::Refuted(at) => exponents.refuted.get_mut(at),
         }
     }
 
     const fn candidates(self) -> &'static [f64] {
         match self {
             Self::Echoing(_) => &CORRELATIONS,
-            Self::Read(_) | Self::Refuted => &SHARPENINGS,
+            Self::Read(_) | Self::Refuted(_) => &SHARPENINGS,
         }
     }
 }
@@ -88,7 +89,7 @@ fn show(text: &mut String, name: &str, by: &Exponents, losses: Option<(f64, f64)
         format!("  log loss {before:.4} -> {after:.4}")
     });
     let Exponents { echoing, read, refuted } = by;
-    writeln!(text, "{name:<18} echoing {echoing:?}  read {read:?}  refuted {refuted}{losses}")
+    writeln!(text, "{name:<18} echoing {echoing:?}  read {read:?}  refuted {refuted:?}{losses}")
         .expect("a string takes everything");
 }
 

@@ -7,4 +7,5 @@ mod once;
 mod performance;
 mod scene;
 mod sweep;
+mod sweeps;
 mod watch;

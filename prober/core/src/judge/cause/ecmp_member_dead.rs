@@ -35,5 +35,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ServiceUnreached, 0.4),
         (Sign::OthersReach, 0.6),
         (Sign::OthersFail, 0.35),
+        (Sign::FlowsSplit, 0.96),
+        (Sign::DelayFlat, 0.8),
     ],
 };

@@ -31,5 +31,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ServiceUnreached, 0.45),
         (Sign::OthersFail, 0.75),
         (Sign::OthersReach, 0.2),
+        (Sign::FlowsMixed, 0.98),
+        (Sign::QuickLoses, 0.92),
+        (Sign::DelayGrows, 0.15),
     ],
 };

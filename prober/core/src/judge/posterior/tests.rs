@@ -109,6 +109,53 @@ fn loss_shows_on_echo_and_tcp() {
 }
 
 #[test]
+fn flows_tell_a_dead_path_from_loss_by_chance() {
+    const TCP: &[Sign] = &[EchoAnswered, SynPartial];
+    for service in [ServiceConfirmed, ServiceUnreached] {
+        let with = |more: &[Sign]| posterior(&[&[TCP, &[service], more].concat()]);
+        for path in [PathReachesTarget, TcpStopsAlone] {
+            let split = with(&[path, FlowsSplit]);
+            assert!(split.of_class(Class::PartialPath) > 0.9, "{service:?} {path:?}");
+        }
+        let mixed = with(&[PathReachesTarget, FlowsMixed]);
+        assert!(mixed.of_class(Class::PartialPath) < 0.05, "{service:?}");
+    }
+    hold(&[
+        (&[TCP, &[FlowsMixed, ServiceConfirmed]], &[Above(Class::PacketLoss, 0.85)]),
+        (&[&[EchoPartial, SynPartial, FlowsMixed]], &[Above(Class::PacketLoss, 0.95)]),
+        // Both at once: the flows decide what the packets lost beside them cannot hide.
+        (&[&[EchoPartial, SynPartial, FlowsSplit]], &[Is(Class::PartialPath)]),
+        (&[TCP, &[ServiceConfirmed]], &[Below(Class::PartialPath, 0.5)]),
+    ]);
+}
+
+#[test]
+fn rates_and_delay_tell_the_kinds_of_loss_apart() {
+    const LOSSY: &[Sign] = &[EchoPartial, SynPartial, FlowsMixed, PathReachesTarget];
+    hold(&[
+        (&[LOSSY, &[QuickLoses, DelayFlat]], &[CauseAbove("policer", 0.7)]),
+        (&[LOSSY, &[RatesAlike, DelayFlat]], &[CauseAbove("random_loss", 0.7)]),
+        (&[LOSSY, &[RatesAlike, DelayGrows]], &[CauseAbove("congestion", 0.7)]),
+        (&[LOSSY, &[DelayFlat]], &[CauseAbove("policer", 0.15), Spread(0.7)]),
+        (&[LOSSY], &[Above(Class::PacketLoss, 0.95), Spread(0.6)]),
+    ]);
+}
+
+#[test]
+fn sizes_that_vanish_are_a_blackhole_of_their_direction() {
+    const SERVED: &[Sign] = &[EchoAnswered, SynAccepted, ServiceConfirmed, PathReachesTarget];
+    hold(&[
+        (&[SERVED, &[LargePasses]], &[Above(Class::Reachable, 0.98)]),
+        (&[SERVED, &[LargeTold]], &[Above(Class::Reachable, 0.98)]),
+        (&[SERVED, &[LargeForwardLost]], &[CauseAbove("pmtu_blackhole_forward", 0.9)]),
+        (&[SERVED, &[LargeReplyLost]], &[CauseAbove("pmtu_blackhole_reverse", 0.9)]),
+        (&[SERVED, &[LargeLost]], &[Above(Class::MtuBlackhole, 0.9), Spread(0.7)]),
+        (&[WELL, &[ServiceSilent, LargeReplyLost]], &[Above(Class::MtuBlackhole, 0.8)]),
+        (&[WELL, &[ServiceSilent, LargePasses]], &[Above(Class::ServiceHung, 0.9)]),
+    ]);
+}
+
+#[test]
 fn siblings_tell_a_blackhole_from_a_dead_host() {
     hold(&[
         (&[DARK, &[SiblingFurther]], &[Above(Class::Blackhole, 0.85)]),

@@ -169,6 +169,9 @@ fn a_port_whose_fate_is_open_is_not_reachable_yet() {
         icmp_path: None,
         tcp_path: None,
         siblings: Vec::new(),
+        flows: None,
+        large: None,
+        rates: None,
         local: Vec::new(),
         packets: 1,
     };

@@ -49,7 +49,8 @@ impl Flights {
                     self.by_echo.remove(&key);
                 }
             }
-            Wire::Syn { source_port, dest_port, .. } => {
+            Wire::Syn { source_port, dest_port, .. }
+            | Wire::Segment { source_port, dest_port, .. } => {
                 let key = (probe.to, dest_port, source_port);
                 if let Some(flights) = self.by_flow.get_mut(&key) {
                     flights.retain(|other| *other != flight);

@@ -47,6 +47,17 @@ impl Flights {
             })
         };
         let flags = segment.flags;
+        // RFC 9293 3.10.7.1: the reset of a segment takes its number from what that acknowledged.
+        let refused = |flight: &&Flight| {
+            self.flying.get(flight).is_some_and(
+                |probe| matches!(probe.wire, Wire::Segment { ack, .. } if segment.seq == ack),
+            )
+        };
+        if flags.rst()
+            && let Some(flight) = flights.iter().find(refused)
+        {
+            return Some((*flight, Answer::Reset(facts)));
+        }
         let answer = match (flags.syn(), flags.rst(), flags.ack()) {
             (true, false, true) => Answer::SynAck(facts),
             (false, true, true) => Answer::Reset(facts),
@@ -112,9 +123,13 @@ impl Flights {
                 let flights = self.by_flow.get(&(quoted.dest, dest_port, source_port))?;
                 let proven = |flight: &&Flight| {
                     let Some(probe) = self.flying.get(flight) else { return false };
-                    let Wire::Syn { isn, timestamp: own, .. } = probe.wire else { return false };
+                    let (number, own) = match probe.wire {
+                        Wire::Syn { isn, timestamp, .. } => (isn, timestamp),
+                        Wire::Segment { seq, .. } => (seq, None),
+                        Wire::Echo { .. } | Wire::Connect => return false,
+                    };
                     let by_stamp = quoted.ip_id.is_some() || own.is_none() || own == timestamp;
-                    seq.is_none_or(|seq| seq == isn)
+                    seq.is_none_or(|seq| seq == number)
                         && (seq.is_some() || quoted.ip_id.is_some())
                         && by_stamp
                         && self.quote_proves(**flight, quoted.ip_id)

@@ -1,0 +1,176 @@
+//! Signs of the sweeps: flows that differ, rates that differ, sizes that differ.
+
+use std::time::Duration;
+
+use super::findings::Findings;
+use super::signs::{Seen, missing};
+use crate::judge::Sign;
+use crate::probe::flows::FlowFates;
+use crate::probe::large::{LARGEST, SMALLEST, SizeFates, TRIES};
+use crate::probe::series::Tally;
+use crate::statistics::real;
+
+/// Odds of a dead path below which flows count as mixed.
+const MIXED: f64 = 0.05;
+/// Odds for and against a limit of the rate.
+const LIMITED: f64 = 20.0;
+const ALIKE: f64 = 0.2;
+/// Answers from which round trips may be compared.
+const ENOUGH: usize = 8;
+/// What a queue adds at least; beyond it lies what a busy host or a radio link adds.
+const GROWN: Duration = Duration::from_millis(20);
+/// What is no growth: the noise of a quiet path.
+const FLAT: Duration = Duration::from_millis(5);
+/// How improbable it must be that only chance took all large packets.
+const CHANCE: f64 = 0.002;
+/// Small packets that may be missing where large ones are said to vanish for their size.
+const SMALL_LOST: u64 = 1;
+
+/// What the sweeps of a survey say.
+pub(super) fn signs(findings: &Findings) -> Vec<Seen> {
+    let all = [flows(findings), rates(findings), queueing(findings), large(findings)];
+    all.into_iter().flatten().collect()
+}
+
+/// Whether some flows fail for good.
+pub(super) fn is_split(findings: &Findings) -> bool {
+    findings.flows.as_ref().is_some_and(FlowFates::is_split)
+}
+
+fn flows(findings: &Findings) -> Option<Seen> {
+    let fates = findings.flows.as_ref()?;
+    let odds = fates.odds_of_dead_path()?;
+    let (dead, alive) = (fates.dead(), fates.alive());
+    let sign = if fates.is_split() {
+        Sign::FlowsSplit
+    } else if odds <= MIXED {
+        Sign::FlowsMixed
+    } else {
+        return None;
+    };
+    Some(Seen::new(sign, Some(flow_detail(fates, &dead, alive))))
+}
+
+fn flow_detail(fates: &FlowFates, dead: &[u16], alive: usize) -> String {
+    let ports: Vec<_> = dead.iter().map(u16::to_string).collect();
+    let named = match ports.as_slice() {
+        [] => String::new(),
+        ports => format!(" (source ports {})", ports.join(", ")),
+    };
+    format!(
+        "of {} flows asked again {alive} always answer, {} never{named}",
+        fates.repeated(),
+        dead.len()
+    )
+}
+
+fn rates(findings: &Findings) -> Option<Seen> {
+    let fates = findings.rates.filter(|_| is_partial(findings))?;
+    let odds = fates.odds_of_limit()?;
+    let sign = if odds >= LIMITED {
+        Sign::QuickLoses
+    } else if odds <= ALIKE {
+        Sign::RatesAlike
+    } else {
+        return None;
+    };
+    let share = |counts: crate::probe::rates::Counts| {
+        format!("{} of {} lost", counts.lost, counts.lost + counts.answered)
+    };
+    let (slow, quick) = (share(fates.slow), share(fates.quick()));
+    Some(Seen::new(sign, Some(format!("{slow} at 0.5 a second, {quick} at 20 a second"))))
+}
+
+/// A queue that drops is full, and what it lets through has waited in it.
+fn queueing(findings: &Findings) -> Option<Seen> {
+    if !is_partial(findings) {
+        return None;
+    }
+    // A host that waits for the end of an old handshake repeats its answer when it likes: the delay
+    // of SYNs asked again on their flow says less than that of echoes.
+    let (least, most) =
+        spread(&findings.echo).or_else(|| findings.syn.as_ref().and_then(spread))?;
+    let growth = most - least;
+    let sign = if growth >= GROWN && growth >= least / 2 {
+        Sign::DelayGrows
+    } else if growth < FLAT.max(least / 5) {
+        Sign::DelayFlat
+    } else {
+        return None;
+    };
+    let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
+    let detail = format!("round trips from {:.1} to {:.1} ms", millis(least), millis(most));
+    Some(Seen::new(sign, Some(detail)))
+}
+
+/// The smallest round trip and one that nine of ten do not exceed. Answers that only a repetition
+/// brought waited for a timer, not in a queue.
+fn spread(tally: &Tally) -> Option<(Duration, Duration)> {
+    let least = tally.rtts.iter().min().copied()?;
+    let repeated = least + super::signs::REPEATED_AFTER;
+    let mut rtts: Vec<_> = tally.rtts.iter().copied().filter(|rtt| *rtt <= repeated).collect();
+    rtts.sort_unstable();
+    let most = rtts.get(rtts.len().saturating_sub(1) * 9 / 10)?;
+    (rtts.len() >= ENOUGH).then_some((least, *most))
+}
+
+fn is_partial(findings: &Findings) -> bool {
+    let tallies = [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
+    tallies.into_iter().any(|tally| tally.received() > 0 && missing(tally) > 0)
+}
+
+fn large(findings: &Findings) -> Option<Seen> {
+    let fates = findings.large.as_ref()?;
+    let passing = fates.echo_passes();
+    let told = fates.told();
+    // Small echoes may be limited where segments are not, but what spares both spares segments.
+    let echoes = || [&findings.echo].into_iter();
+    let all = || echoes().chain(&findings.syn).filter(|tally| tally.received() > 0);
+    let may_segments = || all().next().is_some() && !may_be_chance(findings, all(), TRIES);
+    let segment = fates.segment_passes().filter(|passes| *passes || may_segments());
+    let failing = fates.echo_fails().filter(|(_, lost)| !may_be_chance(findings, echoes(), *lost));
+    // Large echoes alone may be filtered for being echoes, but hardly from this size on.
+    let sharp = passing.is_some_and(|size| size >= SMALLEST);
+    let sign = match (failing, segment) {
+        (Some(_), Some(false)) => Sign::LargeForwardLost,
+        (None, Some(false)) if passing.is_none() && told.is_none() => Sign::LargeForwardLost,
+        (Some(_), Some(true)) if sharp => Sign::LargeReplyLost,
+        (Some(_), None) if sharp => Sign::LargeLost,
+        (Some(_), _) => return None,
+        (None, _) if told.is_some() => Sign::LargeTold,
+        (None, _) if passing.is_some_and(|size| size >= SMALLEST) => Sign::LargePasses,
+        (None, _) => return None,
+    };
+    Some(Seen::new(sign, Some(large_detail(fates))))
+}
+
+/// Whether something else than their size may have taken so many large packets, given how these
+/// small ones fared: chance, or a queue that is full and has room for small ones only.
+fn may_be_chance<'a>(
+    findings: &Findings,
+    small: impl Iterator<Item = &'a Tally> + Clone,
+    lost: u32,
+) -> bool {
+    let tallies = [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
+    let answering = tallies.filter(|tally| tally.received() > 0);
+    let gone: u64 = small.clone().map(missing).sum();
+    let ratio = (real(gone) + 1.0) / (real(small.map(Tally::valid).sum()) + 2.0);
+    answering.map(missing).sum::<u64>() > SMALL_LOST || ratio.powf(f64::from(lost)) > CHANCE
+}
+
+fn large_detail(fates: &SizeFates) -> String {
+    let mut parts = Vec::new();
+    parts.extend(fates.echo_passes().map(|size| format!("echo of {size} bytes returns")));
+    parts.extend(
+        fates.echo_fails().map(|(size, lost)| format!("{size} bytes vanish ({lost} lost)")),
+    );
+    parts.extend(fates.told().map(|(size, from)| format!("{from} says {size} bytes are too big")));
+    parts.extend(fates.segment_passes().map(|passes| {
+        let fate = if passes { "is answered" } else { "vanishes" };
+        format!("a segment of {LARGEST} bytes {fate}")
+    }));
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests;

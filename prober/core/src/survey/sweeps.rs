@@ -1,0 +1,209 @@
+//! The questions beyond echo, SYN and path: flows asked again, large packets, two rates.
+//!
+//! Each is asked only where it can change the verdict: flows where SYNs are partly lost, large
+//! packets where the host echoes or a service falls mute, two rates where loss is partial and there
+//! is a minute for them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{Connecting, Depth, JITTER, Part, Scope, Survey};
+use crate::evidence::{AnswerKind, ConnectResult, Observation, ServiceAnswer};
+use crate::probe::flows::{FlowFates, Flows};
+use crate::probe::large::Large;
+use crate::probe::rates::Rates;
+use crate::probe::series::Series;
+use crate::probe::{Ask, Engine, Question};
+use crate::time::Instant;
+
+/// By now most SYNs of the confirmation have left, so that there are flows to choose from.
+const EARLIEST_SWEEP: Duration = Duration::from_millis(2_800);
+/// A flow sweep that begins later than this would not end within the time of a survey.
+const LATEST_SWEEP: Duration = Duration::from_millis(5_000);
+
+impl Survey {
+    /// Flows that never answered an earlier survey are asked first: that tells a heal.
+    pub(super) fn suspected_flows(scope: &Scope, now: Instant) -> Option<Flows> {
+        let port = scope.port.filter(|_| scope.means.raw && !scope.suspects.flows.is_empty())?;
+        Some(Flows::new(port, now, &scope.suspects.flows))
+    }
+
+    /// The source port that a SYN left with, where it is ours to choose.
+    pub fn note_source_port(&mut self, part: Part, ask: u16, source_port: u16) {
+        if part == Part::Syn && self.scope.means.raw {
+            self.sources.insert(ask, source_port);
+        }
+    }
+
+    pub(super) fn poll_sweeps(&mut self, now: Instant) -> Option<(Part, Ask)> {
+        if let Some(ask) = self.flows.as_mut().and_then(|flows| flows.poll_ask(now)) {
+            return Some((Part::Flow, ask));
+        }
+        if let Some(ask) = self.large.as_mut().and_then(|large| large.poll_ask(now)) {
+            return Some((Part::Large, ask));
+        }
+        let ask = self.rates.as_mut()?.poll_ask(now)?;
+        let part = if ask.what == Question::Echo { Part::RateEcho } else { Part::RateSyn };
+        Some((part, ask))
+    }
+
+    pub(super) fn sweeps(&self) -> impl Iterator<Item = &dyn Engine> {
+        let flows = self.flows.as_ref().map(|flows| flows as &dyn Engine);
+        let large = self.large.as_ref().map(|large| large as &dyn Engine);
+        let rates = self.rates.as_ref().map(|rates| rates as &dyn Engine);
+        [flows, large, rates].into_iter().flatten()
+    }
+
+    /// Probes of a sweep are probes of their kind as well; large packets are not, as their loss is
+    /// another matter.
+    pub(super) fn count_twice(&mut self, part: Part, seen: &Observation) {
+        let series = match part {
+            Part::Flow | Part::RateSyn => self.syn.as_mut(),
+            Part::RateEcho => Some(&mut self.echo),
+            Part::Echo
+            | Part::Syn
+            | Part::IcmpTrace
+            | Part::TcpTrace
+            | Part::Sibling(_)
+            | Part::Large => None,
+        };
+        if let Some(series) = series {
+            series.absorb(seen);
+        }
+    }
+
+    /// Asks for large packets as soon as it is worth it, and again for those that vanish.
+    pub(super) fn plan_large(&mut self, now: Instant) {
+        let stalls = self.service_stalls();
+        if self.large.is_none() {
+            // A full look and a service asked now and then: who is healthy otherwise may still lose
+            // what is large. A recheck only where that was the failure.
+            let wanted = match self.scope.depth {
+                Depth::Full => true,
+                Depth::Suspicion => self.scope.connect && !self.misses_any(),
+                Depth::Recheck => false,
+            };
+            let echoes = self.echo.tally().received() > 0;
+            if !(echoes && (wanted || self.scope.suspects.sizes) || stalls) {
+                return;
+            }
+            let port = self.scope.port.filter(|_| self.scope.means.raw);
+            let mut large = Large::new(port, self.echo.tally().slowest().unwrap_or_default());
+            if echoes {
+                large.ask_echoes(now);
+            }
+            self.large = Some(large);
+        }
+        // Segments cost five packets: too much beside a sweep of flows, and no help against chance.
+        let segments = !self.is_partial();
+        if let Some(large) = &mut self.large {
+            large.follow_up(now, segments);
+            if stalls && segments {
+                large.ask_segments(now);
+            }
+        }
+    }
+
+    /// TCP was accepted, and then nothing useful came.
+    fn service_stalls(&self) -> bool {
+        let Connecting::Done(report) = &self.connect else { return false };
+        let accepted =
+            self.syn.as_ref().is_some_and(|syn| syn.tally().count(AnswerKind::SynAck) > 0);
+        let stalled =
+            matches!(report.service, Some(ServiceAnswer::Silent | ServiceAnswer::Closed { .. }));
+        accepted && stalled
+    }
+
+    /// The source port of a connection that vanished while SYNs beside it were answered: it may
+    /// have met a dead path, or our own firewall.
+    pub(super) fn vanished_connection(&self) -> Option<u16> {
+        let Connecting::Done(report) = &self.connect else { return None };
+        let accepted =
+            self.syn.as_ref().is_some_and(|syn| syn.tally().count(AnswerKind::SynAck) > 0);
+        let vanished = accepted && report.result == ConnectResult::TimedOut;
+        report.local_port.filter(|_| vanished && self.scope.means.raw)
+    }
+
+    /// SYNs are overdue beside answered ones, and enough flows were asked to sweep them. Their
+    /// silence is certain only after the verdict timer, too late for the last of them, and none
+    /// at all where we ourselves were late meanwhile.
+    pub(super) fn seems_partial(&self, now: Instant) -> bool {
+        let Some(syn) = self.syn.as_ref().filter(|syn| syn.tally().received() > 0) else {
+            return false;
+        };
+        let overdue = || syn.overdue(self.missing_since(now)).next().is_some();
+        now.since(self.started) >= EARLIEST_SWEEP && overdue()
+    }
+
+    fn misses_any(&self) -> bool {
+        let missed = |series: &Series| series.tally().count(AnswerKind::Silence) > 0;
+        missed(&self.echo) || self.syn.as_ref().is_some_and(missed)
+    }
+
+    /// What was asked before this moment is missing, if it has no answer now.
+    pub(super) fn missing_since(&self, now: Instant) -> Instant {
+        let syn = self.syn.as_ref().and_then(|syn| syn.tally().slowest());
+        let rtt = self.echo.tally().slowest().max(syn).unwrap_or(super::FIRST_PATIENCE);
+        Instant::from_start(now.since_start().saturating_sub(rtt * 2 + JITTER))
+    }
+
+    /// Asks flows again, unanswered and answered ones; `false` where that cannot be done.
+    pub(super) fn sweep_flows(&mut self, now: Instant) -> bool {
+        let late = now.since(self.started) > LATEST_SWEEP;
+        let (Some(port), Some(syn)) = (self.scope.port, &self.syn) else { return false };
+        if late || self.sources.is_empty() {
+            return false;
+        }
+        let source = |ask: u16| self.sources.get(&ask).copied();
+        let missing = syn.overdue(self.missing_since(now)).filter_map(source);
+        let mut unanswered: BTreeSet<u16> = missing.chain(self.vanished_connection()).collect();
+        let mut answered = BTreeSet::new();
+        for (ask, kind) in syn.fates() {
+            match (kind, source(ask)) {
+                (AnswerKind::Silence, Some(source)) => unanswered.insert(source),
+                (AnswerKind::SynAck | AnswerKind::Reset, Some(source)) => answered.insert(source),
+                (_, _) => false,
+            };
+        }
+        if let Some(flows) = &self.flows {
+            let fates = flows.fates().0.iter();
+            unanswered.extend(fates.filter(|(_, fate)| fate.answered == 0).map(|(port, _)| *port));
+            unanswered.extend(flows.overdue(self.missing_since(now)));
+        }
+        answered.retain(|source| !unanswered.contains(source));
+        let flows = self.flows.get_or_insert_with(|| Flows::new(port, now, &[]));
+        flows.sweep(now, &unanswered, &answered);
+        true
+    }
+
+    /// The fates of all flows; `None` where none was asked again.
+    pub(super) fn flow_fates(&self) -> Option<FlowFates> {
+        let flows = self.flows.as_ref()?;
+        let mut fates = flows.fates().clone();
+        if let Some(fate) = self.vanished_connection().and_then(|port| fates.0.get_mut(&port)) {
+            fate.lost += 1;
+        }
+        let syn = self.syn.as_ref()?;
+        for (ask, kind) in syn.fates() {
+            let Some(source) = self.sources.get(&ask) else { continue };
+            fates.0.entry(*source).or_default().note(kind);
+        }
+        Some(fates)
+    }
+
+    /// Begins the rate sweep if it is wanted; `true` if it began.
+    pub(super) fn plan_rates(&mut self, now: Instant) -> bool {
+        let split = self.flow_fates().is_some_and(|fates| fates.is_split());
+        if !self.scope.means.patient || self.rates.is_some() || !self.is_partial() || split {
+            return false;
+        }
+        // What TCP loses is what counts; where it loses nothing, the limit may be on echoes.
+        let lost = |series: &Series| series.tally().count(AnswerKind::Silence) > 0;
+        let question = match (self.scope.port, &self.syn) {
+            (Some(port), Some(syn)) if lost(syn) => Question::Syn { port },
+            (_, _) => Question::Echo,
+        };
+        self.rates = Some(Rates::new(question, now));
+        true
+    }
+}
