@@ -222,7 +222,7 @@ pub(super) static FAMILIES: [Family; 24] = [
         "reachd_schedule_lag_seconds",
         Kind::Gauge,
         Rows::Whole(|name, all, out| Series::new(out, name).value(all.schedule_lag.as_secs_f64())),
-        "How late probes of the last second were sent at worst.",
+        "How late probes were sent at worst, in this second or the last, or the engine woke in the last minute.",
     ),
     family(
         "reachd_incidents",

@@ -110,7 +110,8 @@ pub struct Snapshot {
     pub unwatched: u64,
     /// Open incidents by class at opening and state.
     pub incidents: BTreeMap<(Class, IncidentState), u64>,
-    /// How late the last second's sends were at worst.
+    /// How late the sends of this second and the last were at worst, or how late the driver came in
+    /// the last minute, if that is more.
     pub schedule_lag: Duration,
     /// Answers that matched nothing we sent, by what was wrong with them.
     pub unmatched: u64,

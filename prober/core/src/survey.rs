@@ -259,7 +259,7 @@ impl Survey {
         if let Some(engine) = self.engine(part) {
             engine.handle_observation(now, ask, seen);
         }
-        self.count_twice(part, seen);
+        self.count_twice(now, part, seen);
     }
 
     /// Takes a fact that came after the fate was settled.
@@ -401,8 +401,15 @@ impl Survey {
         if !icmp.knows_enough(now) {
             return;
         }
-        let known = icmp.reached().or_else(|| self.distance_guess().map(|routers| routers + 1));
-        let limit = known.map_or_else(|| icmp.last_answer() + 3, |length| length + 1);
+        // Where answers are lost, the trace sees the target behind its place; hop limits of answers
+        // tell how far it is at least, if they came back the same way.
+        let beyond = icmp.last_answer() + 1;
+        let guess = self.distance_guess().map(|routers| (routers + 1).max(beyond));
+        let known = match (icmp.reached(), guess) {
+            (Some(reached), Some(guess)) => Some(reached.min(guess + 1)),
+            (reached, guess) => reached.or(guess),
+        };
+        let limit = known.map_or(beyond + 2, |length| length + 1);
         self.tcp_trace = Some(Trace::new(Flavour::Tcp(port), Some(limit)));
     }
 

@@ -25,6 +25,8 @@ pub struct Checker {
     incidents: BTreeMap<String, (IncidentState, u64, Instant)>,
     /// Packets sent in all.
     pub packets: u64,
+    /// Of these, those meant to expire on the way.
+    pub traced: u64,
 }
 
 impl Checker {
@@ -37,6 +39,7 @@ impl Checker {
         assert!(fresh, "{:?} was ordered twice", order.flight);
         assert!((1..=FULL_TTL).contains(&order.ttl), "hop limit {}", order.ttl);
         self.packets += 1;
+        self.traced += u64::from(order.ttl < FULL_TTL);
         let probe = match order.what {
             ProbePacket::Echo { .. } => Probe::Echo,
             ProbePacket::Syn { .. } | ProbePacket::Connect { .. } => Probe::Syn,

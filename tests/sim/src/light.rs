@@ -23,7 +23,7 @@ const ROUND_TRIP: Duration = Duration::from_millis(20);
 /// The hop limit that reaches every target.
 const HOPS: u8 = 8;
 
-/// Whether a probe sent to an address at a moment is answered.
+/// Whether a probe sent to an address at a moment is answered; of echo alone, in a second one.
 pub type Answers = Box<dyn FnMut(IpAddr, Instant) -> bool>;
 
 /// A monitor in a light world.
@@ -39,6 +39,7 @@ pub struct Light {
     /// Packets ordered, by second.
     pub packets: BTreeMap<u64, u64>,
     answers: Answers,
+    echoes: Answers,
     connects: Vec<(Instant, Flight, ConnectReport)>,
     burst: Vec<SendOrder>,
 }
@@ -59,6 +60,7 @@ impl Light {
             judged: BTreeMap::new(),
             packets: BTreeMap::new(),
             answers,
+            echoes: Box::new(|_, _| true),
             connects: Vec::new(),
             burst: Vec::new(),
         };
@@ -69,6 +71,17 @@ impl Light {
     /// Who answers from now on.
     pub fn set_answers(&mut self, answers: Answers) {
         self.answers = answers;
+    }
+
+    /// Which echoes are answered, of those that would be.
+    pub fn set_echoes(&mut self, echoes: Answers) {
+        self.echoes = echoes;
+    }
+
+    /// Lets this much time pass in which the prober does nothing, and then finds that it was late.
+    pub fn stall(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.monitor.handle(self.now, Input::Lag(time));
     }
 
     /// Lets this much time pass.
@@ -136,6 +149,11 @@ impl Light {
         *self.packets.entry(self.now.as_nanos() / 1_000_000_000).or_default() += 1;
         // Routers stay mute: paths are not what is asked here, but they lead there.
         if order.ttl < HOPS || !(self.answers)(order.to, self.now) {
+            return;
+        }
+        let is_echo =
+            matches!(order.what, ProbePacket::Echo { .. } | ProbePacket::SizedEcho { .. });
+        if is_echo && !(self.echoes)(order.to, self.now) {
             return;
         }
         let facts = TcpAnswer { ttl: Some(57), window: Some(64_240), ip_id: Some(1) };

@@ -6,61 +6,78 @@
 use super::view::View;
 use crate::evidence::AnswerKind;
 use crate::probe::series::Tally;
-use crate::statistics::real;
+use crate::statistics::{at_least, real};
 use crate::survey::findings::Findings;
 
 /// If the loss went on, so long a run of answers would come by chance this rarely: it is over.
-const OVER: f64 = 0.05;
+const OVER: f64 = 0.01;
+/// If the loss went on, so few misses would come by chance this rarely: it is another now.
+const ANOTHER: f64 = 0.001;
 /// Probes beyond which the older half is forgotten, so that a loss that changes is followed.
 const REMEMBERED: u64 = 200;
 
-/// Adds to a fresh look at a partial loss what the looks before it had counted.
+/// Adds to a fresh look at a partial loss what the looks before it had counted, of echoes and of
+/// SYNs each by itself: that echoes are limited says nothing of SYNs.
 ///
-/// Nothing is added when the loss is over, or when something else is the matter now.
-pub(super) fn add_up(view: &mut View, findings: &mut Findings) {
+/// Nothing is added of a loss that is over, or when something else is the matter now. Gives whether
+/// all was well this time, but for too short a while to say that it is over.
+pub(super) fn add_up(view: &mut View, findings: &mut Findings) -> bool {
     let clean = std::mem::take(&mut view.clean);
-    let Some(before) = &view.findings else { return };
+    let Some(before) = &view.findings else { return false };
     if findings.saw_a_turn() || before.saw_a_turn() || !is_same_matter(before, findings) {
-        return;
+        return false;
     }
-    let (missed_before, sent_before) = counts(before);
-    let (missed, sent) = counts(findings);
-    if missed_before == 0 {
-        return;
-    }
-    if missed == 0 {
-        let clean = clean + sent;
-        let share = real(missed_before) / real(sent_before);
-        let exponent = i32::try_from(clean).unwrap_or(i32::MAX);
-        if (1.0 - share).powi(exponent) < OVER {
-            return;
+    let fresh = [Some(&mut findings.echo), findings.syn.as_mut()].into_iter().flatten();
+    let known = [Some(&before.echo), before.syn.as_ref()].into_iter().flatten();
+    let mut pairs: Vec<_> = fresh.zip(known).zip(clean).collect();
+    let chances: Vec<_> =
+        pairs.iter().map(|((fresh, known), clean)| chance(fresh, known, *clean)).collect();
+    // Where both go well, they tell together that it is over.
+    let together: f64 = chances.iter().flatten().product();
+    let well = pairs.iter().all(|((fresh, _), _)| missed(fresh) == 0 || fresh.received() == 0);
+    let mut doubtful = false;
+    for ((((fresh, known), clean), chance), kept) in
+        pairs.iter_mut().zip(chances).zip(&mut view.clean)
+    {
+        let over = match chance {
+            // Nothing was missed before, or nothing ever comes.
+            None => missed(known) == 0,
+            Some(_) if well => together < OVER,
+            Some(chance) if missed(fresh) == 0 => chance < OVER,
+            Some(chance) => chance < ANOTHER,
+        };
+        if over {
+            continue;
         }
-        view.clean = clean;
-    }
-    let halve = sent_before > REMEMBERED;
-    let add = |fresh: &mut Tally, known: &Tally| {
-        let mut known = known.clone();
-        if halve {
-            known.forget_half();
+        if chance.is_some() && missed(fresh) == 0 {
+            doubtful = true;
+            *kept = *clean + fresh.valid();
         }
-        fresh.add(&known);
-    };
-    add(&mut findings.echo, &before.echo);
-    if let (Some(fresh), Some(known)) = (&mut findings.syn, &before.syn) {
         add(fresh, known);
     }
+    well && doubtful
 }
 
-fn tallies(findings: &Findings) -> impl Iterator<Item = &Tally> {
-    [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten()
+/// How probable it is that so few are missed after so many answers in a row, if the loss goes on of
+/// which `known` tells; `None` where that tells of none.
+fn chance(fresh: &Tally, known: &Tally, clean: u64) -> Option<f64> {
+    if missed(known) == 0 || known.received() == 0 || fresh.received() == 0 {
+        return None;
+    }
+    let share = real(missed(known)) / real(known.valid());
+    Some(1.0 - at_least(missed(fresh) + 1, clean + fresh.valid(), share))
 }
 
-/// Probes missed and sent, where any were answered: echo alone may be filtered.
-fn counts(findings: &Findings) -> (u64, u64) {
-    let heard = tallies(findings).filter(|tally| tally.received() > 0);
-    heard.fold((0, 0), |(missed, sent), tally| {
-        (missed + tally.valid().saturating_sub(tally.received()), sent + tally.valid())
-    })
+fn add(fresh: &mut Tally, known: &Tally) {
+    let mut known = known.clone();
+    if known.valid() > REMEMBERED {
+        known.forget_half();
+    }
+    fresh.add(&known);
+}
+
+fn missed(tally: &Tally) -> u64 {
+    tally.valid().saturating_sub(tally.received())
 }
 
 /// Whether both looks drew answers of the same kinds.

@@ -516,6 +516,12 @@ fn belief(watch: &TargetWatch, verdict: &Verdict) -> f64 {
             return 0.0;
         }
         let tallies = || found.syn.iter().chain([&found.echo]);
+        // What began and ended within the time in which a failure is borne is one bad spell, however
+        // much it took: only losses that follow it make a loss that lasts.
+        let spell = tallies().filter_map(Tally::missed_for).max().unwrap_or_default();
+        if spell < watch.target.open_after {
+            return 0.0;
+        }
         let (lost, sent) = (tallies().map(missing).sum(), tallies().map(Tally::valid).sum());
         loss_above(watch.target.loss_threshold, lost, sent)
     });

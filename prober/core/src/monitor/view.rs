@@ -102,8 +102,8 @@ pub(super) struct View {
     missed: [Option<Instant>; 2],
     /// When what usually answers last changed, by the start of the survey that saw it.
     changed: Option<Instant>,
-    /// Probes answered in a row since one was missed, while a loss is watched.
-    pub(super) clean: u64,
+    /// Echoes and SYNs answered in a row since one was missed, while a loss is watched.
+    pub(super) clean: [u64; 2],
     /// How often the path changed.
     pub(super) path_changes: u64,
     /// Whether the last judgement from here was good.
@@ -136,7 +136,7 @@ impl View {
             look_again: None,
             missed: [None; 2],
             changed: None,
-            clean: 0,
+            clean: [0; 2],
             path_changes: 0,
             reachable: None,
             lost_flows: Vec::new(),

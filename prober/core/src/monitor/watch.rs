@@ -22,6 +22,7 @@ use crate::judge::verdict::Verdict;
 
 use crate::probe::{Ask, Question};
 use crate::report::TargetReport;
+use crate::survey::findings::Findings;
 use crate::survey::{Depth, Means, Scope, Survey, Want};
 use crate::sweep::{LaneState, RowSpec};
 use crate::target::{Siblings, Target, TargetName};
@@ -440,15 +441,19 @@ impl Monitor {
             findings.siblings.retain(|sibling| Some(sibling.address) != own);
             // Half of what it saw is of before. Where others wait for their look, that must do.
             let again = self.purpose == Purpose::Watch && self.queue.len() == 0;
-            let turned = (again && findings.saw_a_turn()).then_some(findings.ended);
+            let ended = findings.ended;
+            let mut once_more = again && findings.saw_a_turn();
             let watch = self.targets.get_mut(&key.target)?;
             let lossy = watch.class == Class::PacketLoss;
             let view = watch.views.get_mut(&(key.vantage, key.address))?;
+            // Dead flows that live again are no loss either.
+            let was_split = view.findings.as_ref().is_some_and(Findings::is_split);
+            once_more |= again && was_split && !findings.is_split();
             if lossy {
-                add_up(view, &mut findings);
+                once_more |= add_up(view, &mut findings) && again;
             }
             let changed = view.conclude(findings);
-            if let Some(ended) = turned {
+            if once_more {
                 view.look_again = Some(ended + Duration::from_nanos(1));
             }
             self.queue.running -= 1;

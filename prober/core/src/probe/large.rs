@@ -2,8 +2,8 @@
 //!
 //! Echoes of three sizes that no router may fragment go first, since their replies are as large.
 //! Where some vanish while smaller ones return, they are asked again (RFC 8899 5.1.2: a size fails
-//! after three losses), and segments of no connection tell which way it happens: they draw a short
-//! reset. A small segment goes beside the large one, for many firewalls swallow such segments of
+//! after three losses), at last beside a small echo: a bad spell that began just then takes both.
+//! Segments of no connection tell which way it happens: they draw a short reset. A small segment goes beside the large one, for many firewalls swallow such segments of
 //! any size. A router that says "too big" does what it should: that is no failure.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -21,7 +21,7 @@ pub const SMALLEST: u16 = 1_280;
 pub const LARGEST: u16 = 1_500;
 /// Sizes of echoes in bytes; tunnels usually leave between 1,400 and 1,500.
 const ECHOES: [u16; 3] = [SMALLEST, 1_400, LARGEST];
-/// A small segment: both headers of IPv6 and a few bytes.
+/// A small packet: both headers of IPv6 and a few bytes.
 const CONTROL: u16 = 80;
 /// How often a size is asked before it has failed.
 pub const TRIES: u32 = 3;
@@ -40,6 +40,8 @@ const JITTER: Duration = Duration::from_millis(250);
 pub enum Packet {
     /// An echo of this size, answered by a reply of this size.
     Echo(u16),
+    /// A small echo that goes beside the large ones that are asked for the last time.
+    Beside,
     /// A segment of this size, answered by a short reset.
     Segment(u16),
 }
@@ -93,8 +95,12 @@ impl SizeFates {
     }
 
     /// The smallest echo that failed, and how many of that size and above were lost. What is
-    /// smaller than one that came back did not fail for its size.
+    /// smaller than one that came back did not fail for its size, and nothing did where small ones
+    /// vanished as well.
     pub fn echo_fails(&self) -> Option<(u16, u32)> {
+        if self.of(Packet::Beside).lost > 0 {
+            return None;
+        }
         let passes = self.echo_passes().unwrap_or(0);
         let above = |packet: &Packet| packet.echo_size().is_some_and(|size| size > passes);
         let failed = || self.0.iter().filter(|(packet, fate)| above(packet) && fate.has_failed());
@@ -107,6 +113,7 @@ impl SizeFates {
     pub fn told(&self) -> Option<(u16, IpAddr)> {
         let size = |packet: &Packet| match packet {
             Packet::Echo(size) | Packet::Segment(size) => *size,
+            Packet::Beside => CONTROL,
         };
         let told = self.0.iter().filter_map(|(packet, fate)| Some((size(packet), fate.told?)));
         told.min()
@@ -131,7 +138,7 @@ impl Packet {
     const fn echo_size(self) -> Option<u16> {
         match self {
             Self::Echo(size) => Some(size),
-            Self::Segment(_) => None,
+            Self::Segment(_) | Self::Beside => None,
         }
     }
 }
@@ -212,7 +219,9 @@ impl Large {
         self.echoes_again = true;
         let again = (1..TRIES).flat_map(|round| {
             let from = now + GAP * (round - 1);
-            (0_u32..).map(move |at| from + AT_ONCE * at).zip(missing.clone())
+            let beside = (round + 1 == TRIES).then_some(Packet::Beside);
+            let asked = missing.clone().into_iter().chain(beside);
+            (0_u32..).map(move |at| from + AT_ONCE * at).zip(asked)
         });
         self.plan(again.collect());
         if segments {
@@ -244,6 +253,7 @@ impl Engine for Large {
         self.outstanding.insert(id, (packet, now));
         let what = match packet {
             Packet::Echo(size) => Question::SizedEcho { size },
+            Packet::Beside => Question::SizedEcho { size: CONTROL },
             Packet::Segment(size) => Question::Segment { port: self.port.unwrap_or(0), size },
         };
         Some(Ask { id, what, ttl: FULL_TTL })

@@ -9,6 +9,7 @@ use crate::accounting::{Counters, fate};
 use crate::evidence::{
     Answer, AnswerKind, IcmpAnswer, IcmpKind, InvalidReason, Observation, TcpAnswer,
 };
+use crate::statistics::real;
 use crate::time::Instant;
 
 /// ICMP errors and reset fingerprints kept per series; more say nothing new.
@@ -37,10 +38,14 @@ pub struct Tally {
     pub answered: Option<(u16, u16)>,
     /// The first and last probe, by number, that it did not.
     pub missed: Option<(u16, u16)>,
+    /// How many of the numbered probes it answered and how many not.
+    pub numbered: [u64; 2],
+    /// When the first and the last probe that it did not answer were given up.
+    pub missed_between: Option<(Instant, Instant)>,
 }
 
-/// Probes of either fate from which their order is no chance.
-const ORDERED: u64 = 3;
+/// Probes in an order that comes up so rarely by chance are ordered by what happened.
+const ORDERED: f64 = 0.01;
 
 impl Tally {
     /// How many probes the target itself answered.
@@ -53,15 +58,22 @@ impl Tally {
         self.counters.sent - self.counters.invalid_total()
     }
 
+    /// The time from the first probe that the target did not answer to the last.
+    pub fn missed_for(&self) -> Option<Duration> {
+        self.missed_between.map(|(first, last)| last.since(first))
+    }
+
     /// Whether all answers came before all misses, or behind them: a fault came or went meanwhile,
     /// which is no partial loss.
     pub fn saw_a_turn(&self) -> bool {
-        let missed = self.valid().saturating_sub(self.received());
+        let [answered, missed] = self.numbered;
         let sorted = match (self.answered, self.missed) {
             (Some(answered), Some(missed)) => answered.1 < missed.0 || missed.1 < answered.0,
             (_, _) => false,
         };
-        sorted && missed >= ORDERED && self.received() >= ORDERED
+        // Of all the orders of so many answers and misses, two are sorted.
+        let orders = (1..=missed).map(|n| real(answered + n) / real(n));
+        sorted && 2.0 / orders.product::<f64>() < ORDERED
     }
 
     /// How many answers of this kind came.
@@ -123,7 +135,16 @@ impl Tally {
         self.resets.extend(other.resets.iter().take(room));
         self.two_answers |= other.two_answers;
         self.gave_up |= other.gave_up;
-        (self.answered, self.missed) = (None, None);
+        (self.answered, self.missed, self.numbered) = (None, None, [0; 2]);
+        let spans = [self.missed_between, other.missed_between].into_iter().flatten();
+        self.missed_between = spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+    }
+
+    fn note_moment(&mut self, now: Instant, answer: &Answer) {
+        if !answer.is_from_target() && !matches!(answer, Answer::Invalid(_)) {
+            let (first, last) = self.missed_between.unwrap_or((now, now));
+            self.missed_between = Some((first.min(now), last.max(now)));
+        }
     }
 
     /// Forgets half of what was counted, the older round-trip times first.
@@ -135,11 +156,13 @@ impl Tally {
     }
 
     fn note_order(&mut self, ask: u16, answer: &Answer) {
-        let span = match answer {
+        let [answered, missed] = &mut self.numbered;
+        let (span, count) = match answer {
             Answer::Invalid(_) => return,
-            answer if answer.is_from_target() => &mut self.answered,
-            _ => &mut self.missed,
+            answer if answer.is_from_target() => (&mut self.answered, answered),
+            _ => (&mut self.missed, missed),
         };
+        *count += 1;
         let (first, last) = span.unwrap_or((ask, ask));
         *span = Some((first.min(ask), last.max(ask)));
     }
@@ -210,8 +233,9 @@ impl Series {
     }
 
     /// Adds the fate of a probe of the same kind that another engine asked.
-    pub fn absorb(&mut self, observation: &Observation) {
+    pub fn absorb(&mut self, now: Instant, observation: &Observation) {
         self.tally.absorb(observation);
+        self.tally.note_moment(now, &observation.answer);
     }
 
     /// What came first for each ask that is over.
@@ -223,6 +247,11 @@ impl Series {
     pub fn overdue(&self, before: Instant) -> impl Iterator<Item = u16> {
         let late = self.outstanding.iter().filter(move |(_, asked)| **asked < before);
         late.map(|(ask, _)| *ask)
+    }
+
+    /// How many asks have no fate yet.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.len()
     }
 
     /// Whether every probe planned so far was sent.
@@ -248,11 +277,12 @@ impl Engine for Series {
         Some(Ask { id, what: self.question, ttl: FULL_TTL })
     }
 
-    fn handle_observation(&mut self, _now: Instant, ask: u16, observation: &Observation) {
+    fn handle_observation(&mut self, now: Instant, ask: u16, observation: &Observation) {
         if self.outstanding.remove(&ask).is_some() {
             self.settled.insert(ask, observation.answer.kind());
             self.tally.absorb(observation);
             self.tally.note_order(ask, &observation.answer);
+            self.tally.note_moment(now, &observation.answer);
         }
     }
 

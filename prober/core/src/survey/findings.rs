@@ -73,6 +73,11 @@ impl Findings {
         [Some(&self.echo), self.syn.as_ref()].into_iter().flatten().any(Tally::saw_a_turn)
     }
 
+    /// Whether some flows fail for good.
+    pub fn is_split(&self) -> bool {
+        self.flows.as_ref().is_some_and(FlowFates::is_split)
+    }
+
     /// What a later survey should look for again.
     pub fn suspects(&self) -> Suspects {
         let mut flows = self.flows.as_ref().map(FlowFates::dead).unwrap_or_default();

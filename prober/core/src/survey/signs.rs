@@ -13,13 +13,15 @@ use crate::monitor::Baseline;
 use crate::path::{Path, PathEnd, distance};
 use crate::probe::flows::FlowFates;
 use crate::probe::series::Tally;
-use crate::statistics::loss_above;
+use crate::statistics::{at_least, loss_above, real};
 use crate::target::{Fronted, Target};
 
 /// Belief in loss above the threshold from which a series counts as lossy.
 const LOSSY: f64 = 0.9;
 /// A first look claims a loss only when it is probably above this.
 const COLD_CLAIM: f64 = 0.10;
+/// Two counts are of one loss unless they come apart by chance this rarely.
+const ALIKE: f64 = 0.1;
 /// A host-unreachable later than this comes from a router whose neighbour does not answer: Linux
 /// asks three times, a second apart, before it says so.
 const NEIGHBOUR_DELAY: Duration = Duration::from_millis(800);
@@ -132,15 +134,30 @@ fn syn(findings: &Findings, target: &Target) -> Option<Seen> {
     let sign = if reset > accepted {
         Sign::SynReset
     } else if accepted > 0 {
-        let lossy = is_lossy(tally, target.loss_threshold) && may_claim_loss(findings);
+        let threshold = target.loss_threshold;
+        let lossy = is_lossy(tally, threshold) || shares_loss(tally, &findings.echo, threshold);
+        let lossy = lossy && may_claim_loss(findings);
         // A flow that fails for good is a loss however few of all packets it takes.
-        if lossy || splits::is_split(findings) { Sign::SynPartial } else { Sign::SynAccepted }
+        if lossy || findings.is_split() { Sign::SynPartial } else { Sign::SynAccepted }
     } else if errors_at_full_ttl(tally) > 0 {
         Sign::SynError
     } else {
         Sign::SynSilent
     };
     Some(Seen::new(sign, counts(tally)))
+}
+
+/// Whether SYNs, too few of them lost to say so alone, are lost as often as echoes beside them: then
+/// both tell of the path. A host or a router that limits echoes spares SYNs.
+fn shares_loss(syn: &Tally, echo: &Tally, threshold: f64) -> bool {
+    let (lost, sent) = (missing(syn), syn.valid());
+    if lost < 2 || !is_lossy(echo, threshold) {
+        return false;
+    }
+    let (all_lost, all_sent) = (lost + missing(echo), sent + echo.valid());
+    let ratio = real(all_lost) / real(all_sent);
+    let so_few = 1.0 - at_least(lost + 1, sent, ratio);
+    so_few >= ALIKE && loss_above(threshold, all_lost, all_sent) > LOSSY
 }
 
 fn errors_at_full_ttl(tally: &Tally) -> usize {

@@ -24,17 +24,12 @@ const FLAT: Duration = Duration::from_millis(5);
 /// How improbable it must be that only chance took all large packets.
 const CHANCE: f64 = 0.002;
 /// Small packets that may be missing where large ones are said to vanish for their size.
-const SMALL_LOST: u64 = 1;
+pub(super) const SMALL_LOST: u64 = 1;
 
 /// What the sweeps of a survey say.
 pub(super) fn signs(findings: &Findings) -> Vec<Seen> {
     let all = [flows(findings), rates(findings), queueing(findings), large(findings)];
     all.into_iter().flatten().collect()
-}
-
-/// Whether some flows fail for good.
-pub(super) fn is_split(findings: &Findings) -> bool {
-    findings.flows.as_ref().is_some_and(FlowFates::is_split)
 }
 
 fn flows(findings: &Findings) -> Option<Seen> {

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::splits::SMALL_LOST;
 use super::{Connecting, Depth, JITTER, Part, Scope, Survey};
 use crate::evidence::{AnswerKind, ConnectResult, Observation, ServiceAnswer};
 use crate::probe::flows::{FlowFates, Flows};
@@ -56,7 +57,7 @@ impl Survey {
 
     /// Probes of a sweep are probes of their kind as well; large packets are not, as their loss is
     /// another matter.
-    pub(super) fn count_twice(&mut self, part: Part, seen: &Observation) {
+    pub(super) fn count_twice(&mut self, now: Instant, part: Part, seen: &Observation) {
         let series = match part {
             Part::Flow | Part::RateSyn => self.syn.as_mut(),
             Part::RateEcho => Some(&mut self.echo),
@@ -68,7 +69,7 @@ impl Survey {
             | Part::Large => None,
         };
         if let Some(series) = series {
-            series.absorb(seen);
+            series.absorb(now, seen);
         }
     }
 
@@ -96,8 +97,12 @@ impl Survey {
         }
         // Segments cost five packets: too much beside a sweep of flows, and no help against chance.
         let segments = !self.is_partial();
+        // Where small packets vanish as well, large ones tell nothing.
+        let small_pass = self.small_missing(now).is_some_and(|missing| missing <= SMALL_LOST);
         if let Some(large) = &mut self.large {
-            large.follow_up(now, segments);
+            if small_pass {
+                large.follow_up(now, segments);
+            }
             if stalls && segments {
                 large.ask_segments(now);
             }
@@ -133,6 +138,18 @@ impl Survey {
         };
         let overdue = || syn.overdue(self.missing_since(now)).next().is_some();
         now.since(self.started) >= EARLIEST_SWEEP && overdue()
+    }
+
+    /// Small packets that vanished, as far as is known; `None` while answers may still come.
+    fn small_missing(&self, now: Instant) -> Option<u64> {
+        let before = self.missing_since(now);
+        let missing = |series: &Series| {
+            let overdue = series.overdue(before).count();
+            let known = overdue == series.outstanding();
+            let overdue = u64::try_from(overdue).unwrap_or(u64::MAX);
+            known.then(|| series.tally().count(AnswerKind::Silence) + overdue)
+        };
+        Some(missing(&self.echo)? + self.syn.as_ref().map_or(Some(0), missing)?)
     }
 
     fn misses_any(&self) -> bool {

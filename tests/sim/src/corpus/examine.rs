@@ -12,6 +12,7 @@ use reachd_core::time::Instant;
 use super::case::{Case, Corpus};
 use super::manifest::Manifest;
 use super::scene::{Air, Scene};
+use super::score::real;
 use crate::run::Run;
 
 /// A look that takes longer is given up; the longest survey takes a fifth of it.
@@ -37,6 +38,8 @@ pub struct Outcome {
     pub took: Duration,
     /// Packets spent, by all vantages together.
     pub packets: u64,
+    /// Of these, packets of one vantage, on average, that were not meant to expire on the way.
+    pub end_to_end: f64,
 }
 
 /// A case with what was said of it.
@@ -115,10 +118,13 @@ pub fn examine(case: &Case<'_>, manifest: &Manifest, air: Air) -> Outcome {
         | Event::Bug { .. } => None,
     });
     let verdict = run.monitor.verdict(&name).expect("what was told is kept");
-    outcome(verdict, (run.now.since(began), packets.unwrap_or_default()))
+    let packets = packets.unwrap_or_default();
+    let vantages = u64::try_from(scene.plan.vantages.len()).unwrap_or(1).max(1);
+    let end_to_end = real(packets.saturating_sub(run.checker.traced)) / real(vantages);
+    outcome(verdict, run.now.since(began), (packets, end_to_end))
 }
 
-fn outcome(verdict: &Verdict, (took, packets): (Duration, u64)) -> Outcome {
+fn outcome(verdict: &Verdict, took: Duration, (packets, end_to_end): (u64, f64)) -> Outcome {
     let mut views: Vec<(&str, Vec<Sign>)> = Vec::new();
     let mut common = Vec::new();
     for (vantage, seen) in &verdict.weighed {
@@ -152,6 +158,7 @@ fn outcome(verdict: &Verdict, (took, packets): (Duration, u64)) -> Outcome {
         views: views.into_iter().map(whole).collect(),
         took,
         packets,
+        end_to_end,
     }
 }
 

@@ -112,6 +112,8 @@ fn headline(text: &mut String, scores: &Scores<'_>, sick: &Scores<'_>) {
         ("  of failures", sick.took),
         ("packets spent", scores.packets),
         ("  on failures", sick.packets),
+        ("  of a vantage, without its traces", scores.end_to_end),
+        ("  the same, on failures", sick.end_to_end),
     ] {
         let super::score::Spread { mean, median, p95 } = spread;
         line(name, format!("mean {mean:.2}  median {median:.2}  p95 {p95:.2}"));

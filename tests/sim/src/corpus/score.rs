@@ -276,6 +276,8 @@ pub struct Scores<'a> {
     pub took: Spread,
     /// Packets spent.
     pub packets: Spread,
+    /// Packets of one vantage without its traces.
+    pub end_to_end: Spread,
     /// Verdicts that say more than can be known, with the set they say it about.
     pub dishonest: Vec<(&'a Examined<'a>, &'a str)>,
     /// Wrong and sure of it.
@@ -301,6 +303,7 @@ impl<'a> Scores<'a> {
             by_prior: Calibration::default(),
             took: Spread::of(all.iter().map(|e| e.outcome.took.as_secs_f64())),
             packets: Spread::of(all.iter().map(|e| real(e.outcome.packets))),
+            end_to_end: Spread::of(all.iter().map(|e| e.outcome.end_to_end)),
             dishonest: Vec::new(),
             sure_and_wrong: Vec::new(),
         };

@@ -55,6 +55,7 @@ fn the_reported_set_is_the_smallest_that_holds_enough() {
         shares,
         views: Vec::new(),
         took: Duration::ZERO,
+        end_to_end: 0.0,
         packets: 0,
     };
     assert_eq!(outcome.reported(0.5), [3]);

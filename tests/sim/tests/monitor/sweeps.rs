@@ -143,3 +143,15 @@ fn a_loss_that_lasts_is_asked_at_two_rates() {
     // Twenty of each leave some undecided.
     assert!(alike >= 4, "alike in {alike} of 8");
 }
+
+#[test]
+fn a_healthy_target_is_sent_what_the_documents_say() {
+    let mut run = watched(9);
+    let before = run.checker.packets;
+    run.pass(s(3_600));
+    // An echo and a SYN every 10 s; and every 5 min, beside the full connection, ten echoes, three
+    // SYNs and three large echoes.
+    let told = 2 * 360 + 12 * 16;
+    let sent = run.checker.packets - before;
+    assert!(sent.abs_diff(told) <= told / 50, "{sent} packets in an hour, not {told}");
+}

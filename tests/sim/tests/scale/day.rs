@@ -13,10 +13,10 @@ use reachd_sim::Light;
 
 use crate::million::{WITHOUT_LIMIT, address};
 
-const HOUR: u64 = 3_600;
+pub(crate) const HOUR: u64 = 3_600;
 
 /// A number drawn from two others.
-fn draw(a: u64, b: u64) -> u64 {
+pub(crate) fn draw(a: u64, b: u64) -> u64 {
     let word = (a ^ b.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let word = (word ^ word >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word ^ word >> 32
@@ -24,7 +24,7 @@ fn draw(a: u64, b: u64) -> u64 {
 
 /// Background loss: one packet in two thousand by itself, and in most hours of each target a burst
 /// of half a second to four seconds in which nothing passes.
-fn passes(to: IpAddr, at: Instant) -> bool {
+pub(crate) fn passes(to: IpAddr, at: Instant) -> bool {
     let IpAddr::V4(to) = to else { return true };
     let host = u64::from(to.to_bits());
     let millis = at.as_nanos() / 1_000_000;

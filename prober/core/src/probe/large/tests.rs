@@ -78,7 +78,7 @@ fn what_vanishes_on_the_way_there_vanishes_as_a_segment_too() {
     let (fates, count, last) = Way { there: 1_400, ..WIDE }.look();
     assert_eq!((fates.echo_passes(), fates.echo_fails()), (Some(1_400), Some((1_500, 3))));
     assert_eq!(fates.segment_passes(), Some(false));
-    assert_eq!(count, 3 + 2 + 2 + 3);
+    assert_eq!(count, 3 + 2 + 1 + 2 + 3);
     assert!(last < 2_000, "{last} ms");
 }
 
@@ -87,7 +87,7 @@ fn what_vanishes_on_the_way_back_passes_as_a_segment() {
     let (fates, count, _) = Way { back: 1_300, ..WIDE }.look();
     assert_eq!((fates.echo_passes(), fates.echo_fails()), (Some(1_280), Some((1_400, 6))));
     assert_eq!(fates.segment_passes(), Some(true));
-    assert_eq!(count, 3 + 4 + 2 + 3);
+    assert_eq!(count, 3 + 4 + 1 + 2 + 3);
 }
 
 #[test]
@@ -127,4 +127,34 @@ fn what_passed_us_by_is_asked_again_a_few_times() {
     }
     assert_eq!(asked, 3 + usize::from(SPARE));
     assert!(large.is_done() && !large.fates().any_failed());
+}
+
+#[test]
+fn a_bad_spell_that_begins_between_two_sizes_proves_nothing() {
+    let mut large = Large::new(None, Duration::from_millis(10));
+    large.ask_echoes(Instant::ZERO);
+    let mut silent: Vec<(u64, Ask)> = Vec::new();
+    for millis in (0..10_000).step_by(10) {
+        let now = Instant::from_start(Duration::from_millis(millis));
+        large.follow_up(now, true);
+        while let Some(ask) = large.poll_ask(now) {
+            // From the largest echo on nothing passes for three seconds.
+            match (30..3_000).contains(&millis) {
+                true => silent.push((millis + 3_000, ask)),
+                false => {
+                    large.handle_observation(
+                        now,
+                        ask.id,
+                        &seen(Answer::EchoReply { ttl: Some(60) }),
+                    );
+                }
+            }
+        }
+        let due = silent.extract_if(.., |(at, _)| *at <= millis).collect::<Vec<_>>();
+        due.iter()
+            .for_each(|(_, ask)| large.handle_observation(now, ask.id, &seen(Answer::Silence)));
+    }
+    assert!(large.is_done());
+    assert_eq!((large.fates().echo_passes(), large.fates().echo_fails()), (Some(1_400), None));
+    assert!(large.fates().0.get(&Packet::Echo(LARGEST)).is_some_and(|fate| fate.has_failed()));
 }
