@@ -155,12 +155,33 @@ impl<'a> Screen<'a> {
             self.line(&format!("  {label}"));
             self.seen_from(vantage);
         }
-        let evidence = self.report.verdict.evidence.clone();
-        for part in evidence.iter().filter(|part| !DULL.contains(&part.signal.as_str())) {
-            let detail =
-                part.detail.as_deref().map_or_else(String::new, |text| format!(": {text}"));
-            self.labelled(&part.signal.clone(), &format!("{}{detail}", part.value));
+        for (signal, text) in self.told() {
+            self.labelled(&signal, &text);
         }
+    }
+
+    /// Evidence, each fact once, with the vantages that saw it where there are several.
+    fn told(&self) -> Vec<(String, String)> {
+        let mut told: Vec<(String, String, Vec<&str>)> = Vec::new();
+        let evidence = self.report.verdict.evidence.iter();
+        for part in evidence.filter(|part| !DULL.contains(&part.signal.as_str())) {
+            let detail = part.detail.as_ref().map_or_else(String::new, |text| format!(": {text}"));
+            let text = format!("{}{detail}", part.value);
+            let vantage = part.vantage.as_deref();
+            match told
+                .iter_mut()
+                .find(|(signal, known, _)| (signal, known) == (&part.signal, &text))
+            {
+                Some((_, _, from)) => from.extend(vantage),
+                None => told.push((part.signal.clone(), text, vantage.into_iter().collect())),
+            }
+        }
+        let several = self.report.vantages.len() > 1;
+        let whole = |(signal, text, from): (String, String, Vec<&str>)| match from.as_slice() {
+            [_, ..] if several => (signal, format!("{text} ({})", from.join(", "))),
+            _ => (signal, text),
+        };
+        told.into_iter().map(whole).collect()
     }
 
     fn seen_from(&mut self, vantage: &VantagePart) {

@@ -48,7 +48,7 @@ fn names_exist(truth: &Truth) -> Result<()> {
 
 fn cold(lab: &mut Lab, id: &str) -> Result<Outcome> {
     let scenario = Scenario::load(&corpus().join(format!("{id}.toml")))?;
-    run_one(lab, &scenario, Mode::Check, Path::new(REACHD))
+    run_one(lab, &scenario, Mode::Check, (Path::new(REACHD), None))
 }
 
 /// The verdict is right and honest, and nothing was said that must not be.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use reachd_core::report::{
-    CausePart, PathPart, SCHEMA, Spoken, TargetPart, VantagePart, VerdictPart,
+    CausePart, EvidencePart, PathPart, SCHEMA, Spoken, TargetPart, VantagePart, VerdictPart,
 };
 
 use super::*;
@@ -125,4 +125,24 @@ fn nothing_is_ticked_off_that_was_not_asked() {
         assert!(text.contains(row), "{row} in {text}");
     }
     assert!(!text.contains("✗ ping"));
+}
+
+#[test]
+fn evidence_of_several_vantages_is_told_once_and_says_whose_it_is() {
+    let mut report = report("blackhole");
+    let mut second = report.vantages[0].clone();
+    second.name = "far".to_owned();
+    report.vantages.push(second);
+    let part = |value: &str, vantage: &str| EvidencePart {
+        signal: "last_hop".to_owned(),
+        value: value.to_owned(),
+        vantage: Some(vantage.to_owned()),
+        detail: Some("last answer at hop 2".to_owned()),
+    };
+    report.verdict.evidence =
+        vec![part("stops", "default"), part("stops", "far"), part("loops", "far")];
+    let text = Screen::new(PLAIN, &report).render();
+    assert_eq!(text.matches("last_hop").count(), 2, "{text}");
+    assert!(text.contains("stops: last answer at hop 2 (default, far)\n"), "{text}");
+    assert!(text.contains("loops: last answer at hop 2 (far)\n"), "{text}");
 }

@@ -27,7 +27,10 @@ fn run() -> Result<ExitCode> {
         ["demo", "--reachd", path] => demo::run(Some(PathBuf::from(path))),
         ["scenarios", ..] => scenarios::run(&words[1..]),
         ["scenario", mode, file, reachd] if reachd_lab::is_inside() => {
-            scenarios::run_inside(mode, file, reachd)
+            scenarios::run_inside(mode, file, reachd, None)
+        }
+        ["scenario", mode, file, reachd, reports] if reachd_lab::is_inside() => {
+            scenarios::run_inside(mode, file, reachd, Some(reports))
         }
         ["doctor"] => {
             reachd_lab::check_machine()?;
@@ -45,7 +48,7 @@ fn run() -> Result<ExitCode> {
 const USAGE: &str = "\
 usage: reachd-lab demo [--reachd PATH]   break a network in four ways and let reachd say why
        reachd-lab scenarios [--only ID,..] [--mode check|daemon] [--jobs N] [--json]
-                            [--reachd PATH]
+                            [--reachd PATH] [--reports FOLDER]
                                          judge reachd on the corpus of scenarios
        reachd-lab scenarios --from FILE  show what an earlier run with --json wrote
        reachd-lab doctor                 say whether this machine can run the lab";

@@ -16,6 +16,8 @@ struct Asked {
     jobs: usize,
     json: bool,
     reachd: Option<PathBuf>,
+    /// Where reports for people are put.
+    reports: Option<PathBuf>,
     /// Outcomes of an earlier run, to be shown instead of running anything.
     from: Option<PathBuf>,
 }
@@ -43,7 +45,11 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
         None => crate::demo::find_reachd()?,
     };
     let (modes, jobs) = (asked.modes.clone(), asked.jobs);
-    let outcomes = Batch { scenarios, folder, modes, jobs, reachd }.run(tell)?;
+    let reports = asked.reports.as_ref().map(|folder| {
+        fs::create_dir_all(folder).and_then(|()| folder.canonicalize()).context("make the folder")
+    });
+    let reports = reports.transpose()?;
+    let outcomes = Batch { scenarios, folder, modes, jobs, reachd, reports }.run(tell)?;
     show(&outcomes, &asked)?;
     // A scenario that the program gets wrong is a finding, not a failure of the lab.
     let run = outcomes.iter().all(|outcome| outcome.error.is_none());
@@ -70,10 +76,16 @@ fn show(outcomes: &[Outcome], asked: &Asked) -> Result<()> {
 }
 
 /// Runs one scenario in the sandbox this process is in.
-pub(crate) fn run_inside(mode: &str, file: &str, reachd: &str) -> Result<ExitCode> {
+pub(crate) fn run_inside(
+    mode: &str,
+    file: &str,
+    reachd: &str,
+    reports: Option<&str>,
+) -> Result<ExitCode> {
     let scenario = Scenario::load(Path::new(file))?;
     let mode = mode_of(mode)?;
-    let outcome = run_one(&mut Lab::new()?, &scenario, mode, Path::new(reachd))?;
+    let reports = reports.map(Path::new);
+    let outcome = run_one(&mut Lab::new()?, &scenario, mode, (Path::new(reachd), reports))?;
     println!("{}", serde_json::to_string(&outcome).context("write an outcome")?);
     Ok(ExitCode::SUCCESS)
 }
@@ -95,6 +107,7 @@ fn read(words: &[&str]) -> Result<Asked> {
         jobs: 1,
         json: false,
         reachd: None,
+        reports: None,
         from: None,
     };
     let mut words = words.iter();
@@ -106,6 +119,7 @@ fn read(words: &[&str]) -> Result<Asked> {
             "--mode" => asked.modes = vec![mode_of(value()?)?],
             "--jobs" => asked.jobs = value()?.parse().context("--jobs takes a number")?,
             "--from" => asked.from = Some(PathBuf::from(value()?)),
+            "--reports" => asked.reports = Some(PathBuf::from(value()?)),
             "--reachd" => asked.reachd = Some(PathBuf::from(value()?)),
             other => bail!("scenarios: what is {other}?"),
         }

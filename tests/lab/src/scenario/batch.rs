@@ -28,6 +28,8 @@ pub struct Batch {
     pub jobs: usize,
     /// The program under test.
     pub reachd: PathBuf,
+    /// Where reports for people are put beside, in every language, if they are wanted.
+    pub reports: Option<PathBuf>,
 }
 
 impl Batch {
@@ -69,6 +71,7 @@ impl Batch {
             .args(["scenario", &mode.to_string()])
             .arg(self.folder.join(format!("{}.toml", scenario.id)))
             .arg(&self.reachd)
+            .args(&self.reports)
             .stdin(Stdio::null())
             .stdout(output.try_clone().context("share the output file")?)
             .stderr(output.try_clone().context("share the output file")?)
@@ -97,10 +100,15 @@ impl Batch {
 }
 
 /// Runs one scenario in a fresh lab.
-pub fn run_one(lab: &mut Lab, scenario: &Scenario, mode: Mode, reachd: &Path) -> Result<Outcome> {
+pub fn run_one(
+    lab: &mut Lab,
+    scenario: &Scenario,
+    mode: Mode,
+    (reachd, reports): (&Path, Option<&Path>),
+) -> Result<Outcome> {
     let mut stage = Stage::build(lab, scenario)?;
     let seen = match mode {
-        Mode::Check => look(&mut stage, scenario, reachd),
+        Mode::Check => look(&mut stage, scenario, (reachd, reports)),
         Mode::Daemon => watch(&mut stage, scenario, reachd),
     }?;
     let score = scenario.truth(mode).score(&seen);

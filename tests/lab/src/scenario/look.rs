@@ -8,18 +8,33 @@ use anyhow::{Context, Result};
 use super::ground::{NAME, configuration, home};
 use super::{Mode, Said, Scenario, Seen, Stage};
 
-/// Breaks the network and lets `reachd check` judge.
-pub fn look(stage: &mut Stage<'_>, scenario: &Scenario, reachd: &Path) -> Result<Seen> {
+/// Breaks the network and lets `reachd check` judge, for people as well if reports are wanted.
+pub fn look(
+    stage: &mut Stage<'_>,
+    scenario: &Scenario,
+    (reachd, reports): (&Path, Option<&Path>),
+) -> Result<Seen> {
     let folder = tempfile::tempdir().context("make a folder")?;
     let file = folder.path().join("reachd.toml");
     fs::write(&file, configuration(stage, scenario, Mode::Check)?).context("write a file")?;
     stage.inject(scenario)?;
-    let mut command = home(stage, scenario)?.command(reachd);
-    command.args(["check", NAME, "--json", "--config"]).arg(&file);
-    if let Some(timeout) = &scenario.check_timeout {
-        command.args(["--timeout", timeout]);
+    let run = |words: &[&str]| {
+        let mut command = home(stage, scenario)?.command(reachd);
+        command.args(["check", NAME, "--config"]).arg(&file).args(words);
+        if let Some(timeout) = &scenario.check_timeout {
+            command.args(["--timeout", timeout]);
+        }
+        command.output().context("run reachd")
+    };
+    if let Some(reports) = reports {
+        for lang in ["en", "zh"] {
+            let output = run(&["--lang", lang])?;
+            let path = reports.join(format!("{}.{lang}.txt", scenario.id));
+            fs::write(&path, &output.stdout)
+                .with_context(|| format!("write {}", path.display()))?;
+        }
     }
-    let output = command.output().context("run reachd")?;
+    let output = run(&["--json"])?;
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.lines().next().with_context(|| {
         format!("no verdict: {}: {}", output.status, String::from_utf8_lossy(&output.stderr))
