@@ -67,9 +67,8 @@ fn a_dead_path_is_told_from_loss_by_chance() {
 fn dead_path(seen: &Seen) -> Result<bool> {
     let vantage = seen.vantage();
     let lost = vantage["connect"]["lost"]["silent"].as_u64().unwrap_or(0);
-    // One loss beside samples that our own lag spoiled, too late to be asked again, proves nothing.
-    let lag = vantage["connect"]["invalid"]["lag"].as_u64().unwrap_or(0);
-    if lost == 0 || lost == 1 && lag > 0 && seen.class() == "reachable" {
+    // One loss in the last seconds, too late to be asked again, proves nothing.
+    if lost == 0 || lost == 1 && seen.class() == "reachable" {
         seen.is("reachable")?;
         return Ok(false);
     }

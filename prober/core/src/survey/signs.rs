@@ -77,12 +77,14 @@ fn counts(tally: &Tally) -> Option<String> {
 }
 
 /// Whether a first look has enough probes for a claim: some forty settle a loss of 30 %, and a
-/// smaller claim would be wrong too often (DESIGN section 9).
+/// smaller claim would be wrong too often (DESIGN section 9). Echoes that are spared take nothing
+/// from what SYNs say by themselves.
 fn may_claim_loss(findings: &Findings) -> bool {
-    let tallies = || [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
-    let (lost, sent) = (tallies().map(missing).sum(), tallies().map(Tally::valid).sum());
     let enough = findings.depth != Depth::Full || findings.rates.is_some();
-    enough || loss_above(COLD_CLAIM, lost, sent) > LOSSY
+    let clear = |lost, sent| loss_above(COLD_CLAIM, lost, sent) > LOSSY;
+    let syn = findings.syn.as_ref().map_or((0, 0), |syn| (missing(syn), syn.valid()));
+    let echo = (missing(&findings.echo), findings.echo.valid());
+    enough || clear(syn.0, syn.1) || clear(syn.0 + echo.0, syn.1 + echo.1)
 }
 
 /// Whether enough is missing to speak of loss, given what is there. Where nothing is missing there
