@@ -5,6 +5,7 @@
 //! packets inside one second buy nothing against bursts, and traces say where.
 
 pub mod findings;
+mod senders;
 pub mod signs;
 mod splits;
 mod sweeps;
@@ -14,7 +15,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::evidence::{
-    AnswerKind, ConnectReport, ConnectResult, InvalidReason, LocalError, Observation, ServiceAnswer,
+    AnswerKind, ConnectReport, ConnectResult, InvalidReason, LocalError, Observation, Overheard,
+    ServiceAnswer,
 };
 use crate::path::{PathEnd, distance};
 use crate::probe::flows::Flows;
@@ -147,6 +149,7 @@ pub struct Survey {
     tcp_trace: Option<Trace>,
     siblings: Vec<(IpAddr, Trace)>,
     connect: Connecting,
+    overheard: Option<Overheard>,
     /// Source ports of the SYNs by ask, where they are ours to choose.
     sources: BTreeMap<u16, u16>,
     flows: Option<Flows>,
@@ -190,6 +193,7 @@ impl Survey {
                 (Some(_), true) => Connecting::Wanted,
                 (None, _) | (_, false) => Connecting::NotAsked,
             },
+            overheard: None,
             sources: BTreeMap::new(),
             flows: Self::suspected_flows(&scope, now),
             large: None,
@@ -269,9 +273,10 @@ impl Survey {
         }
     }
 
-    /// Takes the end of the full connection.
-    pub fn handle_connect(&mut self, report: Box<ConnectReport>) {
+    /// Takes the end of the full connection, and what the ring saw of it.
+    pub fn handle_connect(&mut self, report: Box<ConnectReport>, overheard: Option<Overheard>) {
         self.connect = Connecting::Done(report);
+        self.overheard = overheard;
     }
 
     /// The full connection's end was never told: nothing is known of it.
@@ -330,6 +335,7 @@ impl Survey {
                 Connecting::Done(report) => Some((**report).clone()),
                 Connecting::NotAsked | Connecting::Wanted | Connecting::Flying => None,
             },
+            overheard: self.overheard,
             icmp_path: self.icmp_trace.as_ref().map(Trace::path),
             tcp_path: self.tcp_trace.as_ref().map(Trace::path),
             siblings: self
