@@ -87,6 +87,8 @@ pub struct Suspects {
     pub flows: Vec<u16>,
     /// Whether large packets vanished.
     pub sizes: bool,
+    /// Whether SYNs were lost and echoes were not.
+    pub thinned: bool,
 }
 
 /// What a failing address was last seen to answer.
@@ -174,6 +176,8 @@ impl Survey {
         // connection's own, once in six.
         let (echoes, syns, gap) = match scope.depth {
             Depth::Full => (10, 5, 100),
+            // Where some SYNs pass, three may all do so by chance.
+            Depth::Suspicion if scope.suspects.thinned => (10, 8, 150),
             Depth::Suspicion => (10, 3, 150),
             Depth::Recheck => (5, 3, 150),
         };
@@ -407,7 +411,14 @@ impl Survey {
         if !icmp.knows_enough(now) {
             return;
         }
-        let known = icmp.reached().or_else(|| self.distance_guess().map(|routers| routers + 1));
+        let guess = self.distance_guess().map(|routers| routers + 1);
+        // Where the hops before its end are silent, a trace whose probes were lost looks too long.
+        let known = match (icmp.reached(), guess) {
+            (Some(reached), Some(guess)) if icmp.last_answer() + 1 < reached => {
+                Some(reached.min(guess.max(icmp.last_answer() + 1)))
+            }
+            (reached, guess) => reached.or(guess),
+        };
         let limit = known.map_or_else(|| icmp.last_answer() + 3, |length| length + 1);
         self.tcp_trace = Some(Trace::new(Flavour::Tcp(port), Some(limit)));
     }

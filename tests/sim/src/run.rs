@@ -403,8 +403,14 @@ impl Run {
             return;
         }
         let Some(name) = self.vantages.get(&order.vantage).cloned() else { return };
-        let (after, report) = self.world.connect(self.now, &name, order);
-        self.happen(self.now + after, Happening::Connected(order.flight, Box::new(report)));
+        let connection = self.world.connect(self.now, &name, order);
+        let (at, report) = (self.now + connection.took, Box::new(connection.report));
+        // A ring hands packets on in blocks: the socket tells of an end before the ring does.
+        self.happen(at, Happening::Connected(order.flight, report));
+        let tap = self.tap(&name);
+        for (after, direction, bytes) in &connection.frames {
+            self.capture(*after, (tap, *direction), bytes);
+        }
     }
 
     fn resolve(&mut self, order: &ResolveOrder) {

@@ -54,7 +54,6 @@ const REFUTES_HEALTH: &[(&[Sign], f64)] = &[
             Sign::ServiceClosed,
             Sign::ServiceRefused,
             Sign::ServiceUncertified,
-            Sign::ServiceLate,
             Sign::FlowsSplit,
             Sign::LargeForwardLost,
             Sign::LargeReplyLost,
@@ -63,6 +62,8 @@ const REFUTES_HEALTH: &[(&[Sign], f64)] = &[
         4.0,
     ),
     (&[Sign::SynPartial], 4.0),
+    // A measured time: what is healthy answers within four seconds, not in most cases but always.
+    (&[Sign::ServiceLate], 5.0),
 ];
 
 /// A probability of our own fault below this is prior doubt, not evidence.

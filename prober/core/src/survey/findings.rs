@@ -80,7 +80,10 @@ impl Findings {
         let mut flows = self.flows.as_ref().map(FlowFates::dead).unwrap_or_default();
         flows.truncate(SUSPECTS_MAX);
         let sizes = self.large.as_ref().is_some_and(SizeFates::any_failed);
-        Suspects { flows, sizes }
+        let partly = |syn: &Tally| syn.received() > 0 && syn.received() < syn.valid();
+        let clean = self.echo.received() > 0 && self.echo.received() == self.echo.valid();
+        let thinned = clean && self.syn.as_ref().is_some_and(partly);
+        Suspects { flows, sizes, thinned }
     }
 
     /// How long it took.

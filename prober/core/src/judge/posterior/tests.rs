@@ -556,6 +556,7 @@ fn every_read_failure_is_believed_enough_to_be_told() {
         (SynAccepted, ServiceSilent),
         (SynAccepted, ServiceForeign),
         (SynAccepted, ServiceClosed),
+        (SynAccepted, ServiceLate),
         (SynReset, ServiceUnreached),
         (SynSilent, ServiceUnreached),
     ];
