@@ -57,8 +57,7 @@ impl Monitor {
         report: Box<ConnectReport>,
     ) {
         let closed = matches!(report.service, Some(ServiceAnswer::Closed { .. }));
-        let overheard = || self.flights.overheard(flight, report.local_port?);
-        if closed && overheard().is_some_and(|line| line.end.is_none()) {
+        if closed && self.flights.awaits_end(flight, report.local_port) {
             self.unheard.push_back((now + RING_LAG, flight, report));
         } else {
             self.end_connect(now, flight, report);

@@ -315,8 +315,16 @@ impl Flights {
         Some((probe.key, probe.purpose, (probe.ordered, overheard)))
     }
 
+    /// Whether the ring may still show how a connection ended that has ended: it may not even have
+    /// handed on yet how it began.
+    pub(super) fn awaits_end(&self, flight: Flight, local_port: Option<u16>) -> bool {
+        let watched = self.flying.get(&flight).is_some_and(|probe| probe.tap.is_some());
+        let ended = |port| self.overheard(flight, port).is_some_and(|line| line.end.is_some());
+        watched && local_port.is_some_and(|port| !ended(port))
+    }
+
     /// What the ring has seen so far of the connection from this local port.
-    pub(super) fn overheard(&self, flight: Flight, local_port: u16) -> Option<Overheard> {
+    fn overheard(&self, flight: Flight, local_port: u16) -> Option<Overheard> {
         let probe = self.flying.get(&flight)?;
         let Wire::Connect { dest_port } = probe.wire else { return None };
         self.talks.overheard((probe.tap?, probe.to, dest_port), local_port)
