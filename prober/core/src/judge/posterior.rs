@@ -16,8 +16,7 @@ const NAMED: f64 = 0.5;
 
 /// What is seen when a cause does not touch the matter and so does not mention it: a fault of the
 /// target shows from everywhere, keeps the service out of reach, and draws neither ICMP errors nor
-/// double answers; the vantage and the name are in order, and packets that are lost besides are lost
-/// alike.
+/// double answers; the vantage and the name are in order, and what is lost besides is lost alike.
 const ORDINARY: &[(Sign, f64)] = &[
     (Sign::NoError, 0.95),
     (Sign::SingleAnswer, 0.98),

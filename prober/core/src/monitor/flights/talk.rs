@@ -1,9 +1,9 @@
 //! Talks: what the ring sees of full connections, whose packets the kernel writes.
 //!
-//! A socket tells that a connection was ended, not by whom. The ring sees the segment that ended it,
-//! with its hop limit and its moment. What is noted must fit the connection as its peer knows it: an
-//! acceptance has to acknowledge our own SYN, and an end has to carry the very next number, which is
-//! also all that the kernel believes (RFC 5961 section 3.2).
+//! A socket tells that a connection was ended, not by whom. The ring sees the segment that ended
+//! it, with its hop limit and its moment. What is noted must fit the connection as its peer knows
+//! it: an acceptance has to acknowledge our own SYN, and an end has to carry the very next number,
+//! which is also all that the kernel believes (RFC 5961 section 3.2).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
