@@ -1,6 +1,7 @@
 //! `reachd check` against real kernels: each test builds a network, breaks it, reads the verdict.
 
 mod alive;
+mod answers;
 mod bad_input;
 mod faces;
 mod healthy;

@@ -412,3 +412,25 @@ pub struct ConnectReport {
     /// The local port used.
     pub local_port: Option<u16>,
 }
+
+/// What the ring saw of a full connection, whose packets the kernel writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overheard {
+    /// The acceptance as received.
+    pub accepted: TcpAnswer,
+    /// Time from our SYN to it.
+    pub round_trip: Duration,
+    /// How the other side ended the connection, if it did before we did.
+    pub end: Option<PeerEnd>,
+}
+
+/// The segment by which the other side ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerEnd {
+    /// Whether it was a reset instead of a FIN.
+    pub reset: bool,
+    /// Received hop limit.
+    pub ttl: u8,
+    /// Time since our first data left; `None` if it came before any.
+    pub after: Option<Duration>,
+}

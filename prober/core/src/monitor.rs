@@ -356,6 +356,8 @@ pub struct Monitor {
     chores: Chores,
     flights: Flights,
     resets: resets::Resets,
+    /// Connections that were ended, until the ring has had time to show by whom.
+    unheard: VecDeque<(Instant, Flight, Box<ConnectReport>)>,
     budgets: Budgets,
     vantages: BTreeMap<VantageId, VantageWatch>,
     targets: BTreeMap<TargetName, TargetWatch>,
@@ -399,6 +401,7 @@ impl Monitor {
             chores: Chores::default(),
             flights: Flights::new(secret),
             resets: resets::Resets::default(),
+            unheard: VecDeque::new(),
             budgets: Budgets::new(Budget::default(), Instant::ZERO),
             vantages: BTreeMap::new(),
             targets: BTreeMap::new(),
@@ -465,6 +468,7 @@ impl Monitor {
             self.timers.next(),
             self.flights.next_deadline(),
             self.resets.next(),
+            self.unheard.front().map(|(at, ..)| *at),
             self.chores.next(self.now),
         ];
         Output::Wait(next.into_iter().flatten().min())

@@ -33,6 +33,26 @@ pub fn at_least(count: u64, trials: u64, probability: f64) -> f64 {
     }
 }
 
+/// How probable it is by chance alone that at least so many of all losses fall on the first of two
+/// series that lose alike, each given as lost of sent (Fisher's exact test, one-sided).
+pub fn fisher((lost, sent): (u64, u64), (other_lost, other_sent): (u64, u64)) -> f64 {
+    let (lost, other_lost) = (lost.min(sent), other_lost.min(other_sent));
+    let (all_lost, all_sent) = (lost + other_lost, sent + other_sent);
+    let term = |first: u64| {
+        let second = all_lost - first;
+        let ways = log_choose(sent, first) + log_choose(other_sent, second);
+        (ways - log_choose(all_sent, all_lost)).exp()
+    };
+    let most = all_lost.min(sent);
+    (lost..=most).map(term).sum::<f64>().min(1.0)
+}
+
+/// The logarithm of the number of ways to choose `count` of `of`; needs `count <= of`.
+fn log_choose(of: u64, count: u64) -> f64 {
+    let log_factorial = |n: u64| log_gamma(real(n) + 1.0);
+    log_factorial(of) - log_factorial(count) - log_factorial(of.saturating_sub(count))
+}
+
 /// The regularised incomplete beta function, by its continued fraction with Lentz's method
 /// (Numerical Recipes, 3rd edition, section 6.4).
 fn beta_below(x: f64, a: f64, b: f64) -> f64 {
@@ -117,6 +137,16 @@ mod tests {
         assert!((at_least(3, 3, 0.1) - 1e-3).abs() < 1e-9);
         assert!((at_least(4, 40, 0.002) - 1.4e-6).abs() < 1e-7);
         assert!((at_least(0, 5, 0.3) - 1.0).abs() < 1e-12 && at_least(6, 5, 0.3) == 0.0);
+    }
+
+    #[test]
+    fn fishers_test_is_that_of_the_tea() {
+        // Fisher (1935), The Design of Experiments: three of four cups, and all of them.
+        assert!((fisher((3, 4), (1, 4)) - 17.0 / 70.0).abs() < 1e-9);
+        assert!((fisher((4, 4), (0, 4)) - 1.0 / 70.0).abs() < 1e-9);
+        assert!((fisher((0, 5), (3, 9)) - 1.0).abs() < 1e-9);
+        assert!((fisher((0, 0), (0, 0)) - 1.0).abs() < 1e-9);
+        assert!(fisher((14, 20), (0, 20)) < 1e-5 && fisher((6, 20), (5, 20)) > 0.3);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! packets inside one second buy nothing against bursts, and traces say where.
 
 pub mod findings;
+mod senders;
 pub mod signs;
 mod splits;
 mod sweeps;
@@ -14,7 +15,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::evidence::{
-    AnswerKind, ConnectReport, ConnectResult, InvalidReason, LocalError, Observation, ServiceAnswer,
+    AnswerKind, ConnectReport, ConnectResult, InvalidReason, LocalError, Observation, Overheard,
+    ServiceAnswer,
 };
 use crate::path::{PathEnd, distance};
 use crate::probe::flows::Flows;
@@ -85,6 +87,8 @@ pub struct Suspects {
     pub flows: Vec<u16>,
     /// Whether large packets vanished.
     pub sizes: bool,
+    /// Whether SYNs were lost and echoes were not.
+    pub thinned: bool,
 }
 
 /// What a failing address was last seen to answer.
@@ -147,6 +151,7 @@ pub struct Survey {
     tcp_trace: Option<Trace>,
     siblings: Vec<(IpAddr, Trace)>,
     connect: Connecting,
+    overheard: Option<Overheard>,
     /// Source ports of the SYNs by ask, where they are ours to choose.
     sources: BTreeMap<u16, u16>,
     flows: Option<Flows>,
@@ -171,6 +176,8 @@ impl Survey {
         // connection's own, once in six.
         let (echoes, syns, gap) = match scope.depth {
             Depth::Full => (10, 5, 100),
+            // Where some SYNs pass, three may all do so by chance.
+            Depth::Suspicion if scope.suspects.thinned => (10, 8, 150),
             Depth::Suspicion => (10, 3, 150),
             Depth::Recheck => (5, 3, 150),
         };
@@ -190,6 +197,7 @@ impl Survey {
                 (Some(_), true) => Connecting::Wanted,
                 (None, _) | (_, false) => Connecting::NotAsked,
             },
+            overheard: None,
             sources: BTreeMap::new(),
             flows: Self::suspected_flows(&scope, now),
             large: None,
@@ -269,9 +277,10 @@ impl Survey {
         }
     }
 
-    /// Takes the end of the full connection.
-    pub fn handle_connect(&mut self, report: Box<ConnectReport>) {
+    /// Takes the end of the full connection, and what the ring saw of it.
+    pub fn handle_connect(&mut self, report: Box<ConnectReport>, overheard: Option<Overheard>) {
         self.connect = Connecting::Done(report);
+        self.overheard = overheard;
     }
 
     /// The full connection's end was never told: nothing is known of it.
@@ -330,6 +339,7 @@ impl Survey {
                 Connecting::Done(report) => Some((**report).clone()),
                 Connecting::NotAsked | Connecting::Wanted | Connecting::Flying => None,
             },
+            overheard: self.overheard,
             icmp_path: self.icmp_trace.as_ref().map(Trace::path),
             tcp_path: self.tcp_trace.as_ref().map(Trace::path),
             siblings: self
@@ -401,15 +411,15 @@ impl Survey {
         if !icmp.knows_enough(now) {
             return;
         }
-        // Where answers are lost, the trace sees the target behind its place; hop limits of answers
-        // tell how far it is at least, if they came back the same way.
-        let beyond = icmp.last_answer() + 1;
-        let guess = self.distance_guess().map(|routers| (routers + 1).max(beyond));
+        let guess = self.distance_guess().map(|routers| routers + 1);
+        // Where the hops before its end are silent, a trace whose probes were lost looks too long.
         let known = match (icmp.reached(), guess) {
-            (Some(reached), Some(guess)) => Some(reached.min(guess + 1)),
+            (Some(reached), Some(guess)) if icmp.last_answer() + 1 < reached => {
+                Some(reached.min(guess.max(icmp.last_answer() + 1)))
+            }
             (reached, guess) => reached.or(guess),
         };
-        let limit = known.map_or(beyond + 2, |length| length + 1);
+        let limit = known.map_or_else(|| icmp.last_answer() + 3, |length| length + 1);
         self.tcp_trace = Some(Trace::new(Flavour::Tcp(port), Some(limit)));
     }
 

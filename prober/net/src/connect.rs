@@ -20,8 +20,8 @@ use crate::errqueue::{self, Fault};
 use crate::sys::{self, FamilyOptions};
 use crate::vantage::Place;
 
-/// Connections in flight at most.
-const IN_FLIGHT_MAX: usize = 64;
+/// Connections in flight at most; each may take eleven seconds where nothing answers.
+const IN_FLIGHT_MAX: usize = 128;
 /// Connections waiting for their turn at most.
 pub(crate) const QUEUE_MAX: usize = 1_024;
 /// SYN retransmissions the kernel makes: after 1 s and after 3 s.

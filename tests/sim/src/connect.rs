@@ -5,28 +5,63 @@ use std::time::Duration;
 use reachd_core::evidence::{
     ConnectReport, ConnectResult, IcmpAnswer, IcmpKind, LocalError, ServiceAnswer,
 };
-use reachd_core::monitor::ConnectOrder;
+use reachd_core::monitor::{ConnectOrder, Direction};
 use reachd_core::target::Service;
 use reachd_core::time::Instant;
 use reachd_core::wire::icmp::Icmp;
-use reachd_core::wire::packet::{Body, Checksums, Packet, SynSpec, emit_syn};
+use reachd_core::wire::packet::{
+    Body, Checksums, Packet, SegmentSpec, SynSpec, emit_segment, emit_syn,
+};
+use reachd_core::wire::reply::{Stack, emit_rst_ack};
+use reachd_core::wire::tcp::{Flags, Options, Segment};
 
 use crate::host::{Port, Speaks};
-use crate::world::{LocalFault, World};
+use crate::world::{Delivery, LocalFault, World};
 
 /// When Linux sends a SYN again.
 const SYNS: [u64; 3] = [0, 1_000, 3_000];
 /// When it sends the request again.
 const REQUESTS: [u64; 4] = [0, 300, 900, 2_100];
+/// The number of the kernel's SYNs.
+const ISN: u32 = 1;
+
+/// A full connection, as its socket and the ring see it.
+#[derive(Debug)]
+pub struct Connection {
+    /// How long it took until the report.
+    pub took: Duration,
+    /// What the socket tells.
+    pub report: ConnectReport,
+    /// Its packets, and how long after the order each passed our own device.
+    pub frames: Vec<(Duration, Direction, Vec<u8>)>,
+}
+
+/// A packet that drew an answer: when it left, what it was, and the first that came back.
+struct Answered {
+    offset: Duration,
+    sent: Vec<u8>,
+    first: Delivery,
+}
+
+impl Answered {
+    /// When the answer came.
+    fn at(&self) -> Duration {
+        self.offset + self.first.after
+    }
+
+    /// What the ring sees of both, `later` than the order.
+    fn frames(self, later: Duration) -> [(Duration, Direction, Vec<u8>); 2] {
+        let came = later + self.at();
+        [
+            (later + self.offset, Direction::Sent, self.sent),
+            (came, Direction::Received, self.first.bytes),
+        ]
+    }
+}
 
 impl World {
-    /// Makes one full connection; gives when it ends and how.
-    pub fn connect(
-        &mut self,
-        now: Instant,
-        from: &str,
-        order: &ConnectOrder,
-    ) -> (Duration, ConnectReport) {
+    /// Makes one full connection.
+    pub fn connect(&mut self, now: Instant, from: &str, order: &ConnectOrder) -> Connection {
         let fault = self.places.get(from).map_or(LocalFault::None, |place| place.fault);
         let mut report = ConnectReport {
             result: ConnectResult::TimedOut,
@@ -36,100 +71,171 @@ impl World {
             service_time: None,
             local_port: Some(40_000),
         };
+        let over = |took, report| Connection { took, report, frames: Vec::new() };
         if let Some(error) = fault.refuses(Some(order.to.port())) {
             report.result = ConnectResult::Local(error);
-            return (Duration::ZERO, report);
+            return over(Duration::ZERO, report);
         }
         if matches!(fault, LocalFault::Swallows | LocalFault::EatsAnswers) {
-            return (order.connect_timeout, report);
+            return over(order.connect_timeout, report);
         }
-        let answered = self.first_answer(now, from, (order, &SYNS));
-        let Some((after, result)) = answered.filter(|(after, _)| *after <= order.connect_timeout)
-        else {
-            return (order.connect_timeout, report);
-        };
+        let answered = self.first_answer(now, from, &SYNS, |world| world.dial(from, order));
+        let answered = answered.filter(|answered| answered.at() <= order.connect_timeout);
+        let read = answered.and_then(|answered| Some((read(&answered.first.bytes)?, answered)));
+        let Some((result, answered)) = read else { return over(order.connect_timeout, report) };
         report.result = result;
+        let took = answered.at();
         if report.result != ConnectResult::Connected {
-            return (after, report);
+            return over(took, report);
         }
-        report.handshake = Some(after);
-        self.talk(now, from, (order, after), report)
+        report.handshake = Some(answered.first.after);
+        let accepted = answered.first.bytes.clone();
+        let frames = Vec::from(answered.frames(Duration::ZERO));
+        self.talk((now, from), order, (took, &accepted), Connection { took, report, frames })
     }
 
     fn talk(
         &mut self,
-        now: Instant,
-        from: &str,
-        (order, connected): (&ConnectOrder, Duration),
-        mut report: ConnectReport,
-    ) -> (Duration, ConnectReport) {
+        (now, from): (Instant, &str),
+        order: &ConnectOrder,
+        (connected, accepted): (Duration, &[u8]),
+        mut done: Connection,
+    ) -> Connection {
         let asks = match order.service {
             Service::Rdp | Service::Ssh => true,
             Service::Tcp => order.expect_banner.is_some() || order.send.is_some(),
             Service::Ping => false,
         };
-        if !asks {
-            report.service = Some(ServiceAnswer::NotAsked);
-            return (connected, report);
-        }
-        // What a SYN proxy accepted, a dead host never hears of.
-        let host = self.hosts.get(&order.to.ip()).filter(|host| host.alive);
-        let speaks = host.map(|host| host.port(order.to.port()).clone());
-        let answered = self.first_answer(now + connected, from, (order, &REQUESTS));
-        let (took, answer) = match (speaks, answered) {
-            (Some(Port::Open(Speaks::Expected)), Some((took, ConnectResult::Connected))) => {
-                let selected = (order.service == Service::Rdp).then_some(2);
-                let detail = "CredSSP (NLA)".to_owned();
-                (took, ServiceAnswer::Confirmed { selected, detail })
-            }
-            (Some(Port::Open(Speaks::Foreign(hint))), Some((took, ConnectResult::Connected))) => {
-                (took, ServiceAnswer::Foreign { hint })
-            }
-            (Some(Port::Open(Speaks::Refuses(code))), Some((took, ConnectResult::Connected))) => {
-                (took, ServiceAnswer::Refused { code })
-            }
-            (
-                Some(Port::Open(Speaks::Closes { reset })),
-                Some((took, ConnectResult::Connected)),
-            ) => (took, ServiceAnswer::Closed { reset }),
-            _ => (order.service_timeout, ServiceAnswer::Silent),
+        let Some((request, port)) = ask(order, accepted).filter(|_| asks) else {
+            done.report.service = Some(ServiceAnswer::NotAsked);
+            return done;
         };
-        report.service_time = Some(took).filter(|_| answer != ServiceAnswer::Silent);
-        report.service = Some(answer);
-        (connected + took, report)
+        done.report.local_port = Some(port);
+        self.talking = true;
+        let later = now + connected;
+        let answered = self.first_answer(later, from, &REQUESTS, |_| Some(request.clone()));
+        self.talking = false;
+        let speaks = self.hosts.get(&order.to.ip()).map(|host| host.port(order.to.port()).clone());
+        let heard = answered.filter(|answered| answered.at() <= order.service_timeout);
+        let answer = heard.as_ref().and_then(|heard| said(&heard.first.bytes, speaks, order));
+        let took = heard.as_ref().map(Answered::at).filter(|_| answer.is_some());
+        done.frames.extend(heard.into_iter().flat_map(|heard| heard.frames(connected)));
+        let closed = matches!(answer, Some(ServiceAnswer::Closed { .. }));
+        done.report.service_time = took.filter(|_| !closed);
+        done.report.service = Some(answer.unwrap_or(ServiceAnswer::Silent));
+        done.took = connected + took.unwrap_or(order.service_timeout);
+        done
     }
 
-    /// Sends SYNs at these offsets until one is answered. What carries a request meets the same
-    /// fate as a SYN, so both are asked this way.
+    /// The SYN of a connection, from any port.
+    fn dial(&mut self, from: &str, order: &ConnectOrder) -> Option<Vec<u8>> {
+        let source = self.places.get(from)?.address(order.to.ip());
+        let port = u16::try_from(self.random.below(20_000)).unwrap_or_default() + 35_000;
+        emit_syn(&SynSpec {
+            source,
+            dest: order.to.ip(),
+            ttl: 64,
+            ip_id: 0,
+            source_port: port,
+            dest_port: order.to.port(),
+            seq: ISN,
+            mss: 1_460,
+            timestamp: Some(1),
+        })
+    }
+
+    /// Sends packets at these offsets until one is answered.
     fn first_answer(
         &mut self,
         now: Instant,
         from: &str,
-        (order, offsets): (&ConnectOrder, &[u64]),
-    ) -> Option<(Duration, ConnectResult)> {
-        let source = self.places.get(from)?.address(order.to.ip());
+        offsets: &[u64],
+        write: impl Fn(&mut Self) -> Option<Vec<u8>>,
+    ) -> Option<Answered> {
         for offset in offsets {
             let offset = Duration::from_millis(*offset);
-            let port = u16::try_from(self.random.below(20_000)).unwrap_or_default() + 35_000;
-            let syn = emit_syn(&SynSpec {
-                source,
-                dest: order.to.ip(),
-                ttl: 64,
-                ip_id: 0,
-                source_port: port,
-                dest_port: order.to.port(),
-                seq: 1,
-                mss: 1_460,
-                timestamp: Some(1),
-            })?;
-            let came = self.carry(now + offset, from, &syn);
-            let first = came.iter().min_by_key(|delivery| delivery.after);
-            let read = first.and_then(|first| Some((first.after, read(&first.bytes)?)));
-            if let Some((after, result)) = read {
-                return Some((offset + after, result));
+            let sent = write(self)?;
+            let came = self.carry(now + offset, from, &sent);
+            let first = came.into_iter().min_by_key(|delivery| delivery.after);
+            if let Some(first) = first.filter(|first| read(&first.bytes).is_some()) {
+                return Some(Answered { offset, sent, first });
             }
         }
         None
+    }
+}
+
+/// The first segment behind the handshake, and our port: what the client says, or nothing where the
+/// server speaks first.
+fn ask(order: &ConnectOrder, accepted: &[u8]) -> Option<(Vec<u8>, u16)> {
+    let packet = Packet::parse(accepted, Checksums::Verify).ok()?;
+    let Body::Tcp(segment) = packet.body else { return None };
+    let payload: &[u8] = match order.service {
+        Service::Rdp => b"connection request",
+        Service::Tcp => order.send.as_deref().unwrap_or_default().as_bytes(),
+        Service::Ssh | Service::Ping => &[],
+    };
+    let request = emit_segment(&SegmentSpec {
+        source: (packet.dest, segment.dest_port).into(),
+        dest: (packet.source, segment.source_port).into(),
+        ttl: 64,
+        ip_id: 0,
+        seq: ISN + 1,
+        ack: segment.seq.wrapping_add(1),
+        payload,
+    });
+    Some((request?, segment.dest_port))
+}
+
+/// What came back on a connection says, where its port speaks so; `None` for a bare acknowledgement.
+fn said(bytes: &[u8], speaks: Option<Port>, order: &ConnectOrder) -> Option<ServiceAnswer> {
+    let packet = Packet::parse(bytes, Checksums::Verify).ok()?;
+    let Body::Tcp(segment) = packet.body else { return None };
+    if segment.flags.rst() || segment.flags.fin() {
+        return Some(ServiceAnswer::Closed { reset: segment.flags.rst() });
+    }
+    match speaks.filter(|_| !segment.payload.is_empty())? {
+        Port::Open(Speaks::Foreign(hint)) => Some(ServiceAnswer::Foreign { hint }),
+        Port::Open(Speaks::Refuses(code)) => Some(ServiceAnswer::Refused { code }),
+        _ => {
+            let selected = (order.service == Service::Rdp).then_some(2);
+            let detail = "CredSSP (NLA)".to_owned();
+            Some(ServiceAnswer::Confirmed { selected, detail })
+        }
+    }
+}
+
+impl Speaks {
+    /// What a host's port answers to a segment of a connection, and how much later than it could.
+    pub(crate) fn reply(&self, request: &[u8], stack: &Stack) -> Option<(Vec<u8>, Duration)> {
+        let (flags, payload): (Flags, &[u8]) = match self {
+            Self::Nothing => (Flags::ACK, &[]),
+            Self::Closes { reset: true } => {
+                return Some((emit_rst_ack(request, stack)?, Duration::ZERO));
+            }
+            Self::Closes { reset: false } => (Flags::FIN | Flags::ACK, &[]),
+            Self::Expected | Self::Late(_) | Self::Foreign(_) | Self::Refuses(_) => {
+                (Flags::PSH | Flags::ACK, b"answer")
+            }
+        };
+        let asked = Packet::parse(request, Checksums::Verify).ok()?;
+        let Body::Tcp(segment) = asked.body else { return None };
+        let data = u32::try_from(segment.payload.len()).unwrap_or_default();
+        let body = Body::Tcp(Segment {
+            source_port: segment.dest_port,
+            dest_port: segment.source_port,
+            seq: segment.ack,
+            ack: segment.seq.wrapping_add(data),
+            flags,
+            window: stack.window,
+            options: Options::default(),
+            payload,
+        });
+        let (source, dest, ttl) = (asked.dest, asked.source, stack.ttl);
+        let (ip_id, dont_fragment) = (Some(stack.ip_id), true);
+        let packet = Packet { source, dest, ttl, ip_id, dont_fragment, total_len: 0, body };
+        let late = if let Self::Late(time) = self { *time } else { Duration::ZERO };
+        Some((packet.emit()?, late))
     }
 }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 pub enum Speaks {
     /// What is expected there.
     Expected,
+    /// The same, but so much later.
+    Late(Duration),
     /// Nothing: it accepts and hangs.
     Nothing,
     /// Something else.

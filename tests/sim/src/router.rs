@@ -155,6 +155,8 @@ pub enum Action {
     /// Answers SYNs with an acceptance of its own, whatever becomes of the host behind it: a SYN
     /// proxy.
     Accept,
+    /// Lets handshakes pass and answers the first data with a reset of its own, in the host's name.
+    Inspect,
     /// Answers SYNs with a reset of its own; the SYN goes on if `forward`.
     Reset {
         /// Whether the SYN still reaches the host, which then answers as well.

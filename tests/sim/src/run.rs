@@ -28,6 +28,10 @@ const INTERFACE: u32 = 2;
 const LOWER: u32 = 3;
 /// Books are checked this often.
 const AUDIT: Duration = Duration::from_secs(30);
+/// A ring hands packets on in blocks that wait so long at most. Probes are seen at once here, as if
+/// each filled a block, and the packets of connections as late as can be.
+const AT_ONCE: Duration = Duration::ZERO;
+const BLOCK: Duration = Duration::from_millis(20);
 /// No single input may draw more outputs than this.
 const OUTPUTS: usize = 20_000;
 
@@ -78,7 +82,7 @@ pub struct Run {
 #[derive(Debug)]
 enum Happening {
     Vantage(VantageId, VantageState),
-    Captured { tap: TapId, interface: u32, direction: Direction, bytes: Vec<u8> },
+    Captured { tap: TapId, interface: u32, direction: Direction, seen: Instant, bytes: Vec<u8> },
     SendFailed(Flight, LocalError),
     Connected(Flight, Box<ConnectReport>),
     Resolved(QueryId, Resolution),
@@ -180,8 +184,7 @@ impl Run {
     /// A packet arrives at a vantage out of nowhere.
     pub fn inject(&mut self, vantage: &str, bytes: Vec<u8>) {
         let tap = self.tap(vantage);
-        let direction = Direction::Received;
-        self.happen(self.now, Happening::Captured { tap, interface: INTERFACE, direction, bytes });
+        self.show(self.now, (tap, INTERFACE, Direction::Received), (self.now, bytes));
     }
 
     /// A vantage goes down, or comes up again.
@@ -229,14 +232,16 @@ impl Run {
         let now = self.now;
         let input = match &happening {
             Happening::Vantage(id, state) => Input::Vantage(*id, state.clone()),
-            Happening::Captured { tap, interface, direction, bytes } => Input::Captured(Captured {
-                tap: *tap,
-                interface: *interface,
-                direction: *direction,
-                at: Stamp { at: now, source: StampSource::Capture },
-                checksums_final: *direction == Direction::Received,
-                bytes,
-            }),
+            Happening::Captured { tap, interface, direction, seen, bytes } => {
+                Input::Captured(Captured {
+                    tap: *tap,
+                    interface: *interface,
+                    direction: *direction,
+                    at: Stamp { at: *seen, source: StampSource::Capture },
+                    checksums_final: *direction == Direction::Received,
+                    bytes,
+                })
+            }
             Happening::SendFailed(flight, error) => {
                 Input::SendFailed { flight: *flight, error: *error }
             }
@@ -354,19 +359,23 @@ impl Run {
             && let Some(bytes) = bytes
         {
             let tap = self.tap(&name);
-            self.capture(Duration::ZERO, (tap, Direction::Sent), &bytes);
+            self.capture((Duration::ZERO, AT_ONCE), (tap, Direction::Sent), &bytes);
             for delivery in self.world.carry(self.now, &name, &bytes) {
-                self.capture(delivery.after, (tap, Direction::Received), &delivery.bytes);
+                self.capture(
+                    (delivery.after, AT_ONCE),
+                    (tap, Direction::Received),
+                    &delivery.bytes,
+                );
                 // The kernel knows of no connection that this accepts, and says so.
                 if let Some(reset) = refuse(&delivery.bytes).filter(|_| self.kernel_resets) {
                     let after = delivery.after + Duration::from_micros(5);
-                    self.capture(after, (tap, Direction::Sent), &reset);
+                    self.capture((after, AT_ONCE), (tap, Direction::Sent), &reset);
                 }
             }
             if self.world.random.chance(self.forgeries) {
                 for forged in forge(&order, &place, &mut self.world.random) {
                     let after = Duration::from_micros(1_000);
-                    self.capture(after, (tap, Direction::Received), &forged);
+                    self.capture((after, AT_ONCE), (tap, Direction::Received), &forged);
                 }
             }
         }
@@ -375,8 +384,14 @@ impl Run {
         }
     }
 
-    /// The ring sees a packet, and maybe its copy on a lower device, or drops it.
-    fn capture(&mut self, after: Duration, (tap, direction): (TapId, Direction), bytes: &[u8]) {
+    /// The ring sees a packet, and maybe its copy on a lower device, or drops it; it hands it on so
+    /// much later.
+    fn capture(
+        &mut self,
+        (after, later): (Duration, Duration),
+        (tap, direction): (TapId, Direction),
+        bytes: &[u8],
+    ) {
         let at = self.now + after;
         if let Some(kept) = &mut self.kept {
             kept.truncate(99);
@@ -391,11 +406,19 @@ impl Run {
         *packets += 1;
         let bytes = bytes.to_vec();
         if self.copies {
-            let (interface, bytes) = (LOWER, bytes.clone());
-            let copy = Happening::Captured { tap, interface, direction, bytes };
-            self.happen(at + Duration::from_micros(40), copy);
+            let copied = at + Duration::from_micros(40);
+            self.show(copied + later, (tap, LOWER, direction), (copied, bytes.clone()));
         }
-        self.happen(at, Happening::Captured { tap, interface: INTERFACE, direction, bytes });
+        self.show(at + later, (tap, INTERFACE, direction), (at, bytes));
+    }
+
+    fn show(
+        &mut self,
+        at: Instant,
+        (tap, interface, direction): (TapId, u32, Direction),
+        (seen, bytes): (Instant, Vec<u8>),
+    ) {
+        self.happen(at, Happening::Captured { tap, interface, direction, seen, bytes });
     }
 
     fn connect(&mut self, order: &ConnectOrder) {
@@ -403,8 +426,13 @@ impl Run {
             return;
         }
         let Some(name) = self.vantages.get(&order.vantage).cloned() else { return };
-        let (after, report) = self.world.connect(self.now, &name, order);
-        self.happen(self.now + after, Happening::Connected(order.flight, Box::new(report)));
+        let connection = self.world.connect(self.now, &name, order);
+        let (at, report) = (self.now + connection.took, Box::new(connection.report));
+        self.happen(at, Happening::Connected(order.flight, report));
+        let tap = self.tap(&name);
+        for (after, direction, bytes) in &connection.frames {
+            self.capture((*after, BLOCK), (tap, *direction), bytes);
+        }
     }
 
     fn resolve(&mut self, order: &ResolveOrder) {

@@ -104,6 +104,8 @@ pub struct World {
     pub fans: BTreeMap<String, Vec<String>>,
     /// Routers that answers pass on their way back beyond those that probes pass.
     pub detour: u8,
+    /// Whether what is carried belongs to a connection that was accepted.
+    pub(crate) talking: bool,
     /// How often an answer arrives twice.
     pub duplicates: f64,
     /// Draws all that is left to chance.
@@ -165,6 +167,7 @@ impl World {
             names: BTreeMap::new(),
             fans: BTreeMap::new(),
             detour: 0,
+            talking: false,
             duplicates: 0.0,
             random: Random::new(seed),
         }
@@ -269,10 +272,26 @@ impl World {
             Some(Action::Accept) => {
                 let ttl = self.ttl_home(router_ttl, at);
                 let seq = u32::try_from(self.random.below(1 << 32)).unwrap_or_default();
-                let accepted = emit_syn_ack(trip.bytes, seq, &Stack { ttl, ..Stack::default() });
+                // Some proxies let nothing be said before their host has accepted as well.
+                let window = if self.random.chance(0.5) { 0 } else { 64_240 };
+                let stack = Stack { ttl, window, ..Stack::default() };
+                let accepted = emit_syn_ack(trip.bytes, seq, &stack);
                 let took = accepted.is_some();
                 self.answer(trip, (route, at), accepted, Duration::ZERO);
                 if took { Step::End } else { Step::On }
+            }
+            Some(Action::Inspect) => {
+                let says = match trip.packet.body {
+                    Body::Tcp(segment) => !segment.payload.is_empty(),
+                    _ => false,
+                };
+                if !says || !self.talking {
+                    return Step::On;
+                }
+                let ttl = self.ttl_home(router_ttl, at);
+                let reset = emit_rst_ack(trip.bytes, &Stack { ttl, ..Stack::default() });
+                self.answer(trip, (route, at), reset, Duration::ZERO);
+                Step::End
             }
             Some(Action::Return) => Step::Back,
             Some(Action::Drop | Action::DropBeforeTtl) => Step::End,
@@ -371,6 +390,11 @@ impl World {
                     emit_icmp_error(dest, source, ty, code, trip.bytes, stack.ttl)
                 }
             },
+            Body::Tcp(segment) if self.talking => {
+                let Port::Open(speaks) = host.port(segment.dest_port) else { return };
+                let Some((reply, late)) = speaks.reply(trip.bytes, &stack) else { return };
+                return self.answer(trip, (route, route.len()), Some(reply), host.slow + late);
+            }
             // What belongs to no connection is reset, but for hosts that hide.
             Body::Tcp(segment) if segment.flags.ack() && host.other_ports == Port::Closed => {
                 emit_rst_ack(trip.bytes, &stack)

@@ -16,7 +16,7 @@ const NAMED: f64 = 0.5;
 
 /// What is seen when a cause does not touch the matter and so does not mention it: a fault of the
 /// target shows from everywhere, keeps the service out of reach, and draws neither ICMP errors nor
-/// double answers; the vantage and the name are in order.
+/// double answers; the vantage and the name are in order, and what is lost besides is lost alike.
 const ORDINARY: &[(Sign, f64)] = &[
     (Sign::NoError, 0.95),
     (Sign::SingleAnswer, 0.98),
@@ -28,6 +28,10 @@ const ORDINARY: &[(Sign, f64)] = &[
     (Sign::FlowsMixed, 0.98),
     (Sign::LargePasses, 0.9),
     (Sign::LargeTold, 0.04),
+    (Sign::SynLossShared, 0.95),
+    (Sign::AcceptSame, 0.9),
+    (Sign::AcceptShort, 0.07),
+    (Sign::ServiceResetSame, 0.97),
 ];
 
 /// Signs that tell partly the same fact, and how much they correlate: `n` of them present together
@@ -57,6 +61,8 @@ const REFUTES_HEALTH: &[(&[Sign], f64)] = &[
         4.0,
     ),
     (&[Sign::SynPartial], 4.0),
+    // A measured time: what is healthy answers within four seconds, not in most cases but always.
+    (&[Sign::ServiceLate], 5.0),
 ];
 
 /// A probability of our own fault below this is prior doubt, not evidence.
@@ -71,6 +77,7 @@ const READ: &[(&[Sign], f64)] = &[
             Sign::SynAccepted,
             Sign::SynReset,
             Sign::ResetElsewhere,
+            Sign::ServiceResetElsewhere,
             Sign::TimeExceeded,
             Sign::PathLoops,
             Sign::ServiceConfirmed,
@@ -79,6 +86,7 @@ const READ: &[(&[Sign], f64)] = &[
             Sign::ServiceClosed,
             Sign::ServiceRefused,
             Sign::ServiceUncertified,
+            Sign::ServiceLate,
             Sign::VantageSuspect,
             Sign::VantagePortSuspect,
             Sign::LargeForwardLost,
@@ -87,8 +95,9 @@ const READ: &[(&[Sign], f64)] = &[
         ],
         2.5,
     ),
-    // Its threshold lets chance through once in 300 surveys, which the floor would understate.
-    (&[Sign::FlowsSplit], 1.5),
+    // Their thresholds let chance through once in 300 surveys or less, which the floor would
+    // understate.
+    (&[Sign::FlowsSplit, Sign::SynLossAlone], 1.5),
     (
         &[
             // Two answers to one keyed number: nothing but a second speaker does that.

@@ -41,6 +41,12 @@ pub enum Family {
     Queueing,
     /// Whether large packets arrive, there and back.
     LargePacket,
+    /// Whether SYNs are lost alone, or as the echoes sent beside them.
+    SynLoss,
+    /// How far the accepting machine is, compared with the host's other answers and its path.
+    AcceptDistance,
+    /// Whether who ended the connection after the handshake is who accepted it.
+    ServiceReset,
 }
 
 /// One value of a signal.
@@ -84,6 +90,7 @@ pub enum Sign {
     ServiceClosed,
     ServiceRefused,
     ServiceUncertified,
+    ServiceLate,
     ServiceUnreached,
     OthersFail,
     OthersReach,
@@ -115,11 +122,18 @@ pub enum Sign {
     LargeForwardLost,
     LargeReplyLost,
     LargeLost,
+    SynLossAlone,
+    SynLossShared,
+    AcceptSame,
+    AcceptNearer,
+    AcceptShort,
+    ServiceResetSame,
+    ServiceResetElsewhere,
 }
 
 impl Family {
     /// Every signal.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Echo,
         Self::Syn,
         Self::Unreachable,
@@ -139,6 +153,9 @@ impl Family {
         Self::RateSplit,
         Self::Queueing,
         Self::LargePacket,
+        Self::SynLoss,
+        Self::AcceptDistance,
+        Self::ServiceReset,
     ];
 
     /// The name used in JSON.
@@ -163,6 +180,9 @@ impl Family {
             Self::RateSplit => "rate_split",
             Self::Queueing => "queueing",
             Self::LargePacket => "large_packet",
+            Self::SynLoss => "syn_loss",
+            Self::AcceptDistance => "accept_distance",
+            Self::ServiceReset => "service_reset",
         }
     }
 
@@ -193,6 +213,7 @@ impl Family {
                 S::ServiceClosed,
                 S::ServiceRefused,
                 S::ServiceUncertified,
+                S::ServiceLate,
                 S::ServiceUnreached,
             ],
             Self::OtherVantages => &[S::OthersFail, S::OthersReach, S::InsideReaches],
@@ -223,6 +244,9 @@ impl Family {
                 S::LargeReplyLost,
                 S::LargeLost,
             ],
+            Self::SynLoss => &[S::SynLossAlone, S::SynLossShared],
+            Self::AcceptDistance => &[S::AcceptSame, S::AcceptNearer, S::AcceptShort],
+            Self::ServiceReset => &[S::ServiceResetSame, S::ServiceResetElsewhere],
         }
     }
 }
@@ -253,8 +277,8 @@ impl Sign {
             Self::FromPath => "path",
             Self::ErrorAtOnce => "at_once",
             Self::ErrorDelayed => "delayed",
-            Self::ResetSame => "same",
-            Self::ResetElsewhere => "different",
+            Self::ResetSame | Self::AcceptSame | Self::ServiceResetSame => "same",
+            Self::ResetElsewhere | Self::ServiceResetElsewhere => "different",
             Self::SingleAnswer => "single",
             Self::TwoAnswers => "two_answers",
             Self::PathReachesTarget => "reaches_target",
@@ -269,6 +293,7 @@ impl Sign {
             Self::ServiceClosed => "closed",
             Self::ServiceRefused => "refused",
             Self::ServiceUncertified => "no_certificate",
+            Self::ServiceLate => "late",
             Self::ServiceUnreached => "unreached",
             Self::OthersFail => "fail",
             Self::OthersReach => "reach",
@@ -299,6 +324,10 @@ impl Sign {
             Self::LargeForwardLost => "lost_forward",
             Self::LargeReplyLost => "lost_in_reply",
             Self::LargeLost => "lost",
+            Self::SynLossAlone => "alone",
+            Self::SynLossShared => "shared",
+            Self::AcceptNearer => "nearer",
+            Self::AcceptShort => "nearer_than_path",
         }
     }
 }

@@ -2,7 +2,8 @@
 //! action, warning, in this order.
 
 use super::class::Class;
-use super::verdict::Verdict;
+use super::sign::Sign;
+use super::verdict::{Verdict, has_sign};
 use crate::probe::series::Tally;
 use crate::statistics::{real, wilson};
 use crate::survey::findings::Findings;
@@ -116,6 +117,8 @@ pub fn summary(facts: &Facts<'_>) -> Sentence {
             ),
             format!("主机无响应：{failing}/{all} 个观测点无任何应答，路径到 {hop} 为止完好。"),
         ),
+        Class::SecurityGroup if has_sign(facts.verdict, Sign::SynLossAlone) => thinned(facts),
+        Class::ServiceHung if has_sign(facts.verdict, Sign::ServiceLate) => late(facts),
         Class::SecurityGroup => Sentence::new(
             format!(
                 "Host online, TCP {port} silently filtered: security group, network ACL, host \
@@ -177,6 +180,38 @@ fn partial_path(facts: &Facts<'_>) -> Sentence {
             "部分路径失效：重复探测的 {all} 条 TCP 流中 {alive} 条始终应答，{count} 条始终无应答\
              （源端口 {ports}）。客户端能否连上取决于源端口。"
         ),
+    )
+}
+
+/// SYNs are lost and echoes are not.
+fn thinned(facts: &Facts<'_>) -> Sentence {
+    let port = facts.target.port;
+    let syn = facts.findings.and_then(|findings| findings.syn.as_ref());
+    let (lost, sent) = syn.map_or((0, 0), |syn| (missing(syn), syn.valid()));
+    Sentence::new(
+        format!(
+            "Host online, {lost} of {sent} SYNs to TCP {port} dropped while echoes pass: the path \
+             loses nothing, a full accept queue, a full session table or a guard drops new \
+             connections."
+        ),
+        format!(
+            "主机在线，TCP {port} 的 {sent} 个 SYN 中 {lost} 个被丢弃，而 ICMP 正常：路径不丢包，新连接\
+             被已满的接受队列、会话表或防护软件丢弃。"
+        ),
+    )
+}
+
+/// The service answered, when nobody would have waited for it any longer.
+fn late(facts: &Facts<'_>) -> Sentence {
+    let meaning = facts.verdict.class.meaning();
+    let report = facts.findings.and_then(|findings| findings.connect.as_ref());
+    let Some(time) = report.and_then(|report| report.service_time) else {
+        return Sentence::fixed(meaning.en, meaning.zh);
+    };
+    let (port, time) = (facts.target.port, time.as_secs_f64());
+    Sentence::new(
+        format!("TCP {port} accepts at once, and the service answers only after {time:.1} s."),
+        format!("TCP {port} 立即接受连接，服务却在 {time:.1} 秒后才应答。"),
     )
 }
 

@@ -1,5 +1,7 @@
 //! Answers: what became of each probe, and who needs to know.
 
+use std::time::Duration;
+
 use super::flights::{News, Purpose as Errand, Report, ViewKey};
 use super::view::Rows;
 use super::watch::TargetWatch;
@@ -11,6 +13,10 @@ use crate::evidence::{
 };
 use crate::survey::Part;
 use crate::time::{Instant, Stamp};
+
+/// A ring hands its packets on in blocks, so that a socket may tell of an end before the ring does;
+/// blocks wait 20 ms at most.
+const RING_LAG: Duration = Duration::from_millis(100);
 
 impl Monitor {
     pub(super) fn handle_answered(
@@ -50,14 +56,31 @@ impl Monitor {
         flight: Flight,
         report: Box<ConnectReport>,
     ) {
-        let Some((key, errand, ordered)) = self.flights.end_connect(flight) else { return };
+        let closed = matches!(report.service, Some(ServiceAnswer::Closed { .. }));
+        if closed && self.flights.awaits_end(flight, report.local_port) {
+            self.unheard.push_back((now + RING_LAG, flight, report));
+        } else {
+            self.end_connect(now, flight, report);
+        }
+    }
+
+    /// Takes the connections whose end the ring has had time to show.
+    pub(super) fn end_unheard(&mut self, now: Instant) {
+        while let Some((_, flight, report)) = self.unheard.pop_front_if(|(at, ..)| *at <= now) {
+            self.end_connect(now, flight, report);
+        }
+    }
+
+    fn end_connect(&mut self, now: Instant, flight: Flight, report: Box<ConnectReport>) {
+        let ended = self.flights.end_connect(flight, report.local_port);
+        let Some((key, errand, (ordered, overheard))) = ended else { return };
         let Some(view) = self.view(&key) else { return };
         let rows = view.rows;
         if let (Errand::SurveyConnect(number), Some((current, survey))) =
             (errand, view.survey.as_mut())
             && number == *current
         {
-            survey.handle_connect(report.clone());
+            survey.handle_connect(report.clone(), overheard);
         }
         let excuse = self.connect_excuse(&key, ordered, &report.result);
         self.count_connect(rows, &report, excuse);

@@ -100,6 +100,7 @@ impl Monitor {
             echo,
             syn,
             connect: None,
+            overheard: None,
             icmp_path: None,
             tcp_path: None,
             siblings: Vec::new(),

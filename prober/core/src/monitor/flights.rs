@@ -8,6 +8,7 @@
 mod forget;
 mod recognise;
 mod room;
+mod talk;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Captured, Direction, Flight, TapId};
-use crate::evidence::{Answer, AnswerKind, Observation};
+use crate::evidence::{Answer, AnswerKind, Observation, Overheard};
 use crate::plan::LISTEN_TIMER;
 use crate::probe::FULL_TTL;
 use crate::secret::{Secret, low16};
@@ -141,7 +142,7 @@ impl InFlight {
     }
 
     const fn is_connect(&self) -> bool {
-        matches!(self.wire, Wire::Connect)
+        matches!(self.wire, Wire::Connect { .. })
     }
 
     /// Whether the target itself has answered: nothing more is to be waited for.
@@ -185,7 +186,10 @@ enum Wire {
         seq: u32,
         ack: u32,
     },
-    Connect,
+    /// A connection of the kernel's own.
+    Connect {
+        dest_port: u16,
+    },
 }
 
 impl Wire {
@@ -200,7 +204,7 @@ impl Wire {
             Self::Segment { seq, ack, .. } => {
                 !segment.flags.syn() && (seq, ack) == (segment.seq, segment.ack)
             }
-            Self::Echo { .. } | Self::Connect => false,
+            Self::Echo { .. } | Self::Connect { .. } => false,
         }
     }
 }
@@ -226,6 +230,7 @@ pub(super) struct Flights {
     by_view: BTreeSet<(ViewKey, Flight)>,
     by_echo: BTreeMap<(IpAddr, u16, u16), Flight>,
     by_flow: BTreeMap<(IpAddr, u16, u16), Vec<Flight>>,
+    talks: talk::Talks,
     deadlines: BTreeSet<(Instant, Flight, Stage)>,
     passes: BTreeMap<(ViewKey, u8, u64), Flow>,
     next_token: u32,
@@ -246,6 +251,7 @@ impl Flights {
             by_view: BTreeSet::new(),
             by_echo: BTreeMap::new(),
             by_flow: BTreeMap::new(),
+            talks: talk::Talks::default(),
             deadlines: BTreeSet::new(),
             passes: BTreeMap::new(),
             next_token: 1,
@@ -274,30 +280,54 @@ impl Flights {
         self.deadlines.first().map(|(at, _, _)| *at)
     }
 
-    /// Notes a full connection, whose fate the socket tells.
+    /// Notes a full connection, whose fate the socket tells; `tap` is a ring that sees its packets.
     pub(super) fn order_connect(
         &mut self,
         now: Instant,
-        key: ViewKey,
-        purpose: Purpose,
+        (key, purpose): (ViewKey, Purpose),
+        (dest_port, tap): (u16, Option<TapId>),
         limit: Duration,
     ) -> Flight {
         let flight = self.token();
         let to = (key.address, FULL_TTL);
         self.by_view.insert((key.clone(), flight));
-        let probe = InFlight::new(key, purpose, to, Wire::Connect);
-        self.flying.insert(flight, InFlight { ordered: now, ..probe });
+        if let Some(tap) = tap {
+            self.talks.open((tap, key.address, dest_port), flight);
+        }
+        let probe = InFlight::new(key, purpose, to, Wire::Connect { dest_port });
+        self.flying.insert(flight, InFlight { ordered: now, tap, ..probe });
         self.deadlines.insert((now + limit, flight, Stage::Listen));
         flight
     }
 
-    /// Ends a full connection; gives whose it was and when it was ordered.
-    pub(super) fn end_connect(&mut self, flight: Flight) -> Option<(ViewKey, Purpose, Instant)> {
-        let probe = self.flying.get(&flight)?;
-        if !matches!(probe.wire, Wire::Connect) {
+    /// Ends a full connection; gives whose it was, when it was ordered, and what was overheard of
+    /// it if this was its local port.
+    pub(super) fn end_connect(
+        &mut self,
+        flight: Flight,
+        local_port: Option<u16>,
+    ) -> Option<(ViewKey, Purpose, (Instant, Option<Overheard>))> {
+        if !self.flying.get(&flight)?.is_connect() {
             return None;
         }
-        self.forget(flight).map(|probe| (probe.key, probe.purpose, probe.ordered))
+        let overheard = local_port.and_then(|port| self.overheard(flight, port));
+        let probe = self.forget(flight)?;
+        Some((probe.key, probe.purpose, (probe.ordered, overheard)))
+    }
+
+    /// Whether the ring may still show how a connection ended that has ended: it may not even have
+    /// handed on yet how it began.
+    pub(super) fn awaits_end(&self, flight: Flight, local_port: Option<u16>) -> bool {
+        let watched = self.flying.get(&flight).is_some_and(|probe| probe.tap.is_some());
+        let ended = |port| self.overheard(flight, port).is_some_and(|line| line.end.is_some());
+        watched && local_port.is_some_and(|port| !ended(port))
+    }
+
+    /// What the ring has seen so far of the connection from this local port.
+    fn overheard(&self, flight: Flight, local_port: u16) -> Option<Overheard> {
+        let probe = self.flying.get(&flight)?;
+        let Wire::Connect { dest_port } = probe.wire else { return None };
+        self.talks.overheard((probe.tap?, probe.to, dest_port), local_port)
     }
 
     /// Takes a probe's fate as a socket or a failed send tells it.
@@ -326,6 +356,7 @@ impl Flights {
         captured: &Captured<'_>,
         packet: &Packet<'_>,
     ) -> Option<Report> {
+        self.talks.note(captured, packet);
         match captured.direction {
             Direction::Sent => {
                 self.note_sent(captured, packet);
@@ -472,7 +503,7 @@ impl Flights {
             | Wire::Segment { source_port, dest_port, .. } => {
                 self.by_flow.entry((to, dest_port, source_port)).or_default().push(flight);
             }
-            Wire::Connect => {}
+            Wire::Connect { .. } => {}
         }
     }
 }

@@ -4,7 +4,9 @@
 //! itself it would take back what the looks before it had counted, and the class would come and go.
 
 use super::view::View;
+use super::watch::TargetWatch;
 use crate::evidence::AnswerKind;
+use crate::judge::Class;
 use crate::probe::series::Tally;
 use crate::statistics::{at_least, real};
 use crate::survey::findings::Findings;
@@ -15,6 +17,22 @@ const OVER: f64 = 0.01;
 const ANOTHER: f64 = 0.001;
 /// Probes beyond which the older half is forgotten, so that a loss that changes is followed.
 const REMEMBERED: u64 = 200;
+
+impl TargetWatch {
+    /// Whether what fails is a share of its probes, which has to be counted: of all packets, or of
+    /// the SYNs that a queue or a table has no room for.
+    pub(super) fn loses(&self) -> bool {
+        let thinned = |view: &View| {
+            let syn = view.findings.as_ref().and_then(|findings| findings.syn.as_ref());
+            syn.is_some_and(|syn| syn.received() > 0 && syn.received() < syn.valid())
+        };
+        match self.class {
+            Class::PacketLoss => true,
+            Class::SecurityGroup => self.views.values().any(thinned),
+            _ => false,
+        }
+    }
+}
 
 /// Adds to a fresh look at a partial loss what the looks before it had counted, of echoes and of
 /// SYNs each by itself: that echoes are limited says nothing of SYNs.

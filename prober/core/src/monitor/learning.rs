@@ -6,6 +6,7 @@ use super::flights::ViewKey;
 use super::{Baseline, Event, Monitor};
 use crate::evidence::AnswerKind;
 use crate::path::{PathEnd, distance};
+use crate::probe::series::Tally;
 use crate::survey::Depth;
 use crate::target::TargetName;
 use crate::vantage::VantageId;
@@ -41,10 +42,12 @@ impl Monitor {
                 PathEnd::Reached(ttl) => Some(ttl),
                 PathEnd::Unreachable { .. } | PathEnd::Loop | PathEnd::Silent => None,
             });
+        // A host that echoes nothing is known by the distance of its acceptances.
+        let accepted = findings.syn.as_ref().and_then(Tally::ttl);
         let known = watch.baselines.get(&name).copied().unwrap_or_default();
         let baseline = Baseline {
             echo_answered: findings.echo.received() > 0,
-            distance: findings.echo.ttl().map(distance).or(known.distance),
+            distance: findings.echo.ttl().or(accepted).map(distance).or(known.distance),
             path_length: length.or(known.path_length),
         };
         if watch.baselines.insert(name.clone(), baseline) != Some(baseline) {

@@ -60,6 +60,7 @@ impl Timers {
 impl Monitor {
     /// Does everything that is due by `now`.
     pub(super) fn run_due(&mut self, now: Instant) {
+        self.end_unheard(now);
         self.expire_flights(now);
         self.order_resets(now);
         self.handle_changes(now);

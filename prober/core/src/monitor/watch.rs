@@ -29,11 +29,12 @@ use crate::target::{Siblings, Target, TargetName};
 use crate::time::Instant;
 use crate::vantage::{Mode, VantageId};
 
-/// How long the handshake of a full connection may take, and the service's answer after it.
+/// How long the handshake of a full connection may take, and the service's answer after it: as long
+/// as the confirmation of a missing answer takes anyway, since a late answer tells more than none.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
-const SERVICE_TIMEOUT: Duration = Duration::from_secs(4);
+const SERVICE_TIMEOUT: Duration = Duration::from_secs(7);
 /// The driver has this much longer to tell how a connection ended.
-const CONNECT_GRACE: Duration = Duration::from_secs(2);
+const CONNECT_GRACE: Duration = Duration::from_millis(1_500);
 /// A look that may take this long has time for a rate sweep behind everything else.
 const PATIENT: Duration = Duration::from_secs(75);
 /// How long a probe waits that nothing may be sent for now.
@@ -444,7 +445,7 @@ impl Monitor {
             let ended = findings.ended;
             let mut once_more = again && findings.saw_a_turn();
             let watch = self.targets.get_mut(&key.target)?;
-            let lossy = watch.class == Class::PacketLoss;
+            let lossy = watch.loses();
             let view = watch.views.get_mut(&(key.vantage, key.address))?;
             // Dead flows that live again are no loss either.
             let was_split = view.findings.as_ref().is_some_and(Findings::is_split);
@@ -498,7 +499,7 @@ impl Monitor {
     fn run_recheck(&mut self, now: Instant, key: &ViewKey) {
         // What fails in part needs more than a short look to be seen, or to be seen healed.
         let partly = self.targets.get(&key.target).is_some_and(|watch| {
-            matches!(watch.class, Class::PacketLoss | Class::PartialPath | Class::MtuBlackhole)
+            watch.loses() || matches!(watch.class, Class::PartialPath | Class::MtuBlackhole)
         });
         let lossy = self.is_lossy(&key.target);
         let Some(view) = self.view(key) else { return };
@@ -535,10 +536,15 @@ impl Monitor {
     fn connect(&mut self, now: Instant, key: &ViewKey, errand: Errand) {
         let Some(watch) = self.targets.get(&key.target) else { return };
         let limit = CONNECT_TIMEOUT + SERVICE_TIMEOUT + CONNECT_GRACE;
+        let port = watch.target.port;
+        // What the kernel writes is seen leaving by rings alone.
+        let vantage = self.vantages.get(&key.vantage);
+        let vantage = vantage.filter(|vantage| vantage.mode().is_some_and(Mode::sees_resets));
+        let place = (port, vantage.and_then(VantageWatch::tap));
         let order = ConnectOrder {
-            flight: self.flights.order_connect(now, key.clone(), errand, limit),
+            flight: self.flights.order_connect(now, (key.clone(), errand), place, limit),
             vantage: key.vantage,
-            to: SocketAddr::new(key.address, watch.target.port),
+            to: SocketAddr::new(key.address, port),
             service: watch.target.service,
             expect_banner: watch.target.expect_banner.clone(),
             send: watch.target.send.clone(),

@@ -12,7 +12,7 @@ use crate::evidence::{
 use crate::statistics::real;
 use crate::time::Instant;
 
-/// ICMP errors and reset fingerprints kept per series; more say nothing new.
+/// ICMP errors and fingerprints of acceptances and resets kept per series; more say nothing new.
 const KEPT: usize = 32;
 
 /// What a series has learnt so far.
@@ -28,6 +28,8 @@ pub struct Tally {
     pub ttls: BTreeMap<u8, u64>,
     /// ICMP errors and how long after the probe they came, late ones included.
     pub errors: Vec<(IcmpAnswer, Option<Duration>)>,
+    /// Acceptances as received.
+    pub accepted: Vec<TcpAnswer>,
     /// Resets as received.
     pub resets: Vec<TcpAnswer>,
     /// Whether one SYN drew both an acceptance and a reset.
@@ -131,6 +133,8 @@ impl Tally {
         self.rtts.extend(&other.rtts);
         let room = KEPT.saturating_sub(self.errors.len());
         self.errors.extend(other.errors.iter().take(room));
+        let room = KEPT.saturating_sub(self.accepted.len());
+        self.accepted.extend(other.accepted.iter().take(room));
         let room = KEPT.saturating_sub(self.resets.len());
         self.resets.extend(other.resets.iter().take(room));
         self.two_answers |= other.two_answers;
@@ -177,6 +181,7 @@ impl Tally {
         }
         match observation.answer {
             Answer::Icmp(error) if self.errors.len() < KEPT => self.errors.push((error, rtt)),
+            Answer::SynAck(tcp) if self.accepted.len() < KEPT => self.accepted.push(tcp),
             Answer::Reset(tcp) if self.resets.len() < KEPT => self.resets.push(tcp),
             Answer::EchoReply { .. }
             | Answer::SynAck(_)

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Depth, Suspects};
-use crate::evidence::{ConnectReport, IcmpAnswer, LocalError, Probe};
+use crate::evidence::{ConnectReport, IcmpAnswer, LocalError, Overheard, Probe};
 use crate::path::Path;
 use crate::probe::flows::FlowFates;
 use crate::probe::large::SizeFates;
@@ -34,6 +34,8 @@ pub struct Findings {
     pub syn: Option<Tally>,
     /// The full connection, if one was made and has ended.
     pub connect: Option<ConnectReport>,
+    /// What the ring saw of that connection, if it saw it begin.
+    pub overheard: Option<Overheard>,
     /// The ICMP path, if traced.
     pub icmp_path: Option<Path>,
     /// The TCP path, if traced.
@@ -83,7 +85,10 @@ impl Findings {
         let mut flows = self.flows.as_ref().map(FlowFates::dead).unwrap_or_default();
         flows.truncate(SUSPECTS_MAX);
         let sizes = self.large.as_ref().is_some_and(SizeFates::any_failed);
-        Suspects { flows, sizes }
+        let partly = |syn: &Tally| syn.received() > 0 && syn.received() < syn.valid();
+        let clean = self.echo.received() > 0 && self.echo.received() == self.echo.valid();
+        let thinned = clean && self.syn.as_ref().is_some_and(partly);
+        Suspects { flows, sizes, thinned }
     }
 
     /// How long it took.
@@ -121,6 +126,7 @@ impl Findings {
         }
         if self.connect.is_none() {
             self.connect.clone_from(&before.connect);
+            self.overheard = before.overheard;
         }
         if self.large.is_none() {
             self.large.clone_from(&before.large);

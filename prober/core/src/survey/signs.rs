@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::Depth;
 use super::findings::Findings;
-use super::{reached, splits};
+use super::{reached, senders, splits};
 use crate::evidence::{
-    AnswerKind, ConnectResult, IcmpKind, InvalidReason, LocalError, ServiceAnswer,
+    AnswerKind, ConnectReport, ConnectResult, IcmpKind, InvalidReason, LocalError, ServiceAnswer,
 };
 use crate::judge::Sign;
 use crate::monitor::Baseline;
@@ -28,6 +28,8 @@ const NEIGHBOUR_DELAY: Duration = Duration::from_millis(800);
 
 /// An acceptance this much later than the quickest is a repetition: hosts wait a second at least.
 pub(super) const REPEATED_AFTER: Duration = Duration::from_millis(900);
+/// A service that answers later than this has kept whoever waits for it waiting too long.
+const LATE: Duration = Duration::from_secs(4);
 
 /// A sign with the numbers behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +62,7 @@ pub fn signs(findings: &Findings, target: &Target, baseline: Option<&Baseline>) 
         seen.extend(siblings(findings));
         seen.extend(service(findings, target));
         seen.extend(splits::signs(findings));
+        seen.extend(senders::signs(findings, target, baseline));
         seen.extend(history(baseline, findings));
     }
     seen.push(local);
@@ -311,6 +314,11 @@ fn service(findings: &Findings, target: &Target) -> Option<Seen> {
     }
     let sign = match (&report.result, &report.service) {
         (ConnectResult::Connected, Some(answer)) => match answer {
+            ServiceAnswer::Confirmed { .. } | ServiceAnswer::Refused { code: 1 | 2 | 5 }
+                if is_late(report) && !lossy =>
+            {
+                Sign::ServiceLate
+            }
             // Codes 1, 2 and 5 tell which security the healthy server wants.
             ServiceAnswer::Confirmed { .. } | ServiceAnswer::Refused { code: 1 | 2 | 5 } => {
                 Sign::ServiceConfirmed
@@ -326,7 +334,21 @@ fn service(findings: &Findings, target: &Target) -> Option<Seen> {
         (ConnectResult::Connected, None) => return None,
         (_, _) => Sign::ServiceUnreached,
     };
-    Some(Seen::new(sign, report.service.as_ref().and_then(service_detail)))
+    let said = report.service.as_ref().and_then(service_detail);
+    let detail = lateness(report).filter(|_| sign == Sign::ServiceLate);
+    Some(Seen::new(sign, detail.or(said)))
+}
+
+/// Whether the service answered, but only after a time that tells of distress.
+pub fn is_late(report: &ConnectReport) -> bool {
+    report.service_time.is_some_and(|time| time > LATE)
+}
+
+/// How late the service answered, beside the handshake before it.
+fn lateness(report: &ConnectReport) -> Option<String> {
+    let (service, handshake) = (report.service_time?, report.handshake.unwrap_or_default());
+    let (service, handshake) = (service.as_secs_f64(), handshake.as_secs_f64() * 1_000.0);
+    Some(format!("answered after {service:.1} s, the handshake took {handshake:.1} ms"))
 }
 
 /// What a service said, in a few words.
@@ -451,7 +473,7 @@ pub fn local(findings: &Findings) -> Seen {
         let dead = findings.flows.as_ref().map(FlowFates::dead).unwrap_or_default();
         port.is_some_and(|port| dead.contains(&port))
     };
-    let timed_out = |report: &crate::evidence::ConnectReport| {
+    let timed_out = |report: &ConnectReport| {
         report.result == ConnectResult::TimedOut && !is_dead(report.local_port)
     };
     if accepted && findings.connect.as_ref().is_some_and(timed_out) {

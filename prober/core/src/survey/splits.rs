@@ -8,7 +8,7 @@ use crate::judge::Sign;
 use crate::probe::flows::FlowFates;
 use crate::probe::large::{LARGEST, SMALLEST, SizeFates, TRIES};
 use crate::probe::series::Tally;
-use crate::statistics::real;
+use crate::statistics::{fisher, real};
 
 /// Odds of a dead path below which flows count as mixed.
 const MIXED: f64 = 0.05;
@@ -23,13 +23,17 @@ const GROWN: Duration = Duration::from_millis(20);
 const FLAT: Duration = Duration::from_millis(5);
 /// How improbable it must be that only chance took all large packets.
 const CHANCE: f64 = 0.002;
+/// How improbable it must be that a loss which takes all packets alike took SYNs alone, and how
+/// probable that it took both for it to be called shared.
+const BY_CHANCE: f64 = 0.001;
+const LIKE_BOTH: f64 = 0.05;
 /// Small packets that may be missing where large ones are said to vanish for their size.
 pub(super) const SMALL_LOST: u64 = 1;
 
 /// What the sweeps of a survey say.
 pub(super) fn signs(findings: &Findings) -> Vec<Seen> {
-    let all = [flows(findings), rates(findings), queueing(findings), large(findings)];
-    all.into_iter().flatten().collect()
+    let first = [flows(findings), rates(findings), queueing(findings), large(findings)];
+    first.into_iter().chain([syn_loss(findings)]).flatten().collect()
 }
 
 fn flows(findings: &Findings) -> Option<Seen> {
@@ -107,6 +111,28 @@ fn spread(tally: &Tally) -> Option<(Duration, Duration)> {
     rtts.sort_unstable();
     let most = rtts.get(rtts.len().saturating_sub(1) * 9 / 10)?;
     (rtts.len() >= ENOUGH).then_some((least, *most))
+}
+
+/// Whether the echoes sent beside lost SYNs were spared: then no path loses, but whoever takes new
+/// connections does. A dead path of several spares echoes as well, and its flows tell.
+fn syn_loss(findings: &Findings) -> Option<Seen> {
+    let (echo, syn) = (&findings.echo, findings.syn.as_ref()?);
+    let (lost, sent) = (missing(syn), syn.valid());
+    let heard = echo.received() > 0 && syn.received() > 0;
+    if !heard || lost == 0 || findings.is_split() {
+        return None;
+    }
+    let (echo_lost, echo_sent) = (missing(echo), echo.valid());
+    let chance = fisher((lost, sent), (echo_lost, echo_sent));
+    let sign = if chance < BY_CHANCE {
+        Sign::SynLossAlone
+    } else if echo_lost > 0 && chance > LIKE_BOTH {
+        Sign::SynLossShared
+    } else {
+        return None;
+    };
+    let detail = format!("{lost} of {sent} SYNs lost, {echo_lost} of {echo_sent} echoes");
+    Some(Seen::new(sign, Some(detail)))
 }
 
 fn is_partial(findings: &Findings) -> bool {

@@ -169,6 +169,7 @@ pub enum Parameter {
     ErrorBurst,
     Overrun,
     SlowMs,
+    LateMs,
     EchoRate,
     EchoBurst,
     Size,

@@ -194,6 +194,8 @@ pub enum Strike {
     Reset { at: Spot, forward: bool },
     /// A router accepts in the target's place.
     Accept { at: Spot },
+    /// A router resets connections in the target's name once their first data passes.
+    Inspect { at: Spot },
     /// A link loses.
     Lose { at: Spot, way: Way },
     /// A queue overflows: loss with delay.
@@ -219,7 +221,7 @@ pub enum Strike {
     Mute {},
     /// The target's port is otherwise.
     Port { state: State },
-    /// The target answers late, and its service not at all.
+    /// The target answers late, and its service much later still.
     Overload {},
     /// Another machine has the address.
     OtherHost {},
@@ -258,6 +260,7 @@ impl Strike {
                 let aim = Aim { toward: Toward::Target, of: Of::Port, from: From::All };
                 draft.rule(at, aim, Action::Accept);
             }
+            Self::Inspect { at } => draft.inspect(at),
             Self::Lose { at, way } => draft.lose(at, way),
             Self::Congest { at } => draft.congest(at),
             Self::Police { at } => {
@@ -279,9 +282,9 @@ impl Strike {
             }
             Self::Port { state } => draft.set_port(state),
             Self::Overload {} => {
-                let late = draft.millis(Parameter::SlowMs);
-                draft.host().slow = late;
-                draft.set_port(State::SaysNothing);
+                draft.host().slow = draft.millis(Parameter::SlowMs);
+                let (port, late) = (draft.target.port, draft.millis(Parameter::LateMs));
+                draft.host().ports.insert(port, Port::Open(Speaks::Late(late)));
             }
             Self::OtherHost {} => draft.replace_host(),
             Self::Local { fault } => draft.fail_locally(fault),
@@ -354,12 +357,23 @@ impl Draft<'_> {
     }
 
     fn reset(&mut self, at: Spot, forward: bool) {
+        self.disguise(at);
+        let aim = Aim { toward: Toward::Target, of: Of::Port, from: From::All };
+        self.rule(at, aim, Action::Reset { forward });
+    }
+
+    /// The routers of a spot send with a number to count down from that hosts use as well.
+    fn disguise(&mut self, at: Spot) {
         let initial = *self.random.pick(&[64, 128, 255]);
         for router in self.routers(at, From::All) {
             self.world.router(&router).initial_ttl = initial;
         }
+    }
+
+    fn inspect(&mut self, at: Spot) {
+        self.disguise(at);
         let aim = Aim { toward: Toward::Target, of: Of::Port, from: From::All };
-        self.rule(at, aim, Action::Reset { forward });
+        self.rule(at, aim, Action::Inspect);
     }
 
     fn link(&mut self) -> Link {

@@ -1,5 +1,6 @@
 //! The whole monitor in a virtual world: what it concludes, how fast, and for how many packets.
 
+mod answers;
 mod groups;
 mod hostile;
 mod loss;

@@ -24,11 +24,17 @@ pub(super) const CAUSE: Cause = Cause {
     expect: &[
         (Sign::EchoAnswered, 0.66),
         (Sign::EchoSilent, 0.32),
+        // A queue drains as long as the service still takes from it.
         (Sign::SynSilent, 0.6),
-        (Sign::SynPartial, 0.2),
-        (Sign::SynReset, 0.15),
-        (Sign::TcpStopsAlone, 0.66),
-        (Sign::PathStops, 0.32),
+        (Sign::SynPartial, 0.25),
+        (Sign::SynReset, 0.13),
+        (Sign::SynLossAlone, 0.95),
+        // One SYN that is accepted proves the path, as one connection proves the service.
+        (Sign::PathReachesTarget, 0.2),
+        (Sign::TcpStopsAlone, 0.56),
+        (Sign::PathStops, 0.23),
+        (Sign::ServiceUnreached, 0.78),
+        (Sign::ServiceConfirmed, 0.2),
         (Sign::SiblingSame, 0.94),
         (Sign::SiblingFurther, 0.02),
         (Sign::OthersFail, 0.97),

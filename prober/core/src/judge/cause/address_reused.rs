@@ -26,6 +26,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SynAccepted, 0.6),
         (Sign::SynReset, 0.2),
         (Sign::SynSilent, 0.18),
+        (Sign::AcceptSame, 0.75),
+        (Sign::AcceptNearer, 0.15),
         (Sign::PathReachesTarget, 0.8),
         (Sign::ServiceForeign, 0.5),
         (Sign::ServiceUnreached, 0.3),

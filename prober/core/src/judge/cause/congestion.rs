@@ -33,6 +33,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersFail, 0.75),
         (Sign::OthersReach, 0.2),
         (Sign::FlowsMixed, 0.98),
+        (Sign::SynLossAlone, 0.02),
         (Sign::QuickLoses, 0.08),
         (Sign::DelayGrows, 0.88),
     ],

@@ -26,7 +26,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::EchoSilent, 0.25),
         (Sign::SynAccepted, 0.95),
         (Sign::PathReachesTarget, 0.95),
-        (Sign::ResetElsewhere, 0.85),
+        (Sign::ServiceResetElsewhere, 0.9),
         (Sign::ServiceClosed, 0.8),
         (Sign::ServiceSilent, 0.1),
         (Sign::OthersReach, 0.6),

@@ -36,6 +36,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersReach, 0.6),
         (Sign::OthersFail, 0.35),
         (Sign::FlowsSplit, 0.96),
+        // Echoes are one flow, which a living path may carry; but then the flows of SYNs tell.
+        (Sign::SynLossAlone, 0.15),
         (Sign::DelayFlat, 0.8),
     ],
 };

@@ -27,9 +27,11 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::EchoPartial, 0.1),
         (Sign::SynAccepted, 0.88),
         (Sign::SynPartial, 0.1),
+        (Sign::SynLossAlone, 0.15),
         (Sign::PathReachesTarget, 0.95),
-        (Sign::ServiceSilent, 0.62),
+        (Sign::ServiceSilent, 0.55),
         (Sign::ServiceClosed, 0.28),
-        (Sign::ServiceConfirmed, 0.08),
+        (Sign::ServiceLate, 0.15),
+        (Sign::ServiceConfirmed, 0.02),
     ],
 };

@@ -28,6 +28,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::PathReachesTarget, 0.9),
         (Sign::ResetElsewhere, 0.85),
         (Sign::TwoAnswers, 0.95),
+        (Sign::ServiceResetElsewhere, 0.85),
         (Sign::ServiceClosed, 0.25),
         (Sign::ServiceConfirmed, 0.35),
         (Sign::ServiceUnreached, 0.35),

@@ -32,6 +32,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersFail, 0.6),
         (Sign::OthersReach, 0.35),
         (Sign::FlowsMixed, 0.98),
+        (Sign::SynLossAlone, 0.02),
         (Sign::QuickLoses, 0.04),
         (Sign::DelayGrows, 0.12),
     ],

@@ -25,7 +25,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::EchoSilent, 0.2),
         (Sign::SynAccepted, 0.97),
         (Sign::PathReachesTarget, 0.95),
-        (Sign::ServiceSilent, 0.62),
+        (Sign::ServiceSilent, 0.6),
         (Sign::ServiceClosed, 0.36),
+        (Sign::ServiceLate, 0.03),
     ],
 };

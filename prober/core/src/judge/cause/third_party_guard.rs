@@ -25,6 +25,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::EchoSilent, 0.32),
         (Sign::SynSilent, 0.92),
         (Sign::SynReset, 0.05),
+        // One that limits how fast connections come.
+        (Sign::SynLossAlone, 0.9),
         (Sign::TcpStopsAlone, 0.66),
         (Sign::PathStops, 0.32),
         (Sign::SiblingSame, 0.94),

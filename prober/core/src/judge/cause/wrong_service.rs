@@ -24,6 +24,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::EchoAnswered, 0.76),
         (Sign::EchoSilent, 0.2),
         (Sign::SynAccepted, 0.97),
+        (Sign::AcceptSame, 0.75),
+        (Sign::AcceptNearer, 0.15),
         (Sign::PathReachesTarget, 0.95),
         (Sign::ServiceForeign, 0.95),
     ],

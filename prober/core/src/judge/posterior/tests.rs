@@ -377,6 +377,50 @@ fn the_service_speaks_for_itself() {
 }
 
 #[test]
+fn who_answers_tells_a_proxy_and_an_inspector_from_a_service_that_hangs() {
+    const MUTE: &[Sign] = &[EchoSilent, SynAccepted, PathReachesTarget, ServiceSilent];
+    hold(&[
+        (&[MUTE, &[AcceptNearer]], &[CauseAbove("syn_proxy_dead_host", 0.9)]),
+        (&[MUTE, &[AcceptShort]], &[CauseAbove("syn_proxy_dead_host", 0.5), Spread(0.8)]),
+        (&[MUTE, &[AcceptSame]], &[CauseBelow("syn_proxy_dead_host", 0.15)]),
+        // A proxy before a host that lives is no failure.
+        (&[WELL, &[ServiceConfirmed, AcceptNearer]], &[Above(Class::Reachable, 0.97)]),
+        (&[WELL, &[ServiceConfirmed, AcceptSame]], &[Above(Class::Reachable, 0.97)]),
+        (&[WELL, &[ServiceClosed, ServiceResetElsewhere]], &[CauseAbove("dpi_reset", 0.9)]),
+        (
+            &[WELL, &[ServiceClosed, ServiceResetSame]],
+            &[Above(Class::ServiceHung, 0.7), Below(Class::ResetInjected, 0.1)],
+        ),
+    ]);
+}
+
+#[test]
+fn a_late_answer_tells_of_a_host_without_breath() {
+    hold(&[
+        (
+            &[WELL, &[ServiceLate, PathReachesTarget]],
+            &[Above(Class::ServiceHung, 0.95), CauseAbove("host_overloaded", 0.8)],
+        ),
+        (&[WELL, &[ServiceSilent, AcceptSame]], &[Above(Class::ServiceHung, 0.95), Spread(0.8)]),
+    ]);
+}
+
+#[test]
+fn syns_lost_alone_are_no_loss_on_the_path() {
+    const THIN: &[Sign] = &[EchoAnswered, SynPartial, PathReachesTarget, FlowsMixed];
+    hold(&[
+        (&[THIN, &[SynLossAlone]], &[Above(Class::SecurityGroup, 0.6)]),
+        (&[THIN, &[SynLossAlone, ServiceUnreached]], &[Above(Class::SecurityGroup, 0.7)]),
+        (&[THIN, &[SynLossAlone, ServiceConfirmed]], &[Leads(Class::SecurityGroup)]),
+        (&[THIN, &[SynLossShared]], &[Is(Class::PacketLoss), Below(Class::SecurityGroup, 0.05)]),
+        (
+            &[&[EchoPartial, SynPartial, PathReachesTarget, SynLossShared]],
+            &[Above(Class::PacketLoss, 0.95)],
+        ),
+    ]);
+}
+
+#[test]
 fn our_own_fault_outweighs_what_seems_silent() {
     let faults = [LocalNoRoute, LocalBlocked, LocalGatewaySilent, LocalExhausted, LocalNoPrivilege];
     let silences: [&[Sign]; 4] = [
@@ -512,6 +556,7 @@ fn every_read_failure_is_believed_enough_to_be_told() {
         (SynAccepted, ServiceSilent),
         (SynAccepted, ServiceForeign),
         (SynAccepted, ServiceClosed),
+        (SynAccepted, ServiceLate),
         (SynReset, ServiceUnreached),
         (SynSilent, ServiceUnreached),
     ];

@@ -166,6 +166,7 @@ fn a_port_whose_fate_is_open_is_not_reachable_yet() {
         echo,
         syn: Some(Tally::default()),
         connect: None,
+        overheard: None,
         icmp_path: None,
         tcp_path: None,
         siblings: Vec::new(),

@@ -59,7 +59,11 @@ impl Flights {
                     }
                 }
             }
-            Wire::Connect => {}
+            Wire::Connect { dest_port } => {
+                if let Some(tap) = probe.tap {
+                    self.talks.close((tap, probe.to, dest_port), flight);
+                }
+            }
         }
         Some(probe)
     }

@@ -126,7 +126,7 @@ impl Flights {
                     let (number, own) = match probe.wire {
                         Wire::Syn { isn, timestamp, .. } => (isn, timestamp),
                         Wire::Segment { seq, .. } => (seq, None),
-                        Wire::Echo { .. } | Wire::Connect => return false,
+                        Wire::Echo { .. } | Wire::Connect { .. } => return false,
                     };
                     let by_stamp = quoted.ip_id.is_some() || own.is_none() || own == timestamp;
                     seq.is_none_or(|seq| seq == number)

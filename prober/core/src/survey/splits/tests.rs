@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::evidence::{Answer, Observation, TcpAnswer};
+use crate::judge::sign::Family;
 use crate::probe::flows::FlowFate;
 use crate::probe::large::{Packet, SizeFate};
 use crate::probe::rates::{Counts, RateFates};
@@ -36,6 +37,7 @@ fn findings(echo: Tally) -> Findings {
         echo,
         syn: None,
         connect: None,
+        overheard: None,
         icmp_path: None,
         tcp_path: None,
         siblings: Vec::new(),
@@ -159,4 +161,27 @@ fn much_loss_may_take_large_packets_by_chance() {
     let (large, syn) = (sizes(&rows), Some(accepted(12)));
     let deaf = Findings { large, syn, ..findings(echoes(&[], 17)) };
     assert_eq!(shown(&deaf), [Sign::LargeForwardLost]);
+}
+
+#[test]
+fn syns_lost_beside_clean_echoes_are_lost_alone() {
+    let with = |(lost, answered): (u64, u64), echoes_lost: u64| {
+        let mut syn = Tally::default();
+        let answer = Answer::SynAck(TcpAnswer { ttl: Some(60), window: None, ip_id: None });
+        for at in 0..lost + answered {
+            let answer = if at < lost { Answer::Silence } else { answer };
+            let arrived = (at >= lost).then(|| stamp(10_000));
+            syn.absorb(&Observation { answer, sent: Some(stamp(0)), arrived });
+        }
+        let echo = echoes(&[10; 20], echoes_lost);
+        let seen = signs(&Findings { syn: Some(syn), port: Some(3_389), ..findings(echo) });
+        let family = seen.iter().filter(|seen| seen.sign.family() == Family::SynLoss);
+        family.map(|seen| seen.sign).next()
+    };
+    assert_eq!(with((14, 6), 0), Some(Sign::SynLossAlone));
+    assert_eq!(with((14, 6), 1), Some(Sign::SynLossAlone));
+    assert_eq!(with((4, 16), 0), None, "that may be chance");
+    assert_eq!(with((8, 12), 7), Some(Sign::SynLossShared));
+    assert_eq!(with((0, 20), 7), None, "echoes alone are limited");
+    assert_eq!(with((20, 0), 0), None, "a filter loses everything");
 }

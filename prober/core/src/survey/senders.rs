@@ -1,0 +1,139 @@
+//! Signs of who answers: whether what comes in the host's name comes from where the host is.
+//!
+//! Distances are compared with distances only (DESIGN section 4 rule 2): a hop limit that arrives
+//! depends on the number its sender counts down from, which differs between systems. Where nothing
+//! but sockets tell the fates, no hop limit is known and nothing is said.
+
+use std::time::Duration;
+
+use super::findings::Findings;
+use super::signs::Seen;
+use crate::evidence::{Overheard, PeerEnd, ServiceAnswer, TcpAnswer};
+use crate::judge::Sign;
+use crate::monitor::Baseline;
+use crate::path::{Path, PathEnd, distance};
+use crate::target::{Fronted, Target};
+
+/// What the round trip of one connection may vary by.
+const NOISE: Duration = Duration::from_millis(2);
+
+/// What the senders of acceptances and endings say.
+pub(super) fn signs(
+    findings: &Findings,
+    target: &Target,
+    baseline: Option<&Baseline>,
+) -> Vec<Seen> {
+    // Behind a balancer, a NAT or an anycast address distances are no fingerprint.
+    if target.fronted != Fronted::None {
+        return Vec::new();
+    }
+    [acceptance(findings, baseline), ending(findings)].into_iter().flatten().collect()
+}
+
+/// All acceptances of which the packet was seen.
+fn acceptances(findings: &Findings) -> impl Iterator<Item = TcpAnswer> {
+    let raw = findings.syn.iter().flat_map(|syn| syn.accepted.iter().copied());
+    raw.chain(findings.overheard.map(|line| line.accepted))
+}
+
+fn acceptance(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
+    let passed = || acceptances(findings).filter_map(|answer| answer.ttl).map(distance);
+    let (least, most) = (passed().min()?, passed().max()?);
+    let echoed = || findings.echo.ttls.keys().map(|ttl| distance(*ttl));
+    if let (Some(nearest), Some(furthest)) = (echoed().min(), echoed().max()) {
+        // Acceptances from beyond the echoes' sender say that somebody else echoes.
+        let sign = match (most < nearest, least > furthest) {
+            (true, _) => Sign::AcceptNearer,
+            (false, true) => return None,
+            (false, false) => Sign::AcceptSame,
+        };
+        let detail = format!("acceptance passed {most} routers, echo reply {nearest}");
+        return Some(Seen::new(sign, Some(detail)));
+    }
+    let reached = findings.tcp_path.as_ref().and_then(reached);
+    let beyond = findings.icmp_path.as_ref().map_or(0, Path::last_router);
+    if let Some(reached) = reached.filter(|reached| beyond >= *reached) {
+        let detail = format!("accepted at hop {reached}, a router answers echoes at hop {beyond}");
+        return Some(Seen::new(Sign::AcceptNearer, Some(detail)));
+    }
+    let learnt = baseline.and_then(|baseline| baseline.distance);
+    by_path(findings, (most, reached), learnt)
+}
+
+/// Where the host echoes nothing: by what was learnt of it, and by how far SYNs had to go. The way
+/// back may be shorter than the way there, so the path alone is a weak sign.
+fn by_path(
+    findings: &Findings,
+    (most, reached): (u8, Option<u8>),
+    learnt: Option<u8>,
+) -> Option<Seen> {
+    let path = reached.map(|reached| reached.saturating_sub(1));
+    let short = path.map(|path| most < path);
+    // No host opens with an empty window; proxies do that have not heard of their host yet.
+    let empty = acceptances(findings).all(|answer| answer.window == Some(0));
+    let sign = match (learnt.map(|learnt| most < learnt), short) {
+        // Whoever answers at the end of a way of this very length is at its end: the way changed.
+        (Some(true), Some(false)) if path == Some(most) => return None,
+        (Some(true), _) => Sign::AcceptNearer,
+        (_, Some(true)) if empty => Sign::AcceptNearer,
+        (None, Some(true)) => Sign::AcceptShort,
+        (Some(false), Some(true)) => return None,
+        (Some(false), _) if learnt == Some(most) => Sign::AcceptSame,
+        (None, Some(false)) if path == Some(most) => Sign::AcceptSame,
+        (_, _) => return None,
+    };
+    let told = |what: &str, routers: Option<u8>| {
+        routers.map(|routers| format!(", {what} {routers}")).unwrap_or_default()
+    };
+    let window = if empty { ", with an empty window" } else { "" };
+    let (path, learnt) = (told("the SYN", path), told("when healthy", learnt));
+    let detail = format!("acceptance passed {most} routers{path}{learnt}{window}");
+    Some(Seen::new(sign, Some(detail)))
+}
+
+/// The hop limit at which a SYN was accepted, if the router before it was seen as well: a trace
+/// whose probes were lost looks longer than the way is.
+fn reached(path: &Path) -> Option<u8> {
+    match path.end {
+        PathEnd::Reached(ttl) => (path.last_router() + 1 == ttl).then_some(ttl),
+        PathEnd::Unreachable { .. } | PathEnd::Loop | PathEnd::Silent => None,
+    }
+}
+
+/// Who ended the connection before the service answered.
+fn ending(findings: &Findings) -> Option<Seen> {
+    let report = findings.connect.as_ref()?;
+    if !matches!(report.service, Some(ServiceAnswer::Closed { .. })) {
+        return None;
+    }
+    let line = findings.overheard?;
+    let end = line.end?;
+    let (accepted, ended) = (distance(line.accepted.ttl?), distance(end.ttl));
+    let what = if end.reset { "reset" } else { "FIN" };
+    if let Some((after, least)) = too_fast(findings, (line, end)) {
+        let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
+        let (after, least) = (millis(after), millis(least));
+        let detail = format!("{what} {after:.1} ms after the request, round trip {least:.1} ms");
+        return Some(Seen::new(Sign::ServiceResetElsewhere, Some(detail)));
+    }
+    // Before a proxy that accepts in its name the host may still end connections itself.
+    let echoed = findings.echo.ttls.keys().any(|ttl| distance(*ttl) == ended);
+    let own = ended == accepted || echoed;
+    let sign = if own { Sign::ServiceResetSame } else { Sign::ServiceResetElsewhere };
+    let detail = format!("{what} passed {ended} routers, the acceptance {accepted}");
+    Some(Seen::new(sign, Some(detail)))
+}
+
+/// An end that came sooner after the request than any answer of the host can.
+fn too_fast(
+    findings: &Findings,
+    (line, end): (Overheard, PeerEnd),
+) -> Option<(Duration, Duration)> {
+    let after = end.after?;
+    let raw = findings.syn.iter().flat_map(|syn| &syn.rtts).copied();
+    let least = raw.chain([line.round_trip]).min()?;
+    (after + NOISE.max(least / 4) < least).then_some((after, least))
+}
+
+#[cfg(test)]
+mod tests;
