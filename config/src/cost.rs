@@ -18,8 +18,8 @@ pub struct Cost {
     pub vantages: usize,
 }
 
-/// Packets of one full connect: SYN, ACK, request, ACK of the answer, FIN, ACK; and of the look with
-/// it: ten echoes, three SYNs and three large echoes.
+/// Packets of one full connect (SYN, ACK, request, ACK of the answer, FIN, ACK) and of the look with
+/// it (ten echoes, three SYNs, three large echoes).
 const CONNECT_PACKETS: f64 = 6.0 + 16.0;
 
 /// Of each target: up, class (the current one and one seen before), confidence, info.

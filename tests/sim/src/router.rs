@@ -111,6 +111,8 @@ pub enum Transport {
     Tcp,
     /// TCP toward this port.
     Port(u16),
+    /// SYNs toward this port.
+    Syn(u16),
 }
 
 /// Which packets a rule is about; what is not said matches all.

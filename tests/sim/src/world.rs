@@ -395,8 +395,12 @@ impl World {
                 let Some((reply, late)) = speaks.reply(trip.bytes, &stack) else { return };
                 return self.answer(trip, (route, route.len()), Some(reply), host.slow + late);
             }
-            // What belongs to no connection is reset, but for hosts that hide.
-            Body::Tcp(segment) if segment.flags.ack() && host.other_ports == Port::Closed => {
+            // What belongs to no connection is reset, but where hosts hide that nobody listens.
+            Body::Tcp(segment)
+                if segment.flags.ack()
+                    && (host.other_ports == Port::Closed
+                        || matches!(host.port(segment.dest_port), Port::Open(_))) =>
+            {
                 emit_rst_ack(trip.bytes, &stack)
             }
             Body::Tcp(_) | Body::Icmp(_) | Body::Udp(_) | Body::Fragment | Body::Other { .. } => {
@@ -454,7 +458,10 @@ impl Match {
             | (Transport::Icmp, Body::Icmp(_))
             | (Transport::Tcp, Body::Tcp(_)) => true,
             (Transport::Port(port), Body::Tcp(segment)) => segment.dest_port == port,
-            (Transport::Icmp | Transport::Tcp | Transport::Port(_), _) => false,
+            (Transport::Syn(port), Body::Tcp(segment)) => {
+                segment.dest_port == port && segment.flags.syn()
+            }
+            (Transport::Icmp | Transport::Tcp | Transport::Port(_) | Transport::Syn(_), _) => false,
         };
         let long = self.longer_than.is_none_or(|limit| packet.total_len > limit);
         let member = |member: Member| flow(packet) % member.of.max(1) == member.number;

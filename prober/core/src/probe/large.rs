@@ -27,10 +27,15 @@ const CONTROL: u16 = 80;
 pub const TRIES: u32 = 3;
 /// How often the control is asked.
 const CONTROLS: u32 = 2;
+/// How often it is asked where only SYNs seem to be lost.
+const WITNESSES: u32 = 8;
+/// What so many of them say, if none is lost.
+const ENOUGH: u32 = 6;
 /// Packets that may be asked again because we ourselves missed what became of them.
 const SPARE: u8 = 4;
 /// Between two probes of a kind, so that one bad spell does not take all.
 const GAP: Duration = Duration::from_millis(450);
+const WITNESS_GAP: Duration = Duration::from_millis(200);
 const AT_ONCE: Duration = Duration::from_millis(20);
 /// An answer this much later than twice the slowest before it is taken for missing.
 const JITTER: Duration = Duration::from_millis(250);
@@ -128,6 +133,17 @@ impl SizeFates {
         decided.then_some(large.answered > 0)
     }
 
+    /// Whether small segments that belong to no connection are answered without loss; `None` where
+    /// they are not answered at all, or too few were asked.
+    pub fn small_segments_pass(&self) -> Option<bool> {
+        let small = self.of(Packet::Segment(CONTROL));
+        match (small.answered, small.lost) {
+            (0, _) => None,
+            (answered, 0) => (answered >= ENOUGH).then_some(true),
+            (_, _) => Some(false),
+        }
+    }
+
     /// Whether anything failed for its size, so that it is worth asking again.
     pub fn any_failed(&self) -> bool {
         self.echo_fails().is_some() || self.segment_passes() == Some(false)
@@ -192,6 +208,16 @@ impl Large {
             (0..tries).map(move |again| (start + GAP * again, Packet::Segment(size)))
         });
         self.plan(planned.collect());
+    }
+
+    /// Sends small segments only: are they lost as SYNs are? Once, and not beside large ones.
+    pub fn ask_witnesses(&mut self, now: Instant) {
+        if self.segments || self.port.is_none() {
+            return;
+        }
+        self.segments = true;
+        let times = (0..WITNESSES).map(|at| now + WITNESS_GAP * at);
+        self.plan(times.map(|at| (at, Packet::Segment(CONTROL))).collect());
     }
 
     /// Asks again what seems to vanish; `segments` says whether they may help.

@@ -113,8 +113,9 @@ fn spread(tally: &Tally) -> Option<(Duration, Duration)> {
     (rtts.len() >= ENOUGH).then_some((least, *most))
 }
 
-/// Whether the echoes sent beside lost SYNs were spared: then no path loses, but whoever takes new
-/// connections does. A dead path of several spares echoes as well, and its flows tell.
+/// Whether echoes and segments without a connection that were sent beside lost SYNs were spared:
+/// then no path loses, but whoever takes new connections does. Echoes alone do not say so, for a
+/// path may lose TCP only. A dead path of several spares echoes as well, and its flows tell.
 fn syn_loss(findings: &Findings) -> Option<Seen> {
     let (echo, syn) = (&findings.echo, findings.syn.as_ref()?);
     let (lost, sent) = (missing(syn), syn.valid());
@@ -124,8 +125,11 @@ fn syn_loss(findings: &Findings) -> Option<Seen> {
     }
     let (echo_lost, echo_sent) = (missing(echo), echo.valid());
     let chance = fisher((lost, sent), (echo_lost, echo_sent));
-    let sign = if chance < BY_CHANCE {
+    let segments = findings.large.as_ref().and_then(SizeFates::small_segments_pass);
+    let sign = if chance < BY_CHANCE && segments == Some(true) {
         Sign::SynLossAlone
+    } else if chance < BY_CHANCE {
+        return None;
     } else if echo_lost > 0 && chance > LIKE_BOTH {
         Sign::SynLossShared
     } else {

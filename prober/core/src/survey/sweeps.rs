@@ -19,6 +19,8 @@ use crate::time::Instant;
 
 /// By now most SYNs of the confirmation have left, so that there are flows to choose from.
 const EARLIEST_SWEEP: Duration = Duration::from_millis(2_800);
+/// SYNs lost beside clean echoes from which it is asked whether segments are lost as well.
+const SYNS_LOST: u64 = 3;
 /// A flow sweep that begins later than this would not end within the time of a survey.
 const LATEST_SWEEP: Duration = Duration::from_millis(5_000);
 
@@ -107,6 +109,24 @@ impl Survey {
                 large.ask_segments(now);
             }
         }
+        if now.since(self.started) <= LATEST_SWEEP && self.loses_syns_alone(now) {
+            let port = self.scope.port.filter(|_| self.scope.means.raw);
+            let rtt = self.echo.tally().slowest().unwrap_or_default();
+            self.large.get_or_insert_with(|| Large::new(port, rtt)).ask_witnesses(now);
+        }
+    }
+
+    /// SYNs are partly lost and echoes are not, so far.
+    fn loses_syns_alone(&self, now: Instant) -> bool {
+        let Some(syn) = self.syn.as_ref().filter(|syn| syn.tally().received() > 0) else {
+            return false;
+        };
+        let before = self.missing_since(now);
+        let missing = |series: &Series| {
+            let silent = series.tally().count(AnswerKind::Silence);
+            silent + u64::try_from(series.overdue(before).count()).unwrap_or(u64::MAX)
+        };
+        missing(syn) >= SYNS_LOST && missing(&self.echo) == 0 && self.echo.tally().received() > 0
     }
 
     /// TCP was accepted, and then nothing useful came.

@@ -50,6 +50,8 @@ pub enum Of {
     Tcp,
     /// TCP to the target's port.
     Port,
+    /// New connections to it.
+    Syn,
 }
 
 /// From which vantages.
@@ -321,6 +323,7 @@ impl Draft<'_> {
             Of::Icmp => Transport::Icmp,
             Of::Tcp => Transport::Tcp,
             Of::Port => Transport::Port(self.target.port),
+            Of::Syn => Transport::Syn(self.target.port),
         });
         match from {
             From::All => vec![when],

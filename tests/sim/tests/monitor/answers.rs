@@ -28,6 +28,10 @@ fn port() -> Match {
     Match::default().of(Transport::Port(3389))
 }
 
+fn syns() -> Match {
+    Match::default().of(Transport::Syn(3389))
+}
+
 fn speak(world: &mut World, speaks: &Speaks) {
     for at in [address(0, 10), address6(0, 10)] {
         let ports = &mut world.host(&at.to_string()).ports;
@@ -218,7 +222,7 @@ fn syns_that_are_lost_alone_are_dropped_by_who_takes_connections() {
     let mut said = 0;
     for seed in 0..20 {
         let mut world = Cloud::default().build(seed);
-        world.router("g0").rule(port(), Action::DropSome(0.7));
+        world.router("g0").rule(syns(), Action::DropSome(0.7));
         let plan = plan(&world, vec![rdp(address(0, 10))]);
         let look = look(world, &plan, seed);
         assert_ne!(look.class(), "reachable", "{seed}");
@@ -239,7 +243,7 @@ fn syns_that_are_lost_alone_are_dropped_by_who_takes_connections() {
 fn a_full_queue_stays_one_while_some_of_its_syns_pass() {
     for seed in 1..=4 {
         let mut run = watched(seed);
-        run.world.router("g0").rule(port(), Action::DropSome(0.7));
+        run.world.router("g0").rule(syns(), Action::DropSome(0.7));
         assert!(run.wait(s(60), judged("security_group")).is_some(), "seed {seed}");
         let since = run.now;
         run.pass(s(180));

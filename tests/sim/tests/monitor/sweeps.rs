@@ -48,7 +48,11 @@ fn a_first_look_names_large_packets_that_vanish() {
     let mut world = Cloud::default().build(1);
     world.router("x2").rule(Match::default().longer_than(1_400), Action::Drop);
     let plan = plan(&world, vec![rdp(address(0, 10))]);
-    look(world, &plan, 7).expect("mtu_blackhole", AT_LEISURE).expect_honest();
+    let look = look(world, &plan, 7);
+    look.expect("mtu_blackhole", AT_LEISURE);
+    // Small segments are reset and large ones are not: it is the way there.
+    assert!(shows(&look.report, "large_packet", "lost_forward"));
+    assert_eq!(look.report.verdict.causes[0].cause, "pmtu_blackhole_forward");
 }
 
 /// One vantage over one target, healthy for two minutes.

@@ -165,7 +165,7 @@ fn much_loss_may_take_large_packets_by_chance() {
 
 #[test]
 fn syns_lost_beside_clean_echoes_are_lost_alone() {
-    let with = |(lost, answered): (u64, u64), echoes_lost: u64| {
+    let with = |(lost, answered): (u64, u64), echoes_lost: u64, segments: SizeFate| {
         let mut syn = Tally::default();
         let answer = Answer::SynAck(TcpAnswer { ttl: Some(60), window: None, ip_id: None });
         for at in 0..lost + answered {
@@ -174,14 +174,22 @@ fn syns_lost_beside_clean_echoes_are_lost_alone() {
             syn.absorb(&Observation { answer, sent: Some(stamp(0)), arrived });
         }
         let echo = echoes(&[10; 20], echoes_lost);
-        let seen = signs(&Findings { syn: Some(syn), port: Some(3_389), ..findings(echo) });
+        let large = Some(SizeFates([(Packet::Segment(80), segments)].into()));
+        let found = Findings { syn: Some(syn), port: Some(3_389), large, ..findings(echo) };
+        let seen = signs(&found);
         let family = seen.iter().filter(|seen| seen.sign.family() == Family::SynLoss);
         family.map(|seen| seen.sign).next()
     };
-    assert_eq!(with((14, 6), 0), Some(Sign::SynLossAlone));
-    assert_eq!(with((14, 6), 1), Some(Sign::SynLossAlone));
-    assert_eq!(with((4, 16), 0), None, "that may be chance");
-    assert_eq!(with((8, 12), 7), Some(Sign::SynLossShared));
-    assert_eq!(with((0, 20), 7), None, "echoes alone are limited");
-    assert_eq!(with((20, 0), 0), None, "a filter loses everything");
+    let told = None;
+    let spared = SizeFate { answered: 8, lost: 0, told };
+    let struck = SizeFate { answered: 4, lost: 4, told };
+    let unheard = SizeFate { answered: 0, lost: 8, told };
+    assert_eq!(with((14, 6), 0, spared), Some(Sign::SynLossAlone));
+    assert_eq!(with((14, 6), 1, spared), Some(Sign::SynLossAlone));
+    assert_eq!(with((14, 6), 0, struck), None, "a path that loses TCP only");
+    assert_eq!(with((14, 6), 0, unheard), None, "a firewall swallows segments");
+    assert_eq!(with((4, 16), 0, spared), None, "that may be chance");
+    assert_eq!(with((8, 12), 7, spared), Some(Sign::SynLossShared));
+    assert_eq!(with((0, 20), 7, spared), None, "echoes alone are limited");
+    assert_eq!(with((20, 0), 0, spared), None, "a filter loses everything");
 }
