@@ -25,6 +25,11 @@ pub enum Family {
     Service,
     /// What other vantages see at the same time.
     OtherVantages,
+    /// Whether a vantage inside fails like those outside, expected of setups that have one. That it
+    /// is spared is told by what the others see.
+    InsideVantage,
+    /// What another source address of the same vantage sees, over the same way.
+    SecondSource,
     /// What our own kernel and network say.
     Local,
     /// What the canaries and the other targets say of this vantage.
@@ -33,6 +38,8 @@ pub enum Family {
     Dns,
     /// What echo did while the target was healthy.
     EchoHistory,
+    /// Whether the path still goes as far as it did while the target was healthy.
+    BaselineChange,
     /// Whether flows fail one by one and for good, or all alike by chance.
     FlowSplit,
     /// Whether what is sent quickly is lost more often than what is sent slowly.
@@ -88,6 +95,10 @@ pub enum Sign {
     OthersFail,
     OthersReach,
     InsideReaches,
+    InsideFails,
+    InsideSpared,
+    SecondReaches,
+    SecondFailsToo,
     LocalFine,
     LocalNoRoute,
     LocalBlocked,
@@ -97,6 +108,7 @@ pub enum Sign {
     VantageFine,
     VantageSuspect,
     VantagePortSuspect,
+    VantageProxied,
     NameResolves,
     NameUnknown,
     NameServerFails,
@@ -104,6 +116,8 @@ pub enum Sign {
     ResolverDead,
     EchoUsedToAnswer,
     EchoNeverAnswered,
+    PathAsLearnt,
+    PathShortened,
     FlowsSplit,
     FlowsMixed,
     QuickLoses,
@@ -119,7 +133,7 @@ pub enum Sign {
 
 impl Family {
     /// Every signal.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Echo,
         Self::Syn,
         Self::Unreachable,
@@ -131,10 +145,13 @@ impl Family {
         Self::SiblingPath,
         Self::Service,
         Self::OtherVantages,
+        Self::InsideVantage,
+        Self::SecondSource,
         Self::Local,
         Self::Vantage,
         Self::Dns,
         Self::EchoHistory,
+        Self::BaselineChange,
         Self::FlowSplit,
         Self::RateSplit,
         Self::Queueing,
@@ -154,11 +171,14 @@ impl Family {
             Self::LastHop => "last_hop",
             Self::SiblingPath => "sibling_path",
             Self::Service => "service",
-            Self::OtherVantages => "other_vantages",
+            // One signal to readers: a value of its own beside what the others say.
+            Self::OtherVantages | Self::InsideVantage => "other_vantages",
+            Self::SecondSource => "second_source",
             Self::Local => "local",
             Self::Vantage => "vantage",
             Self::Dns => "dns",
             Self::EchoHistory => "echo_history",
+            Self::BaselineChange => "baseline_change",
             Self::FlowSplit => "flow_split",
             Self::RateSplit => "rate_split",
             Self::Queueing => "queueing",
@@ -196,6 +216,8 @@ impl Family {
                 S::ServiceUnreached,
             ],
             Self::OtherVantages => &[S::OthersFail, S::OthersReach, S::InsideReaches],
+            Self::InsideVantage => &[S::InsideFails, S::InsideSpared],
+            Self::SecondSource => &[S::SecondReaches, S::SecondFailsToo],
             Self::Local => &[
                 S::LocalFine,
                 S::LocalNoRoute,
@@ -204,7 +226,9 @@ impl Family {
                 S::LocalExhausted,
                 S::LocalNoPrivilege,
             ],
-            Self::Vantage => &[S::VantageFine, S::VantageSuspect, S::VantagePortSuspect],
+            Self::Vantage => {
+                &[S::VantageFine, S::VantageSuspect, S::VantagePortSuspect, S::VantageProxied]
+            }
             Self::Dns => &[
                 S::NameResolves,
                 S::NameUnknown,
@@ -213,6 +237,7 @@ impl Family {
                 S::ResolverDead,
             ],
             Self::EchoHistory => &[S::EchoUsedToAnswer, S::EchoNeverAnswered],
+            Self::BaselineChange => &[S::PathAsLearnt, S::PathShortened],
             Self::FlowSplit => &[S::FlowsSplit, S::FlowsMixed],
             Self::RateSplit => &[S::QuickLoses, S::RatesAlike],
             Self::Queueing => &[S::DelayGrows, S::DelayFlat],
@@ -263,7 +288,7 @@ impl Sign {
             Self::PathLoops => "loops",
             Self::SiblingFurther => "further",
             Self::SiblingSame => "same",
-            Self::SiblingFailsToo => "fails_too",
+            Self::SiblingFailsToo | Self::SecondFailsToo => "fails_too",
             Self::ServiceConfirmed => "confirmed",
             Self::ServiceForeign => "foreign",
             Self::ServiceClosed => "closed",
@@ -273,6 +298,9 @@ impl Sign {
             Self::OthersFail => "fail",
             Self::OthersReach => "reach",
             Self::InsideReaches => "inside_reaches",
+            Self::InsideFails => "inside_fails",
+            Self::InsideSpared => "inside_spared",
+            Self::SecondReaches => "reaches",
             Self::LocalFine | Self::VantageFine => "fine",
             Self::LocalNoRoute => "no_route",
             Self::LocalBlocked => "blocked",
@@ -281,6 +309,7 @@ impl Sign {
             Self::LocalNoPrivilege => "no_privilege",
             Self::VantageSuspect => "suspect",
             Self::VantagePortSuspect => "port_suspect",
+            Self::VantageProxied => "proxied",
             Self::NameResolves => "resolves",
             Self::NameUnknown => "nxdomain",
             Self::NameServerFails => "servfail",
@@ -288,6 +317,8 @@ impl Sign {
             Self::ResolverDead => "resolver_dead",
             Self::EchoUsedToAnswer => "used_to_answer",
             Self::EchoNeverAnswered => "never_answered",
+            Self::PathAsLearnt => "path_as_learnt",
+            Self::PathShortened => "path_shortened",
             Self::FlowsSplit => "split",
             Self::FlowsMixed => "mixed",
             Self::QuickLoses => "quick_loses",

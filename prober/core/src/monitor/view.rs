@@ -1,5 +1,6 @@
 //! One vantage's view of one address: the standing watch, the surveys, and what is known.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::budget::{Bucket, Lease};
@@ -106,6 +107,8 @@ pub(super) struct View {
     pub(super) clean: u64,
     /// How often the path changed.
     pub(super) path_changes: u64,
+    /// Routers on the way while the target was well.
+    pub(super) learnt: Vec<IpAddr>,
     /// Whether the last judgement from here was good.
     pub(super) reachable: Option<bool>,
     /// Source ports of the sweep's SYNs that went unanswered since the last survey.
@@ -138,6 +141,7 @@ impl View {
             changed: None,
             clean: 0,
             path_changes: 0,
+            learnt: Vec::new(),
             reachable: None,
             lost_flows: Vec::new(),
             survey_begun: None,

@@ -8,4 +8,5 @@ mod performance;
 mod scene;
 mod sweep;
 mod sweeps;
+mod vantages;
 mod watch;
