@@ -335,6 +335,10 @@ impl View {
         let seen = local(&findings);
         self.local = Some(seen).filter(|seen| seen.sign != Sign::LocalFine);
         self.look_again = self.look_again.filter(|moment| findings.started < *moment);
+        // A look that our own side spoilt as a whole says nothing: what was known still is.
+        if self.local.is_none() && findings.is_blank() && self.findings.is_some() {
+            return false;
+        }
         if let Some(before) = &self.findings {
             if rerouted(before.icmp_path.as_ref(), findings.icmp_path.as_ref()) {
                 self.path_changes += 1;

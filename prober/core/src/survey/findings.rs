@@ -99,6 +99,11 @@ impl Findings {
         hops.filter(|hop| *hop != self.address)
     }
 
+    /// Whether the fate of no probe to the target is known.
+    pub fn is_blank(&self) -> bool {
+        [Some(&self.echo), self.syn.as_ref()].into_iter().flatten().all(|tally| tally.valid() == 0)
+    }
+
     /// Whether a fault came or went while it looked.
     pub fn saw_a_turn(&self) -> bool {
         [Some(&self.echo), self.syn.as_ref()].into_iter().flatten().any(Tally::saw_a_turn)

@@ -472,3 +472,6 @@ pub fn local(findings: &Findings) -> Seen {
     }
     Seen::new(Sign::LocalFine, None)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use reachd_core::plan::Plan;
 use reachd_core::report::TargetReport;
 use reachd_core::time::Instant;
 use reachd_core::vantage::{Binding, Role};
-use reachd_sim::{Action, Cloud, Match, Port, Router, Run, Transport, World, address};
+use reachd_sim::{Action, Cloud, Match, Port, Router, Run, Speaks, Transport, World, address};
 
 use crate::scene::{look, plan, rdp, s};
 use crate::watch::{HOST, class_of, judged};
@@ -161,6 +161,15 @@ fn hosts_refused_behind_the_first_router_do_not_speak_against_the_vantage() {
         assert_eq!(ours, own, "{router}: {:?}", subjects(&firing));
         let class = if own { Class::Unknown } else { Class::NoRoute };
         assert_eq!(class_of(&run), class, "{router}");
+        let since = run.told.iter().filter(|(at, _)| *at > began);
+        let said = since.filter_map(|(at, event)| match event {
+            Event::Judged { target, report, .. } => {
+                Some((at.since(began), target.to_string(), report.verdict.class.clone()))
+            }
+            _ => None,
+        });
+        let said: Vec<_> = said.collect();
+        assert!(said.iter().all(|(.., class)| class != "blackhole"), "{said:#?}");
     }
 }
 
@@ -280,4 +289,31 @@ fn nobody_is_asked_seldom() {
     let snapshot = run.monitor.snapshot();
     assert!(snapshot.targets.iter().all(|row| row.class == Class::PortClosed));
     assert!(asked(&run) <= 10, "{} SYNs to nobody", asked(&run));
+}
+
+#[test]
+fn an_open_incident_outlives_what_makes_its_target_unknown() {
+    let world = Cloud { vantages: 1, subnets: 2, hosts: 3, canaries: 0 }.build(6);
+    let plan = plan(&world, vec![rdp(address(1, 11)), rdp(address(0, 10))]);
+    let mut run = watched(world, &plan, 6);
+    let began = run.now;
+    run.world.host(HOST).ports.insert(3389, Port::Closed);
+    run.pass(s(60));
+    assert_eq!(class_of(&run), Class::PortClosed);
+    assert_eq!(run.steps(began, IncidentState::Firing).len(), 1);
+    take_connections(&mut run.world, "a1");
+    run.pass(s(120));
+    assert_eq!(class_of(&run), Class::VantageFault);
+    run.world.router("a1").rules.clear();
+    run.pass(s(60));
+    assert_eq!(class_of(&run), Class::PortClosed);
+    let told = |run: &Run, state| {
+        let steps = run.steps(began, state).into_iter();
+        steps.filter(|update| update.kind == AlertKind::Unreachable).count()
+    };
+    assert_eq!(told(&run, IncidentState::Resolved), 0, "nothing was seen healed");
+    run.world.host(HOST).ports.insert(3389, Port::Open(Speaks::Expected));
+    run.pass(s(80));
+    assert_eq!(told(&run, IncidentState::Resolved), 1);
+    assert_eq!(told(&run, IncidentState::Firing), 1);
 }
