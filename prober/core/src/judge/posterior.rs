@@ -23,7 +23,7 @@ const ORDINARY: &[(Sign, f64)] = &[
     (Sign::ServiceUnreached, 0.9),
     (Sign::OthersFail, 0.93),
     (Sign::InsideFails, 0.95),
-    (Sign::SecondFailsToo, 0.95),
+    (Sign::SecondFailsToo, 0.98),
     (Sign::PathAsLearnt, 0.93),
     (Sign::LocalFine, 0.98),
     (Sign::VantageFine, 0.96),
