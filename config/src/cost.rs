@@ -18,7 +18,7 @@ pub struct Cost {
     pub vantages: usize,
 }
 
-/// Packets of one full connect (SYN, ACK, request, ACK of the answer, FIN, ACK) and of the look with
+/// Packets of a full connect (SYN, ACK, request, ACK of the answer, FIN, ACK) and of the look with
 /// it (ten echoes, three SYNs, three large echoes).
 const CONNECT_PACKETS: f64 = 6.0 + 16.0;
 

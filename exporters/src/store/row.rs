@@ -157,6 +157,8 @@ pub struct BaselineRow {
     pub distance: Option<u8>,
     /// Smallest hop limit that reaches it.
     pub path_length: Option<u8>,
+    /// The furthest router that answered on the way to it; not known of rows of earlier releases.
+    pub last_router: Option<u8>,
 }
 
 impl BaselineRow {
@@ -168,12 +170,13 @@ impl BaselineRow {
             echo_answered: baseline.echo_answered,
             distance: baseline.distance,
             path_length: baseline.path_length,
+            last_router: baseline.last_router,
         }
     }
 
     /// The baseline as the monitor takes it.
     pub fn baseline(&self) -> Baseline {
-        let Self { echo_answered, distance, path_length, .. } = *self;
-        Baseline { echo_answered, distance, path_length }
+        let Self { echo_answered, distance, path_length, last_router, .. } = *self;
+        Baseline { echo_answered, distance, path_length, last_router }
     }
 }

@@ -21,7 +21,7 @@ fn incident(version: u64, state: IncidentState) -> IncidentRow {
 }
 
 fn baseline(target: &str) -> BaselineRow {
-    let baseline = Baseline { echo_answered: true, distance: Some(9), path_length: None };
+    let baseline = Baseline { echo_answered: true, distance: Some(9), ..Baseline::default() };
     BaselineRow::new(&TargetName::new(target), "default", &baseline)
 }
 

@@ -8,6 +8,7 @@ pub mod posterior;
 pub mod sign;
 pub mod text;
 pub mod verdict;
+mod witness;
 
 pub use cause::{Cause, Risk, Text};
 pub use class::Class;

@@ -18,6 +18,7 @@ mod neighbourhood;
 mod numbers;
 mod owners;
 mod planning;
+mod proxy;
 mod queries;
 mod queue;
 mod resets;
@@ -324,6 +325,8 @@ pub struct Baseline {
     pub distance: Option<u8>,
     /// Smallest hop limit that reaches it.
     pub path_length: Option<u8>,
+    /// The furthest router that answered on the way to it.
+    pub last_router: Option<u8>,
 }
 
 /// Whether the monitor watches for ever or looks once.
@@ -354,6 +357,7 @@ pub struct Monitor {
     neighbourhood: neighbourhood::Neighbourhood,
     groups: groups::Groups,
     chores: Chores,
+    decoys: proxy::Decoys,
     flights: Flights,
     resets: resets::Resets,
     /// Connections that were ended, until the ring has had time to show by whom.
@@ -399,6 +403,7 @@ impl Monitor {
             neighbourhood: neighbourhood::Neighbourhood::default(),
             groups: groups::Groups::default(),
             chores: Chores::default(),
+            decoys: proxy::Decoys::default(),
             flights: Flights::new(secret),
             resets: resets::Resets::default(),
             unheard: VecDeque::new(),

@@ -139,8 +139,73 @@ impl Vantage {
             resolvers: Vec::new(),
         }
     }
+
+    /// The way its packets take out.
+    pub fn way(&self) -> Way<'_> {
+        let source = match self.binding {
+            Binding::Source(source) => Some(source),
+            Binding::Any | Binding::Interface(_) | Binding::Namespace(_) => None,
+        };
+        Way { source, mark: self.mark, upstream: self.upstream.as_deref() }
+    }
+}
+
+/// The way that a vantage's packets take out: who shares it is no witness of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Way<'a> {
+    /// The source address it is bound to, if that is what binds it.
+    source: Option<IpAddr>,
+    /// What may route it otherwise than the rest.
+    mark: Option<u32>,
+    /// What its owner calls its upstream.
+    upstream: Option<&'a str>,
+}
+
+impl Way<'_> {
+    /// Whether both leave this host by the same door with two source addresses.
+    pub fn is_second_source_of(&self, other: &Self) -> bool {
+        let both = self.source.zip(other.source);
+        let two = both.is_some_and(|(one, other)| one != other && one.is_ipv4() == other.is_ipv4());
+        two && self.mark == other.mark && self.upstream == other.upstream
+    }
+
+    /// Whether their owner says that they share an upstream.
+    pub fn shares_upstream_with(&self, other: &Self) -> bool {
+        self.upstream.is_some() && self.upstream == other.upstream
+    }
 }
 
 /// The index of a vantage in the running plan; stays with the vantage over a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VantageId(pub u16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound(source: &str, upstream: Option<&str>) -> Vantage {
+        Vantage {
+            binding: Binding::Source(source.parse().unwrap()),
+            upstream: upstream.map(str::to_owned),
+            ..Vantage::unbound(source)
+        }
+    }
+
+    #[test]
+    fn two_addresses_of_one_host_are_one_way_unless_their_owner_says_otherwise() {
+        let second = |one: &Vantage, other: &Vantage| one.way().is_second_source_of(&other.way());
+        let (one, other) = (bound("192.0.2.1", None), bound("192.0.2.2", None));
+        assert!(second(&one, &other) && second(&other, &one));
+        assert!(!second(&one, &one), "an address is no second of itself");
+        assert!(!second(&one, &bound("2001:db8::1", None)), "of another family");
+        assert!(!second(&one, &bound("192.0.2.2", Some("AS64500"))), "of an upstream of its own");
+        assert!(!second(&one, &Vantage { mark: Some(7), ..other }), "routed by a mark");
+        let device = Binding::Interface("wan1".to_owned());
+        assert!(!second(&one, &Vantage { binding: device, ..Vantage::unbound("wan") }));
+        assert!(!second(&Vantage::unbound("a"), &Vantage::unbound("b")));
+        let named = |name: &str| Vantage { upstream: Some(name.to_owned()), ..one.clone() };
+        assert!(named("AS64500").way().shares_upstream_with(&named("AS64500").way()));
+        assert!(!named("AS64500").way().shares_upstream_with(&named("AS64501").way()));
+        assert!(!one.way().shares_upstream_with(&one.way()), "nobody named it");
+    }
+}

@@ -23,6 +23,9 @@ const ROUND_TRIP: Duration = Duration::from_millis(20);
 /// The hop limit that reaches every target.
 const HOPS: u8 = 8;
 
+/// An address that nobody has (RFC 5737): who answers for it answers for everybody.
+const NOBODY: [u8; 4] = [192, 0, 2, 1];
+
 /// Whether a probe sent to an address at a moment is answered; of echo alone, in a second one.
 pub type Answers = Box<dyn FnMut(IpAddr, Instant) -> bool>;
 
@@ -148,7 +151,8 @@ impl Light {
     fn send(&mut self, order: &SendOrder) {
         *self.packets.entry(self.now.as_nanos() / 1_000_000_000).or_default() += 1;
         // Routers stay mute: paths are not what is asked here, but they lead there.
-        if order.ttl < HOPS || !(self.answers)(order.to, self.now) {
+        let nobody = order.to == IpAddr::from(NOBODY);
+        if order.ttl < HOPS || nobody || !(self.answers)(order.to, self.now) {
             return;
         }
         let is_echo =

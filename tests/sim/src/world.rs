@@ -201,6 +201,9 @@ impl World {
     /// Takes a packet from a vantage into the world; gives what comes back.
     pub fn carry(&mut self, now: Instant, from: &str, bytes: &[u8]) -> Vec<Delivery> {
         let Ok(packet) = Packet::parse(bytes, Checksums::Verify) else { return Vec::new() };
+        // What is meant for nobody takes no part in what chance does to the rest.
+        let chance = self.random.clone();
+        let strays = !self.subnets.contains_key(&subnet(packet.dest));
         let route = self.route(from, &packet);
         let mut left = packet.ttl;
         let mut trip = Trip { now, from, packet, bytes, delay: Duration::ZERO, back: Vec::new() };
@@ -209,11 +212,16 @@ impl World {
             match self.pass(&mut trip, (&route, at), (name, left)) {
                 Step::On => at += 1,
                 Step::Back => at = at.saturating_sub(1),
-                Step::End => return trip.back,
+                Step::End => break,
             }
             left -= 1;
         }
-        self.arrive(&mut trip, &route);
+        if at == route.len() {
+            self.arrive(&mut trip, &route);
+        }
+        if strays {
+            self.random = chance;
+        }
         trip.back
     }
 

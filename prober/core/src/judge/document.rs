@@ -128,7 +128,7 @@ fn verdict_part(verdict: &Verdict, summary: String) -> VerdictPart {
 }
 
 fn evidence(verdict: &Verdict) -> Vec<EvidencePart> {
-    let dull = [Sign::NoError, Sign::LocalFine, Sign::SingleAnswer];
+    let dull = [Sign::NoError, Sign::LocalFine, Sign::VantageFine, Sign::SingleAnswer];
     let telling = verdict.weighed.iter().filter(|(_, seen)| !dull.contains(&seen.sign));
     telling
         .map(|(vantage, seen)| EvidencePart {

@@ -22,6 +22,9 @@ const ORDINARY: &[(Sign, f64)] = &[
     (Sign::SingleAnswer, 0.98),
     (Sign::ServiceUnreached, 0.9),
     (Sign::OthersFail, 0.93),
+    (Sign::InsideFails, 0.95),
+    (Sign::SecondFailsToo, 0.98),
+    (Sign::PathAsLearnt, 0.93),
     (Sign::LocalFine, 0.98),
     (Sign::VantageFine, 0.96),
     (Sign::NameResolves, 0.98),
@@ -100,8 +103,10 @@ const READ: &[(&[Sign], f64)] = &[
     (&[Sign::FlowsSplit, Sign::SynLossAlone], 1.5),
     (
         &[
-            // Two answers to one keyed number: nothing but a second speaker does that.
+            // Two answers to one keyed number: nothing but a second speaker does that. Nor does
+            // anybody own the address that a proxy answered for.
             Sign::TwoAnswers,
+            Sign::VantageProxied,
             Sign::LocalNoRoute,
             Sign::LocalBlocked,
             Sign::LocalGatewaySilent,

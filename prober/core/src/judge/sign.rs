@@ -25,6 +25,11 @@ pub enum Family {
     Service,
     /// What other vantages see at the same time.
     OtherVantages,
+    /// Whether a vantage inside fails like those outside, expected of setups that have one. That it
+    /// is spared is told by what the others see.
+    InsideVantage,
+    /// What another source address of the same vantage sees, over the same way.
+    SecondSource,
     /// What our own kernel and network say.
     Local,
     /// What the canaries and the other targets say of this vantage.
@@ -33,6 +38,8 @@ pub enum Family {
     Dns,
     /// What echo did while the target was healthy.
     EchoHistory,
+    /// Whether the path still goes as far as it did while the target was healthy.
+    BaselineChange,
     /// Whether flows fail one by one and for good, or all alike by chance.
     FlowSplit,
     /// Whether what is sent quickly is lost more often than what is sent slowly.
@@ -95,6 +102,10 @@ pub enum Sign {
     OthersFail,
     OthersReach,
     InsideReaches,
+    InsideFails,
+    InsideSpared,
+    SecondReaches,
+    SecondFailsToo,
     LocalFine,
     LocalNoRoute,
     LocalBlocked,
@@ -104,6 +115,7 @@ pub enum Sign {
     VantageFine,
     VantageSuspect,
     VantagePortSuspect,
+    VantageProxied,
     NameResolves,
     NameUnknown,
     NameServerFails,
@@ -111,6 +123,8 @@ pub enum Sign {
     ResolverDead,
     EchoUsedToAnswer,
     EchoNeverAnswered,
+    PathAsLearnt,
+    PathShortened,
     FlowsSplit,
     FlowsMixed,
     QuickLoses,
@@ -133,7 +147,7 @@ pub enum Sign {
 
 impl Family {
     /// Every signal.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Echo,
         Self::Syn,
         Self::Unreachable,
@@ -145,10 +159,13 @@ impl Family {
         Self::SiblingPath,
         Self::Service,
         Self::OtherVantages,
+        Self::InsideVantage,
+        Self::SecondSource,
         Self::Local,
         Self::Vantage,
         Self::Dns,
         Self::EchoHistory,
+        Self::BaselineChange,
         Self::FlowSplit,
         Self::RateSplit,
         Self::Queueing,
@@ -171,11 +188,14 @@ impl Family {
             Self::LastHop => "last_hop",
             Self::SiblingPath => "sibling_path",
             Self::Service => "service",
-            Self::OtherVantages => "other_vantages",
+            // One signal to readers: a value of its own beside what the others say.
+            Self::OtherVantages | Self::InsideVantage => "other_vantages",
+            Self::SecondSource => "second_source",
             Self::Local => "local",
             Self::Vantage => "vantage",
             Self::Dns => "dns",
             Self::EchoHistory => "echo_history",
+            Self::BaselineChange => "baseline_change",
             Self::FlowSplit => "flow_split",
             Self::RateSplit => "rate_split",
             Self::Queueing => "queueing",
@@ -217,6 +237,8 @@ impl Family {
                 S::ServiceUnreached,
             ],
             Self::OtherVantages => &[S::OthersFail, S::OthersReach, S::InsideReaches],
+            Self::InsideVantage => &[S::InsideFails, S::InsideSpared],
+            Self::SecondSource => &[S::SecondReaches, S::SecondFailsToo],
             Self::Local => &[
                 S::LocalFine,
                 S::LocalNoRoute,
@@ -225,7 +247,9 @@ impl Family {
                 S::LocalExhausted,
                 S::LocalNoPrivilege,
             ],
-            Self::Vantage => &[S::VantageFine, S::VantageSuspect, S::VantagePortSuspect],
+            Self::Vantage => {
+                &[S::VantageFine, S::VantageSuspect, S::VantagePortSuspect, S::VantageProxied]
+            }
             Self::Dns => &[
                 S::NameResolves,
                 S::NameUnknown,
@@ -234,6 +258,7 @@ impl Family {
                 S::ResolverDead,
             ],
             Self::EchoHistory => &[S::EchoUsedToAnswer, S::EchoNeverAnswered],
+            Self::BaselineChange => &[S::PathAsLearnt, S::PathShortened],
             Self::FlowSplit => &[S::FlowsSplit, S::FlowsMixed],
             Self::RateSplit => &[S::QuickLoses, S::RatesAlike],
             Self::Queueing => &[S::DelayGrows, S::DelayFlat],
@@ -277,7 +302,9 @@ impl Sign {
             Self::FromPath => "path",
             Self::ErrorAtOnce => "at_once",
             Self::ErrorDelayed => "delayed",
-            Self::ResetSame | Self::AcceptSame | Self::ServiceResetSame => "same",
+            Self::ResetSame | Self::AcceptSame | Self::ServiceResetSame | Self::SiblingSame => {
+                "same"
+            }
             Self::ResetElsewhere | Self::ServiceResetElsewhere => "different",
             Self::SingleAnswer => "single",
             Self::TwoAnswers => "two_answers",
@@ -286,8 +313,7 @@ impl Sign {
             Self::PathStops => "stops",
             Self::PathLoops => "loops",
             Self::SiblingFurther => "further",
-            Self::SiblingSame => "same",
-            Self::SiblingFailsToo => "fails_too",
+            Self::SiblingFailsToo | Self::SecondFailsToo => "fails_too",
             Self::ServiceConfirmed => "confirmed",
             Self::ServiceForeign => "foreign",
             Self::ServiceClosed => "closed",
@@ -297,7 +323,9 @@ impl Sign {
             Self::ServiceUnreached => "unreached",
             Self::OthersFail => "fail",
             Self::OthersReach => "reach",
-            Self::InsideReaches => "inside_reaches",
+            Self::InsideReaches | Self::InsideSpared => "inside_reaches",
+            Self::InsideFails => "inside_fails",
+            Self::SecondReaches => "reaches",
             Self::LocalFine | Self::VantageFine => "fine",
             Self::LocalNoRoute => "no_route",
             Self::LocalBlocked => "blocked",
@@ -306,6 +334,7 @@ impl Sign {
             Self::LocalNoPrivilege => "no_privilege",
             Self::VantageSuspect => "suspect",
             Self::VantagePortSuspect => "port_suspect",
+            Self::VantageProxied => "proxied",
             Self::NameResolves => "resolves",
             Self::NameUnknown => "nxdomain",
             Self::NameServerFails => "servfail",
@@ -313,6 +342,8 @@ impl Sign {
             Self::ResolverDead => "resolver_dead",
             Self::EchoUsedToAnswer => "used_to_answer",
             Self::EchoNeverAnswered => "never_answered",
+            Self::PathAsLearnt => "path_as_learnt",
+            Self::PathShortened => "path_shortened",
             Self::FlowsSplit => "split",
             Self::FlowsMixed => "mixed",
             Self::QuickLoses => "quick_loses",

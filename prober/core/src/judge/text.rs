@@ -99,6 +99,8 @@ pub fn summary(facts: &Facts<'_>) -> Sentence {
         Class::PacketLoss => packet_loss(facts),
         Class::PartialPath => partial_path(facts),
         Class::MtuBlackhole => mtu_blackhole(facts),
+        Class::SourceBlocked => source_blocked(facts),
+        Class::VantageFault => vantage_fault(facts),
         Class::Blackhole => Sentence::new(
             format!(
                 "Suspected blackhole: from {failing} of {all} vantages ICMP and TCP {port} are \
@@ -226,6 +228,41 @@ fn mtu_blackhole(facts: &Facts<'_>) -> Sentence {
              bytes never do."
         ),
         format!("大包静默丢失：{passes} 字节的包可往返，{fails} 字节的包始终丢失且无 ICMP 提示。"),
+    )
+}
+
+fn source_blocked(facts: &Facts<'_>) -> Sentence {
+    let meaning = facts.verdict.class.meaning();
+    let (en, zh) = if has_sign(facts.verdict, Sign::SecondReaches) {
+        (
+            "Another address of the same host gets through: what blocks follows the address.",
+            "同一主机的另一源地址可达：封锁针对地址。",
+        )
+    } else if has_sign(facts.verdict, Sign::SecondFailsToo) {
+        (
+            "Another address of the same host fails as well: the failure follows the way.",
+            "同一主机的另一源地址同样失败：故障在路径上。",
+        )
+    } else {
+        return Sentence::fixed(meaning.en, meaning.zh);
+    };
+    Sentence::new(format!("{} {en}", meaning.en), format!("{}{zh}", meaning.zh))
+}
+
+fn vantage_fault(facts: &Facts<'_>) -> Sentence {
+    let meaning = facts.verdict.class.meaning();
+    if !has_sign(facts.verdict, Sign::VantageProxied) {
+        return Sentence::fixed(meaning.en, meaning.zh);
+    }
+    let port = facts.target.port;
+    Sentence::new(
+        format!(
+            "A proxy before the vantage takes TCP connections on {port} itself: it answers for an \
+             address that nobody has. Nothing is said about the target."
+        ),
+        format!(
+            "观测点前的透明代理自行接受 TCP {port} 连接：无人使用的地址也有应答。不对目标下结论。"
+        ),
     )
 }
 

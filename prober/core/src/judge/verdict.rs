@@ -8,11 +8,12 @@ use super::class::Class;
 use super::note::Note;
 use super::posterior::{Posterior, posterior_of};
 use super::sign::{Family, Sign};
+use super::witness;
 use crate::evidence::{AnswerKind, ServiceAnswer};
 use crate::survey::findings::Findings;
 use crate::survey::signs::Seen;
 use crate::target::{AddressPolicy, Expect, Service, Target};
-use crate::vantage::{Mode, Role};
+use crate::vantage::{Mode, Role, Way};
 
 /// What one vantage contributes to the verdict over one address.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct ViewEvidence<'a> {
     pub vantage: &'a str,
     /// Which side of the provider's edge it stands on.
     pub role: Role,
+    /// The way its packets take out.
+    pub way: Way<'a>,
     /// How much it can see.
     pub mode: Option<Mode>,
     /// The address asked; `None` when the name did not resolve.
@@ -178,29 +181,33 @@ fn note_families(verdict: &mut Verdict) {
     }
 }
 
-fn judge_address(target: &Target, address: Option<IpAddr>, views: &[&ViewEvidence<'_>]) -> Verdict {
+fn judge_address<'a>(
+    target: &Target,
+    address: Option<IpAddr>,
+    views: &[&'a ViewEvidence<'a>],
+) -> Verdict {
     let opinions: Vec<_> = views.iter().map(|view| opinion(target, view)).collect();
     let ours = |opinion: &&Opinion<'_>| opinion.class == Class::VantageFault;
     let credible = opinions.iter().filter(|opinion| !ours(opinion));
     let (reaching, failing): (Vec<&Opinion<'_>>, Vec<&Opinion<'_>>) =
         credible.partition(|opinion| opinion.class == Class::Reachable);
-    // Where another vantage outside reaches as well, the provider's edge lets through.
-    let inside = reaching.iter().all(|opinion| opinion.view.role == Role::Inside);
-    let others = match (failing.len(), reaching.len()) {
-        (0, _) | (1, 0) => None,
-        (_, 0) => Some(Sign::OthersFail),
-        (_, _) if inside => Some(Sign::InsideReaches),
-        (_, _) => Some(Sign::OthersReach),
+    let views_of = |opinions: &[&Opinion<'a>]| -> Vec<&'a ViewEvidence<'a>> {
+        opinions.iter().map(|opinion| opinion.view).collect()
     };
+    let witnesses = (views_of(&failing), views_of(&reaching));
+    let others = witness::others(&witnesses.0, &witnesses.1);
+    let mut seconds = witness::seconds(&witnesses.0, &witnesses.1);
     let mut weighing: Vec<&Opinion<'_>> =
         if failing.is_empty() { reaching.clone() } else { failing.clone() };
     if weighing.is_empty() {
         weighing = opinions.iter().collect();
     }
-    let signs: Vec<Vec<Sign>> = weighing
-        .iter()
-        .map(|opinion| opinion.signs.iter().copied().chain(others).collect())
-        .collect();
+    seconds.resize(weighing.len(), None);
+    let signs_of = |(opinion, second): (&&Opinion<'_>, &Option<Seen>)| {
+        let second = second.iter().map(|seen| &seen.sign);
+        opinion.signs.iter().chain(second).chain(&others).copied().collect()
+    };
+    let signs: Vec<Vec<Sign>> = weighing.iter().zip(&seconds).map(signs_of).collect();
     let slices: Vec<&[Sign]> = signs.iter().map(Vec::as_slice).collect();
     let posterior = posterior_of(target.service.has_port(), &slices);
     let expected = failing.is_empty() && !reaching.is_empty();
@@ -214,7 +221,7 @@ fn judge_address(target: &Target, address: Option<IpAddr>, views: &[&ViewEvidenc
     let named_failing: Vec<&Opinion<'_>> =
         failing.iter().copied().filter(|opinion| opinion.saw_something()).collect();
     let blamed: Vec<_> = opinions.iter().filter(ours).collect();
-    let scope = match (failing.len(), reaching.len()) {
+    let scope = match (witness::count(&witnesses.0), reaching.len()) {
         (0, 0) if !blamed.is_empty() => Scope::Ourselves,
         (0, _) | (_, 0) => Scope::All,
         (1, _) => Scope::One,
@@ -236,7 +243,7 @@ fn judge_address(target: &Target, address: Option<IpAddr>, views: &[&ViewEvidenc
         addresses: address.map(|address| (address, class)).into_iter().collect(),
         notes: notes(views, class),
         exposed: exposed.map(|opinion| opinion.view.vantage.to_owned()).collect(),
-        weighed: weighed(&weighing, others),
+        weighed: weighed(&weighing, seconds, others),
         posterior,
     }
 }
@@ -278,12 +285,17 @@ fn opinion<'a>(target: &Target, view: &'a ViewEvidence<'a>) -> Opinion<'a> {
     Opinion { view, signs, class, exposed }
 }
 
-fn weighed(opinions: &[&Opinion<'_>], others: Option<Sign>) -> Vec<(Option<String>, Seen)> {
-    let each = opinions.iter().flat_map(|opinion| {
+fn weighed(
+    opinions: &[&Opinion<'_>],
+    seconds: Vec<Option<Seen>>,
+    others: Vec<Sign>,
+) -> Vec<(Option<String>, Seen)> {
+    let each = opinions.iter().zip(seconds).flat_map(|(opinion, second)| {
         let vantage = opinion.view.vantage.to_owned();
-        opinion.view.seen.iter().map(move |seen| (Some(vantage.clone()), seen.clone()))
+        let seen = opinion.view.seen.iter().cloned().chain(second);
+        seen.map(move |seen| (Some(vantage.clone()), seen))
     });
-    each.chain(others.map(|sign| (None, Seen::new(sign, None)))).collect()
+    each.chain(others.into_iter().map(|sign| (None, Seen::new(sign, None)))).collect()
 }
 
 fn notes(views: &[&ViewEvidence<'_>], class: Class) -> BTreeMap<Note, Option<String>> {

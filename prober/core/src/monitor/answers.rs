@@ -167,6 +167,9 @@ impl Monitor {
     /// Takes news of a probe to where it belongs.
     pub(super) fn deliver(&mut self, now: Instant, report: Report) {
         let key = report.key.clone();
+        if let Errand::Decoy(port) = report.purpose {
+            return self.take_decoy(now, key.vantage, port, report.news);
+        }
         if report.news == News::ConnectLost {
             return self.connect_lost(now, &key, report.purpose);
         }
@@ -272,7 +275,7 @@ const fn counted(errand: Errand) -> Option<Probe> {
     match errand {
         Errand::Survey { part: Part::Echo | Part::RateEcho, .. } => Some(Probe::Echo),
         Errand::Survey { part: Part::Syn | Part::Flow | Part::RateSyn, .. } => Some(Probe::Syn),
-        Errand::Survey { .. } | Errand::SurveyConnect(_) => None,
+        Errand::Survey { .. } | Errand::SurveyConnect(_) | Errand::Decoy(_) => None,
     }
 }
 

@@ -117,15 +117,12 @@ impl Groups {
         });
         let subnets = watch.views.keys().map(|(_, address)| GroupKey::Prefix(prefix(*address)));
         let found = watch.views.values().filter_map(|view| view.findings.as_ref());
-        labels.chain(subnets).chain(found.flat_map(routers)).collect()
+        // Where the path is cut off, what the targets share lies behind the cut: it was learnt
+        // while they were well.
+        let learnt = watch.views.values().flat_map(|view| view.learnt.iter().copied());
+        let routers = found.flat_map(Findings::routers).chain(learnt).map(GroupKey::Router);
+        labels.chain(subnets).chain(routers).collect()
     }
-}
-
-/// The routers seen on the way to a target.
-fn routers(findings: &Findings) -> impl Iterator<Item = GroupKey> {
-    let paths = findings.icmp_path.iter().chain(&findings.tcp_path);
-    let hops = paths.flat_map(|path| &path.hops).filter_map(|hop| hop.address);
-    hops.filter(|hop| *hop != findings.address).map(GroupKey::Router)
 }
 
 /// Classes that one cause may show as while they are not told apart: silence is called by the

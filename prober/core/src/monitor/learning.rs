@@ -28,8 +28,8 @@ impl Monitor {
         let Some(vantage) = self.vantages.get(&key.vantage) else { return };
         let name = baseline_key(&vantage.vantage.name, key.address);
         let Some(watch) = self.targets.get_mut(&key.target) else { return };
-        let view = watch.views.get(&(key.vantage, key.address));
-        let Some(findings) = view.and_then(|view| view.findings.as_ref()) else { return };
+        let Some(view) = watch.views.get_mut(&(key.vantage, key.address)) else { return };
+        let Some(findings) = &view.findings else { return };
         let answered = findings.syn.as_ref().map_or(findings.echo.received() > 0, |syn| {
             let accepted = syn.count(AnswerKind::SynAck);
             accepted > 0 && accepted == syn.valid()
@@ -45,10 +45,26 @@ impl Monitor {
         // A host that echoes nothing is known by the distance of its acceptances.
         let accepted = findings.syn.as_ref().and_then(Tally::ttl);
         let known = watch.baselines.get(&name).copied().unwrap_or_default();
+        let hop = findings.echo.ttl().or(accepted).map(distance);
+        // Answers that come from elsewhere come by another path: what was learnt of the old one
+        // would make the new one look cut short.
+        let moved = hop.zip(known.distance).is_some_and(|(now, before)| now != before);
+        let known = match moved {
+            true => Baseline { path_length: None, last_router: None, ..known },
+            false => known,
+        };
+        // Routers limit their own ICMP: of looks at one path the furthest counts.
+        let seen = Some(findings.last_router()).filter(|last| *last > 0);
+        let same_path = length.is_none() || length == known.path_length;
+        let last_router = seen.max(known.last_router.filter(|_| same_path || seen.is_none()));
+        if seen.is_some() {
+            view.learnt = findings.routers().collect();
+        }
         let baseline = Baseline {
             echo_answered: findings.echo.received() > 0,
-            distance: findings.echo.ttl().or(accepted).map(distance).or(known.distance),
+            distance: hop.or(known.distance),
             path_length: length.or(known.path_length),
+            last_router,
         };
         if watch.baselines.insert(name.clone(), baseline) != Some(baseline) {
             let event = Event::Baseline { target: key.target.clone(), vantage: name, baseline };

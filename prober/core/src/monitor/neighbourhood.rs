@@ -34,6 +34,11 @@ impl Neighbourhood {
         }
     }
 
+    /// Whether this very address is planned.
+    pub(super) fn has(&self, vantage: VantageId, address: IpAddr) -> bool {
+        self.planned.contains_key(&(vantage, address))
+    }
+
     /// The planned addresses of the same /24 or /64, nearest first, itself left out.
     pub(super) fn nearest(&self, vantage: VantageId, address: IpAddr) -> Vec<IpAddr> {
         let at = (vantage, address);

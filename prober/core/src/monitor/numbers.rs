@@ -157,6 +157,8 @@ impl Monitor {
             .vantages
             .iter()
             .filter(|(_, vantage)| watch.is_watched_from(&vantage.vantage.name));
-        !watching.any(|(id, _)| self.can_judge(*id, port))
+        let is_proxied =
+            |vantage: &VantageWatch| port.is_some_and(|port| vantage.proxied.contains(&port));
+        !watching.any(|(id, vantage)| self.can_judge(*id, port) && !is_proxied(vantage))
     }
 }

@@ -13,6 +13,7 @@ use super::view::{Stand, View};
 use super::{Event, Monitor, Output, Purpose, TapId, Timer, VantageState};
 use crate::evidence::Probe;
 use crate::judge::{Class, Sign};
+use crate::survey::findings::Findings;
 use crate::survey::signs::local_sign;
 use crate::target::TargetName;
 use crate::time::Instant;
@@ -39,6 +40,10 @@ pub(super) struct VantageWatch {
     pub(super) fault: Option<Fault>,
     /// Ports that fail from here for everybody.
     pub(super) bad_ports: BTreeSet<u16>,
+    /// Ports on which something before it answers for an address that nobody has.
+    pub(super) proxied: BTreeSet<u16>,
+    /// Those that were told of.
+    proxies_told: BTreeSet<u16>,
     pub(super) capture_packets: u64,
     pub(super) capture_drops: u64,
     pub(super) alarm: Alarm,
@@ -63,6 +68,8 @@ impl VantageWatch {
             state: None,
             fault: None,
             bad_ports: BTreeSet::new(),
+            proxied: BTreeSet::new(),
+            proxies_told: BTreeSet::new(),
             capture_packets: 0,
             capture_drops: 0,
             alarm: Alarm::new(OPEN_AFTER, CLOSE_AFTER),
@@ -97,6 +104,7 @@ impl VantageWatch {
     pub(super) fn handle_state(&mut self, _now: Instant, state: VantageState) {
         self.state = Some(state);
         self.bad_ports.clear();
+        self.proxied.clear();
     }
 
     pub(super) fn note_resolver(&mut self, name: &TargetName, dead: bool) {
@@ -189,6 +197,14 @@ impl Shares {
     }
 }
 
+impl Shares {
+    /// The ports that targets are asked on, and how many of them.
+    pub(super) fn asked_ports(&self) -> Vec<(u16, usize)> {
+        let asked = self.ports.iter().map(|(port, shares)| (*port, shares.targets.of));
+        asked.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
 impl Monitor {
     /// Opens the vantages a plan adds or changes, and closes those it drops.
     ///
@@ -232,6 +248,7 @@ impl Monitor {
         }
         self.directory.replace(None);
         self.timers.set(Timer::Vantage(id), None);
+        self.plan_decoys(now, id, false);
         self.outputs.push_back(Output::CloseVantage(id));
     }
 
@@ -265,14 +282,17 @@ impl Monitor {
         let before = (watch.fault.is_some(), watch.bad_ports.clone());
         watch.fault.clone_from(&fault);
         watch.bad_ports.clone_from(&ports);
+        let proxies = std::mem::replace(&mut watch.proxies_told, watch.proxied.clone());
+        let (proxied, proxy) = (watch.proxied.clone(), watch.proxy_reason());
         let name = watch.vantage.name.clone();
         let healthy = fault.is_none();
         self.show_lane(now, id);
-        if before != (!healthy, ports.clone()) {
+        if before != (!healthy, ports.clone()) || proxies != proxied {
             let blocked = (!ports.is_empty()).then(|| port_list(&ports));
-            let reason = fault.as_ref().map(|fault| fault.reason.clone()).or(blocked);
+            let reason = fault.as_ref().map(|fault| fault.reason.clone()).or(blocked).or(proxy);
             self.tell(Event::VantageHealth { vantage: name, healthy, reason });
-            let renewed = (healthy && before.0) || before.1.len() > ports.len();
+            let fewer = before.1.len() > ports.len() || proxies.len() > proxied.len();
+            let renewed = healthy && before.0 || fewer;
             for name in self.targets.keys() {
                 if renewed {
                     self.chores.push(Chore::Renew(name.clone(), id, now));
@@ -280,7 +300,8 @@ impl Monitor {
                 self.chores.push(Chore::Rejudge(name.clone()));
             }
         }
-        self.alarm_vantage(now, id, fault.is_some() || !ports.is_empty());
+        let faulty = fault.is_some() || !ports.is_empty() || !proxied.is_empty();
+        self.alarm_vantage(now, id, faulty);
     }
 
     fn assess(&self, id: VantageId) -> (Option<Fault>, BTreeSet<u16>) {
@@ -332,11 +353,9 @@ impl Monitor {
         let at_our_door = || {
             let mute = self.views_from(id, false).filter(|(_, view)| view.stand().mute[0]);
             let mute = mute.filter(|(_, view)| view.is_current(Probe::Echo)).take(ASKED_MAX);
-            all_near(mute.map(|(_, view)| {
-                view.findings
-                    .as_ref()
-                    .map_or(0, super::super::survey::findings::Findings::last_router)
-            }))
+            all_near(
+                mute.map(|(_, view)| view.findings.as_ref().map_or(0, Findings::furthest_word)),
+            )
         };
         let without = canaries.of == 0
             && targets.failing >= 3
@@ -390,7 +409,7 @@ impl Monitor {
     }
 }
 
-/// Whether several paths, by their last router that answered, all end right behind us.
+/// Whether several paths, by how far away somebody was heard, all end right behind us.
 fn all_near(last_routers: impl Iterator<Item = u8>) -> bool {
     let (mut count, mut all) = (0, true);
     for last in last_routers {

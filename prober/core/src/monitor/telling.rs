@@ -8,6 +8,7 @@ use super::alarm::{Alarm, Step};
 use super::flights::ViewKey;
 use super::groups::Place;
 use super::learning::baseline_key;
+use super::proxy::looks;
 use super::standing::{FAULT_CLASS, VantageWatch};
 use super::watch::TargetWatch;
 use super::{Event, Monitor, Purpose, Timer, VantageState};
@@ -129,13 +130,17 @@ impl Monitor {
             }
             return;
         }
-        self.judge_now(now, name, fresh);
+        self.judge_with(now, name, (fresh, patient));
     }
 
     /// The same without waiting for evidence that is still being gathered.
     pub(super) fn judge_now(&mut self, now: Instant, name: &TargetName, fresh: bool) {
+        self.judge_with(now, name, (fresh, false));
+    }
+
+    fn judge_with(&mut self, now: Instant, name: &TargetName, (fresh, patient): (bool, bool)) {
         let Some(watch) = self.targets.get_mut(name).filter(|watch| !watch.canary) else { return };
-        watch.waiting = None;
+        let since = watch.waiting.take();
         let Some(watch) = self.targets.get(name) else { return };
         let evidence = self.evidence(watch);
         if evidence.is_empty() && self.purpose == Purpose::Watch {
@@ -144,6 +149,8 @@ impl Monitor {
         }
         let views: Vec<_> = evidence.iter().map(|(_, view)| view.clone()).collect();
         let mut verdict = judge(&watch.target, &views);
+        let said = (verdict.class, verdict.posterior.leading);
+        let looks = if patient { looks(&evidence) } else { Vec::new() };
         for vantage in &verdict.exposed {
             verdict.notes.insert(Note::Exposed, Some(format!("from vantage {vantage}")));
         }
@@ -153,6 +160,12 @@ impl Monitor {
             .iter()
             .map(|(id, view)| (*id, !verdict.failing.iter().any(|name| name == view.vantage)))
             .collect();
+        if self.must_ask_nobody(now, (name, said), &looks) {
+            if let Some(watch) = self.targets.get_mut(name) {
+                watch.waiting = Some(since.unwrap_or(now));
+            }
+            return;
+        }
         self.accept(now, name, (verdict, report), (reached, fresh));
     }
 
@@ -183,8 +196,10 @@ impl Monitor {
         if class == Class::Reachable {
             self.learn_baselines(name);
         }
-        if self.purpose == Purpose::Watch {
+        if self.purpose == Purpose::Watch && class != Class::VantageFault {
             self.alarm_target(now, name, (failing, exposed, fresh));
+        } else {
+            self.take_back_pending(now, name);
         }
         self.plan_target(now, name);
     }
@@ -229,13 +244,19 @@ impl Monitor {
         }
         watch.report = None;
         watch.views.values_mut().for_each(|view| view.reachable = None);
-        // A failure that was only pending is taken back; one that was told stays until seen over.
+        self.take_back_pending(now, name);
+        self.plan_target(now, name);
+    }
+
+    /// Nothing is known of the target: a failure that was only pending is taken back; one that was
+    /// told stays until seen over.
+    fn take_back_pending(&mut self, now: Instant, name: &TargetName) {
+        let Some(watch) = self.targets.get_mut(name) else { return };
         let pending = watch.alarms.iter_mut();
         let pending = pending.filter(|(_, alarm)| alarm.state() == Some(IncidentState::Pending));
         for (_, alarm) in pending {
             alarm.handle_verdict(now, None, false);
         }
-        self.plan_target(now, name);
     }
 
     fn plan_target(&mut self, now: Instant, name: &TargetName) {
@@ -284,7 +305,9 @@ impl Monitor {
                 let Some(findings) = &view.findings else { continue };
                 let learnt = baseline_key(&vantage.vantage.name, *address);
                 let baseline = watch.baselines.get(&learnt);
-                let mut evidence = bare(watch, vantage, signs(findings, &watch.target, baseline));
+                let seen = vantage.proxied(*address, port).map(|seen| vec![seen]);
+                let seen = seen.unwrap_or_else(|| signs(findings, &watch.target, baseline));
+                let mut evidence = bare(watch, vantage, seen);
                 evidence.address = Some(*address);
                 evidence.findings = Some(findings);
                 evidence.baseline = baseline.is_some();
@@ -469,7 +492,8 @@ impl Monitor {
         let reason = watch.fault.as_ref().map(|fault| fault.reason.clone());
         let ports =
             (!watch.bad_ports.is_empty()).then(|| super::standing::port_list(&watch.bad_ports));
-        let reason = reason.or(ports).unwrap_or_else(|| "recovered".to_owned());
+        let reason =
+            reason.or(ports).or(watch.proxy_reason()).unwrap_or_else(|| "recovered".to_owned());
         let targets = self.targets.values().filter(|watch| !watch.canary);
         let unwatched = targets.filter(|watch| self.is_unwatched(watch)).count();
         let summary = (
@@ -518,7 +542,9 @@ fn belief(watch: &TargetWatch, verdict: &Verdict) -> f64 {
         let tallies = || found.syn.iter().chain([&found.echo]);
         // What began and ended within the time in which a failure is borne is one bad spell, however
         // much it took: only losses that follow it make a loss that lasts.
-        let spell = tallies().filter_map(Tally::missed_for).max().unwrap_or_default();
+        // Echoes that are limited go on missing, so that SYNs decide where there are any.
+        let deciding = found.syn.as_ref().unwrap_or(&found.echo);
+        let spell = deciding.missed_for().unwrap_or_default();
         if spell < watch.target.open_after {
             return 0.0;
         }
@@ -534,6 +560,7 @@ fn bare<'a>(watch: &TargetWatch, vantage: &'a VantageWatch, seen: Vec<Seen>) -> 
     ViewEvidence {
         vantage: name,
         role,
+        way: vantage.vantage.way(),
         mode: vantage.mode(),
         address: None,
         findings: None,

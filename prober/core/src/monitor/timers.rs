@@ -15,6 +15,7 @@ pub(super) enum Timer {
     Names(TargetName, VantageId),
     Target(TargetName),
     Vantage(VantageId),
+    Decoys(VantageId),
     Groups,
 }
 
@@ -73,6 +74,7 @@ impl Monitor {
                 Timer::Names(target, vantage) => self.run_names(now, &target, vantage),
                 Timer::Target(target) => self.run_target(now, &target),
                 Timer::Vantage(vantage) => self.run_vantage(now, vantage),
+                Timer::Decoys(vantage) => self.run_decoys(now, vantage),
                 Timer::Groups => self.run_groups(now),
             }
         }

@@ -1,5 +1,6 @@
 //! One vantage's view of one address: the standing watch, the surveys, and what is known.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::budget::{Bucket, Lease};
@@ -106,6 +107,8 @@ pub(super) struct View {
     pub(super) clean: [u64; 2],
     /// How often the path changed.
     pub(super) path_changes: u64,
+    /// Routers on the way while the target was well.
+    pub(super) learnt: Vec<IpAddr>,
     /// Whether the last judgement from here was good.
     pub(super) reachable: Option<bool>,
     /// Source ports of the sweep's SYNs that went unanswered since the last survey.
@@ -138,6 +141,7 @@ impl View {
             changed: None,
             clean: [0; 2],
             path_changes: 0,
+            learnt: Vec::new(),
             reachable: None,
             lost_flows: Vec::new(),
             survey_begun: None,
@@ -331,6 +335,10 @@ impl View {
         let seen = local(&findings);
         self.local = Some(seen).filter(|seen| seen.sign != Sign::LocalFine);
         self.look_again = self.look_again.filter(|moment| findings.started < *moment);
+        // A look that our own side spoilt as a whole says nothing: what was known still is.
+        if self.local.is_none() && findings.is_blank() && self.findings.is_some() {
+            return false;
+        }
         if let Some(before) = &self.findings {
             if rerouted(before.icmp_path.as_ref(), findings.icmp_path.as_ref()) {
                 self.path_changes += 1;

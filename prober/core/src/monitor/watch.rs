@@ -121,6 +121,7 @@ impl Monitor {
         let chore = |name| if up { Chore::Renew(name, id, now) } else { Chore::Rejudge(name) };
         self.chores.extend(names.map(chore));
         self.timers.set(Timer::Vantage(id), Some(now));
+        self.plan_decoys(now, id, up);
     }
 
     /// Shows the sweep how a vantage can probe.
@@ -519,7 +520,10 @@ impl Monitor {
         let connects = is_plain && self.sweep.connects(now, key.vantage);
         let tap = self.vantages.get(&key.vantage).and_then(VantageWatch::tap);
         let tap = tap.filter(|_| !connects);
-        let (Errand::Survey { number: survey, .. } | Errand::SurveyConnect(survey)) = errand;
+        let survey = match errand {
+            Errand::Survey { number, .. } | Errand::SurveyConnect(number) => number,
+            Errand::Decoy(_) => 0,
+        };
         let mut order = self.flights.order(now, (key.clone(), errand, to), &ask, (tap, survey));
         if let ProbePacket::Syn { source_port, dest_port, .. } = order.what {
             if connects {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Depth, Suspects};
 use crate::evidence::{ConnectReport, IcmpAnswer, LocalError, Overheard, Probe};
-use crate::path::Path;
+use crate::path::{Path, PathEnd, distance};
 use crate::probe::flows::FlowFates;
 use crate::probe::large::SizeFates;
 use crate::probe::rates::RateFates;
@@ -68,6 +68,42 @@ impl Findings {
     pub fn last_router(&self) -> u8 {
         let paths = self.icmp_path.iter().chain(&self.tcp_path);
         paths.map(Path::last_router).max().unwrap_or(0)
+    }
+
+    /// The largest hop limit from behind which anybody on the way was heard: routers whose turn it
+    /// was, and whoever sent an error at a hop limit of its own. 2 stands for "behind the first
+    /// router", of an error to a probe of the full hop limit.
+    pub fn furthest_word(&self) -> u8 {
+        let paths = || self.icmp_path.iter().chain(&self.tcp_path);
+        // A router without a neighbour to pass it on to refuses what the hop limit took past it.
+        let hop_of = |path: &Path, from: IpAddr| {
+            path.hops.iter().find(|hop| hop.address == Some(from)).map(|hop| hop.ttl)
+        };
+        let refused = paths().filter_map(|path| match path.end {
+            PathEnd::Unreachable { ttl, from } => Some(hop_of(path, from).unwrap_or(ttl)),
+            PathEnd::Reached(_) | PathEnd::Loop | PathEnd::Silent => None,
+        });
+        let first = |from: IpAddr| paths().any(|path| path.at(1) == Some(from));
+        let errors = [Some(&self.echo), self.syn.as_ref()].into_iter().flatten();
+        let errors = errors.flat_map(|tally| &tally.errors);
+        // Nobody but the first router has an answer that passed no other.
+        let mut beyond = errors.filter(|(error, _)| {
+            !first(error.from) && error.ttl.is_some_and(|ttl| distance(ttl) > 0)
+        });
+        let beyond = beyond.next().map(|_| 2);
+        refused.chain(beyond).fold(self.last_router(), u8::max)
+    }
+
+    /// The routers that answered on the way.
+    pub fn routers(&self) -> impl Iterator<Item = IpAddr> {
+        let paths = self.icmp_path.iter().chain(&self.tcp_path);
+        let hops = paths.flat_map(|path| &path.hops).filter_map(|hop| hop.address);
+        hops.filter(|hop| *hop != self.address)
+    }
+
+    /// Whether the fate of no probe to the target is known.
+    pub fn is_blank(&self) -> bool {
+        [Some(&self.echo), self.syn.as_ref()].into_iter().flatten().all(|tally| tally.valid() == 0)
     }
 
     /// Whether a fault came or went while it looked.

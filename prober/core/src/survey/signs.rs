@@ -56,14 +56,16 @@ pub fn signs(findings: &Findings, target: &Target, baseline: Option<&Baseline>) 
     } else if local.sign == Sign::LocalFine {
         seen.extend(echo(findings, target));
         seen.extend(syn(findings, target));
-        seen.extend(unreachable(findings));
+        seen.extend(unreachable(findings, baseline));
         seen.extend(resets(findings, target));
         seen.extend(path(findings));
-        seen.extend(siblings(findings));
+        seen.extend(siblings(findings, baseline));
+        seen.extend(change(findings, baseline));
         seen.extend(service(findings, target));
         seen.extend(splits::signs(findings));
         seen.extend(senders::signs(findings, target, baseline));
         seen.extend(history(baseline, findings));
+        seen.extend(way_out(findings));
     }
     seen.push(local);
     seen
@@ -175,7 +177,7 @@ fn main_tally(findings: &Findings) -> Option<&Tally> {
     candidates.find(|tally| tally.received() == 0 && errors_at_full_ttl(tally) > 0)
 }
 
-fn unreachable(findings: &Findings) -> Vec<Seen> {
+fn unreachable(findings: &Findings, baseline: Option<&Baseline>) -> Vec<Seen> {
     let Some((tally, (kind, from))) =
         main_tally(findings).and_then(|tally| Some((tally, tally.main_error()?)))
     else {
@@ -197,7 +199,7 @@ fn unreachable(findings: &Findings) -> Vec<Seen> {
         let sign = if late { Sign::ErrorDelayed } else { Sign::ErrorAtOnce };
         seen.push(Seen::new(sign, Some(format!("after {:.3} s", delay.as_secs_f64()))));
     }
-    let origin = match sibling_sign(findings) {
+    let origin = match sibling_sign(findings, baseline) {
         _ if from == findings.address => Some(Sign::FromTarget),
         Some(Sign::SiblingFurther) => Some(Sign::FromPath),
         Some(_) => Some(Sign::FromLastRouter),
@@ -268,8 +270,8 @@ fn path(findings: &Findings) -> Option<Seen> {
     Some(Seen::new(sign, detail))
 }
 
-fn siblings(findings: &Findings) -> Option<Seen> {
-    let sign = sibling_sign(findings)?;
+fn siblings(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
+    let sign = sibling_sign(findings, baseline)?;
     let furthest = findings.siblings.iter().max_by_key(|sibling| sibling.path.last_router())?;
     let detail = format!(
         "toward {} routers answer up to hop {}, toward the target up to hop {}",
@@ -282,7 +284,7 @@ fn siblings(findings: &Findings) -> Option<Seen> {
 
 /// Compares the paths toward neighbours with the target's own. Silent hops make no difference, so
 /// only routers that answer count, and a sibling that merely falls silent says nothing.
-fn sibling_sign(findings: &Findings) -> Option<Sign> {
+fn sibling_sign(findings: &Findings, baseline: Option<&Baseline>) -> Option<Sign> {
     let own = findings.last_router();
     let paths = || findings.siblings.iter().map(|sibling| &sibling.path);
     if paths().any(|path| path.last_router() > own) {
@@ -300,7 +302,36 @@ fn sibling_sign(findings: &Findings) -> Option<Sign> {
         PathEnd::Unreachable { from, .. } => Some(from) == own_sender,
         PathEnd::Reached(_) | PathEnd::Loop | PathEnd::Silent => false,
     };
-    paths().any(fails_too).then_some(Sign::SiblingFailsToo)
+    // The routers that were learnt behind where the path ends now stand before the neighbours as
+    // well: they would answer, whoever has those addresses.
+    let cut_off = || paths().count() > 0 && shortened(findings, baseline).is_some();
+    (paths().any(fails_too) || cut_off()).then_some(Sign::SiblingFailsToo)
+}
+
+/// How far the path was learnt to go while the target answered, where it ends before that now.
+fn shortened(findings: &Findings, baseline: Option<&Baseline>) -> Option<u8> {
+    let learnt = baseline?.last_router?;
+    let stops = path(findings)?.sign == Sign::PathStops;
+    (stops && findings.furthest_word() < learnt).then_some(learnt)
+}
+
+/// Whoever is heard from behind our own gateway proves that the way out works.
+fn way_out(findings: &Findings) -> Option<Seen> {
+    let (stops, heard) = (path(findings)?.sign == Sign::PathStops, findings.furthest_word());
+    let fine = stops && heard > 1;
+    fine.then(|| Seen::new(Sign::VantageFine, Some(format!("hop {heard} answers"))))
+}
+
+fn change(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
+    let learnt = baseline?.last_router?;
+    if path(findings)?.sign != Sign::PathStops {
+        return None;
+    }
+    let shorter = shortened(findings, baseline).is_some();
+    let sign = if shorter { Sign::PathShortened } else { Sign::PathAsLearnt };
+    let last = findings.furthest_word();
+    let detail = format!("routers answer up to hop {last}, while it was well up to hop {learnt}");
+    Some(Seen::new(sign, Some(detail)))
 }
 
 fn service(findings: &Findings, target: &Target) -> Option<Seen> {
@@ -482,3 +513,6 @@ pub fn local(findings: &Findings) -> Seen {
     }
     Seen::new(Sign::LocalFine, None)
 }
+
+#[cfg(test)]
+mod tests;

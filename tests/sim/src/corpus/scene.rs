@@ -361,7 +361,12 @@ impl<'a> Draft<'a> {
             let v4 = self.address.is_ipv4();
             let key = if v4 { name.clone() } else { format!("{name} (IPv6)") };
             let distance = Some(length.saturating_add(self.world.detour));
-            (key, Baseline { echo_answered, distance, path_length: Some(length + 1) })
+            // No gateway that is silent now was ever heard. What is stale here is a longer path,
+            // of which the last routers are none of today's.
+            let silent = u8::from(self.case.has(Confounder::SilentGateway) && !stale);
+            let last_router = Some(length.saturating_sub(silent));
+            let path_length = Some(length + 1);
+            (key, Baseline { echo_answered, distance, path_length, last_router })
         };
         self.world.places.iter().map(of).collect()
     }

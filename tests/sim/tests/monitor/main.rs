@@ -9,4 +9,5 @@ mod performance;
 mod scene;
 mod sweep;
 mod sweeps;
+mod vantages;
 mod watch;

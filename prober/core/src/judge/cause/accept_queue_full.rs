@@ -38,6 +38,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingSame, 0.94),
         (Sign::SiblingFurther, 0.02),
         (Sign::OthersFail, 0.97),
+        (Sign::SecondReaches, 0.1),
         (Sign::EchoNeverAnswered, 0.62),
     ],
 };

@@ -29,6 +29,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingFurther, 0.08),
         (Sign::OthersFail, 0.76),
         (Sign::InsideReaches, 0.21),
+        (Sign::InsideFails, 0.35),
+        (Sign::PathShortened, 0.15),
         (Sign::EchoUsedToAnswer, 0.62),
     ],
 };

@@ -31,6 +31,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingSame, 0.2),
         (Sign::OthersReach, 0.75),
         (Sign::OthersFail, 0.2),
+        (Sign::InsideFails, 0.1),
+        (Sign::PathShortened, 0.2),
         (Sign::VantageFine, 0.75),
         (Sign::VantagePortSuspect, 0.22),
         (Sign::EchoNeverAnswered, 0.62),

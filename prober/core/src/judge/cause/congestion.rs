@@ -32,6 +32,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ServiceUnreached, 0.45),
         (Sign::OthersFail, 0.75),
         (Sign::OthersReach, 0.2),
+        (Sign::InsideFails, 0.6),
+        (Sign::SecondReaches, 0.15),
         (Sign::FlowsMixed, 0.98),
         (Sign::SynLossAlone, 0.02),
         (Sign::QuickLoses, 0.08),

@@ -30,6 +30,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingSame, 0.03),
         (Sign::OthersFail, 0.5),
         (Sign::InsideReaches, 0.48),
+        (Sign::InsideFails, 0.03),
+        (Sign::PathShortened, 0.8),
         (Sign::EchoUsedToAnswer, 0.62),
     ],
 };

@@ -31,5 +31,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ServiceSilent, 0.1),
         (Sign::OthersReach, 0.6),
         (Sign::OthersFail, 0.35),
+        (Sign::InsideFails, 0.15),
     ],
 };

@@ -35,6 +35,9 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ServiceUnreached, 0.4),
         (Sign::OthersReach, 0.6),
         (Sign::OthersFail, 0.35),
+        (Sign::InsideFails, 0.4),
+        (Sign::SecondReaches, 0.3),
+        (Sign::PathShortened, 0.4),
         (Sign::FlowsSplit, 0.96),
         // Echoes are one flow, which a living path may carry; but then the flows of SYNs tell.
         (Sign::SynLossAlone, 0.15),

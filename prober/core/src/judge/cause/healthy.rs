@@ -22,5 +22,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::PathReachesTarget, 0.96),
         (Sign::ServiceConfirmed, 0.98),
         (Sign::OthersReach, 0.9),
+        (Sign::InsideFails, 0.1),
+        (Sign::SecondReaches, 0.9),
     ],
 };

@@ -28,6 +28,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingFurther, 0.02),
         (Sign::OthersFail, 0.94),
         (Sign::OthersReach, 0.03),
+        (Sign::InsideFails, 0.9),
         (Sign::EchoUsedToAnswer, 0.6),
     ],
 };

@@ -31,6 +31,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingFurther, 0.02),
         (Sign::OthersFail, 0.93),
         (Sign::OthersReach, 0.03),
+        (Sign::InsideFails, 0.9),
         (Sign::EchoNeverAnswered, 0.62),
     ],
 };

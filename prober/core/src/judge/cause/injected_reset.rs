@@ -34,5 +34,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ServiceUnreached, 0.35),
         (Sign::OthersReach, 0.7),
         (Sign::OthersFail, 0.25),
+        (Sign::InsideFails, 0.2),
     ],
 };

@@ -31,5 +31,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SingleAnswer, 0.92),
         (Sign::OthersFail, 0.6),
         (Sign::OthersReach, 0.3),
+        (Sign::InsideFails, 0.3),
     ],
 };

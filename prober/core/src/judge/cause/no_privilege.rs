@@ -29,6 +29,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingSame, 0.15),
         (Sign::OthersReach, 0.8),
         (Sign::OthersFail, 0.18),
+        (Sign::InsideFails, 0.1),
         (Sign::LocalNoPrivilege, 0.95),
         (Sign::VantageSuspect, 0.6),
     ],

@@ -35,5 +35,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ErrorAtOnce, 0.92),
         (Sign::OthersFail, 0.7),
         (Sign::OthersReach, 0.25),
+        (Sign::InsideFails, 0.35),
+        (Sign::PathShortened, 0.85),
     ],
 };

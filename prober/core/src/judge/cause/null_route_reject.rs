@@ -36,5 +36,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ErrorAtOnce, 0.95),
         (Sign::OthersFail, 0.75),
         (Sign::OthersReach, 0.2),
+        (Sign::InsideFails, 0.45),
+        (Sign::PathShortened, 0.6),
     ],
 };

@@ -28,6 +28,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingSame, 0.05),
         (Sign::OthersReach, 0.92),
         (Sign::OthersFail, 0.04),
+        (Sign::InsideFails, 0.05),
+        (Sign::PathShortened, 0.85),
         (Sign::EchoUsedToAnswer, 0.62),
     ],
 };

@@ -33,5 +33,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::FromLastRouter, 0.3),
         (Sign::OthersFail, 0.7),
         (Sign::OthersReach, 0.25),
+        (Sign::InsideFails, 0.4),
+        (Sign::PathShortened, 0.5),
     ],
 };

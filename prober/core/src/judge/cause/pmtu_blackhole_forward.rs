@@ -30,6 +30,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ServiceSilent, 0.15),
         (Sign::OthersFail, 0.6),
         (Sign::OthersReach, 0.35),
+        (Sign::InsideFails, 0.3),
         (Sign::LargeForwardLost, 0.6),
         (Sign::LargeLost, 0.34),
         (Sign::LargeReplyLost, 0.02),

@@ -28,5 +28,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingSame, 0.28),
         (Sign::OthersReach, 0.93),
         (Sign::OthersFail, 0.04),
+        (Sign::InsideFails, 0.05),
+        (Sign::SecondFailsToo, 0.9),
+        (Sign::PathShortened, 0.7),
     ],
 };

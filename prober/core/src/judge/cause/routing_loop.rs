@@ -34,5 +34,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::FromPath, 0.9),
         (Sign::OthersFail, 0.6),
         (Sign::OthersReach, 0.35),
+        (Sign::InsideFails, 0.3),
     ],
 };

@@ -30,6 +30,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersFail, 0.92),
         (Sign::OthersReach, 0.03),
         (Sign::InsideReaches, 0.05),
+        (Sign::InsideFails, 0.45),
         (Sign::EchoUsedToAnswer, 0.6),
     ],
 };

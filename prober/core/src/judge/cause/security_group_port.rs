@@ -31,6 +31,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersFail, 0.93),
         (Sign::OthersReach, 0.02),
         (Sign::InsideReaches, 0.05),
+        (Sign::InsideFails, 0.25),
         (Sign::EchoNeverAnswered, 0.62),
     ],
 };

@@ -37,6 +37,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingSame, 0.94),
         (Sign::SiblingFurther, 0.02),
         (Sign::OthersFail, 0.96),
+        (Sign::InsideFails, 0.55),
+        (Sign::SecondReaches, 0.1),
         (Sign::EchoNeverAnswered, 0.62),
     ],
 };

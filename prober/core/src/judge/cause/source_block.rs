@@ -32,5 +32,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingFailsToo, 0.13),
         (Sign::OthersReach, 0.96),
         (Sign::OthersFail, 0.02),
+        (Sign::InsideFails, 0.05),
+        (Sign::SecondReaches, 0.88),
+        (Sign::PathAsLearnt, 0.88),
     ],
 };

@@ -33,6 +33,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingFurther, 0.02),
         (Sign::OthersFail, 0.85),
         (Sign::OthersReach, 0.1),
+        (Sign::InsideFails, 0.85),
+        (Sign::SecondReaches, 0.1),
         (Sign::EchoNeverAnswered, 0.62),
     ],
 };

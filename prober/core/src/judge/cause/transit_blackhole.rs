@@ -29,6 +29,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingFurther, 0.06),
         (Sign::OthersFail, 0.72),
         (Sign::OthersReach, 0.22),
+        (Sign::InsideFails, 0.1),
+        (Sign::PathShortened, 0.93),
         (Sign::EchoUsedToAnswer, 0.62),
     ],
 };

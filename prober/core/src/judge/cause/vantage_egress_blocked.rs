@@ -1,4 +1,4 @@
-//! The network of the vantage blocks this port outward.
+//! The network of the vantage blocks this port outward, or takes its connections itself.
 
 use crate::judge::cause::{Cause, Risk, Text};
 use crate::judge::class::Class;
@@ -9,9 +9,10 @@ pub(super) const CAUSE: Cause = Cause {
     class: Class::VantageFault,
     prior: 0.2,
     meaning: Text {
-        en: "The network of the probing side blocks this port outward: no target answers on it \
-             from here.",
-        zh: "探测端所在网络禁止该端口出站：从此处访问任何目标的该端口均失败。",
+        en: "The network of the probing side blocks this port outward, or a proxy there takes its \
+             connections: nothing on it from here is the target's own answer.",
+        zh: "探测端所在网络禁止该端口出站，或由代理代为应答：从此处访问该端口得到的都不是目标自身的\
+             应答。",
     },
     remedy: Text {
         en: "Check the outbound rules of the probing side (security group egress, company \
@@ -29,7 +30,10 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::PathStops, 0.25),
         (Sign::SiblingFailsToo, 0.95),
         (Sign::OthersReach, 0.92),
-        (Sign::VantagePortSuspect, 0.93),
+        (Sign::InsideFails, 0.1),
+        (Sign::PathShortened, 0.6),
+        (Sign::VantagePortSuspect, 0.75),
+        (Sign::VantageProxied, 0.2),
         (Sign::VantageFine, 0.04),
     ],
 };

@@ -31,6 +31,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::PathReachesTarget, 0.3),
         (Sign::OthersReach, 0.8),
         (Sign::OthersFail, 0.18),
+        (Sign::InsideFails, 0.1),
+        (Sign::PathShortened, 0.5),
         (Sign::LocalExhausted, 0.9),
         (Sign::VantageFine, 0.3),
         (Sign::VantageSuspect, 0.5),

@@ -31,6 +31,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingSame, 0.15),
         (Sign::OthersReach, 0.8),
         (Sign::OthersFail, 0.18),
+        (Sign::InsideFails, 0.1),
+        (Sign::PathShortened, 0.7),
         (Sign::LocalBlocked, 0.9),
         (Sign::VantageSuspect, 0.4),
         (Sign::VantagePortSuspect, 0.45),

@@ -32,6 +32,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::HostUnreachable, 0.06),
         (Sign::OthersReach, 0.8),
         (Sign::OthersFail, 0.18),
+        (Sign::InsideFails, 0.1),
+        (Sign::PathShortened, 0.95),
         (Sign::LocalFine, 0.34),
         (Sign::LocalNoRoute, 0.32),
         (Sign::LocalGatewaySilent, 0.32),

@@ -4,6 +4,7 @@ use crate::probe::series::Tally;
 use crate::survey::Depth;
 use crate::target::Service;
 use crate::time::Instant;
+use crate::vantage::{Binding, Vantage};
 
 const OPEN: [Sign; 4] =
     [Sign::EchoAnswered, Sign::SynAccepted, Sign::ServiceConfirmed, Sign::LocalFine];
@@ -25,6 +26,7 @@ fn view(vantage: &'static str, signs: &[Sign]) -> ViewEvidence<'static> {
     ViewEvidence {
         vantage,
         role: Role::Outside,
+        way: Way::default(),
         mode: Some(Mode::Raw),
         address: "192.0.2.10".parse().ok(),
         findings: None,
@@ -126,6 +128,95 @@ fn an_inside_vantage_settles_a_blackhole() {
     let verdict = judge(&target(), &[view("a", &dark), inside]);
     assert_eq!(verdict.class, Class::Blackhole);
     assert!(verdict.confidence > 0.9, "{}", verdict.confidence);
+}
+
+fn top(verdict: &Verdict) -> &'static str {
+    verdict.posterior.causes.first().map_or("", |(cause, _)| cause.name)
+}
+
+fn share(verdict: &Verdict, names: &[&str]) -> f64 {
+    let named = verdict.posterior.causes.iter().filter(|(cause, _)| names.contains(&cause.name));
+    named.map(|(_, p)| p).sum()
+}
+
+#[test]
+fn a_port_that_fails_inside_as_well_is_the_hosts_own() {
+    let inside = |signs| ViewEvidence { role: Role::Inside, ..view("vpc", signs) };
+    let cloud = ["security_group_port", "network_acl"];
+    let host = ["host_firewall_port", "service_stopped_stealth", "ipsec_policy"];
+    let outside_only = judge(&target(), &[view("a", &FILTERED), view("b", &FILTERED)]);
+    assert!(!has_sign(&outside_only, Sign::InsideFails));
+    let verdict = judge(&target(), &[view("a", &FILTERED), inside(&FILTERED)]);
+    assert!(has_sign(&verdict, Sign::OthersFail) && has_sign(&verdict, Sign::InsideFails));
+    assert_eq!(verdict.class, Class::SecurityGroup);
+    assert!(host.contains(&top(&verdict)), "{}", top(&verdict));
+    assert!(share(&verdict, &host) > 2.0 * share(&verdict, &cloud));
+    assert!(share(&verdict, &[top(&verdict)]) < 0.8, "the set stays together");
+    assert!(share(&verdict, &cloud) < share(&outside_only, &cloud) / 2.0);
+    // Two inside say nothing of what lies between.
+    let both = [inside(&FILTERED), ViewEvidence { vantage: "vpc2", ..inside(&FILTERED) }];
+    assert!(!has_sign(&judge(&target(), &both), Sign::InsideFails));
+    assert!(!has_sign(
+        &judge(&target(), &[view("a", &FILTERED), inside(&OPEN)]),
+        Sign::InsideFails
+    ));
+}
+
+/// A view from this source address of one host.
+fn bound(vantage: &'static str, source: &str, signs: &[Sign]) -> ViewEvidence<'static> {
+    let binding = Binding::Source(source.parse().unwrap());
+    let bound = Box::leak(Box::new(Vantage { binding, ..Vantage::unbound(vantage) }));
+    ViewEvidence { way: bound.way(), ..view(vantage, signs) }
+}
+
+#[test]
+fn a_block_follows_the_address_and_a_broken_way_the_route() {
+    let first = || bound("v1", "203.0.113.1", &DARK);
+    let second = |signs| bound("v1b", "203.0.113.2", signs);
+    for others in [&[][..], &[view("v2", &OPEN)]] {
+        let views: Vec<_> = [first(), second(&OPEN)].into_iter().chain(others.to_vec()).collect();
+        let verdict = judge(&target(), &views);
+        assert_eq!((verdict.class, top(&verdict)), (Class::SourceBlocked, "source_block"));
+        assert!(has_sign(&verdict, Sign::SecondReaches));
+        assert_eq!(has_sign(&verdict, Sign::OthersReach), !others.is_empty());
+        assert_eq!(verdict.failing, ["v1"]);
+    }
+    let cut: Vec<_> =
+        DARK.into_iter().chain([Sign::SiblingFailsToo, Sign::PathShortened]).collect();
+    let views = [bound("v1", "203.0.113.1", &cut), second(&cut), view("v2", &OPEN)];
+    let verdict = judge(&target(), &views);
+    assert_eq!((verdict.class, top(&verdict)), (Class::SourceBlocked, "return_path_broken"));
+    let forth = share(&verdict, &["transit_blackhole", "partial_blackhole"]);
+    assert!(forth > 0.2, "the way there may be broken as well: {forth}");
+    assert_eq!(verdict.weighed.iter().filter(|(_, s)| s.sign == Sign::SecondFailsToo).count(), 2);
+    assert_eq!(verdict.scope, Scope::One, "two addresses are one witness");
+}
+
+#[test]
+fn a_second_address_is_no_second_opinion() {
+    let views = [bound("v1", "203.0.113.1", &DARK), bound("v1b", "203.0.113.2", &DARK)];
+    let verdict = judge(&target(), &views);
+    assert!(!has_family(&verdict, Family::OtherVantages));
+    assert!(has_sign(&verdict, Sign::SecondFailsToo));
+    assert_eq!(verdict.class, Class::HostSilent);
+    let alone = judge(&target(), &views[..1]);
+    let more = share(&verdict, &["source_block"]) / share(&alone, &["source_block"]);
+    assert!(more < 0.5, "it speaks against a block of one address: {more}");
+}
+
+#[test]
+fn who_shares_an_upstream_counts_once_where_it_fails_and_speaks_where_it_reaches() {
+    let behind = |name: &'static str, signs: &[Sign]| {
+        let upstream = Some("AS64500".to_owned());
+        let vantage = Box::leak(Box::new(Vantage { upstream, ..Vantage::unbound(name) }));
+        ViewEvidence { way: vantage.way(), ..view(name, signs) }
+    };
+    let verdict = judge(&target(), &[behind("a", &DARK), behind("b", &DARK)]);
+    assert!(!has_family(&verdict, Family::OtherVantages));
+    let verdict = judge(&target(), &[behind("a", &DARK), behind("b", &DARK), view("c", &DARK)]);
+    assert!(has_sign(&verdict, Sign::OthersFail));
+    let verdict = judge(&target(), &[behind("a", &DARK), behind("b", &OPEN)]);
+    assert!(has_sign(&verdict, Sign::OthersReach) && !has_family(&verdict, Family::SecondSource));
 }
 
 #[test]

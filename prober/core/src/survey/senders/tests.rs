@@ -61,6 +61,7 @@ fn shown(findings: &Findings, learnt: Option<u8>) -> Option<Sign> {
         echo_answered: true,
         distance: Some(distance),
         path_length: Some(distance + 1),
+        last_router: None,
     });
     let seen = signs(findings, &target(), baseline.as_ref());
     assert!(seen.len() < 2, "{seen:?}");

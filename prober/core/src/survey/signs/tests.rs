@@ -1,0 +1,118 @@
+use std::net::IpAddr;
+
+use super::*;
+use crate::evidence::{Answer, IcmpAnswer, Observation};
+use crate::judge::Family;
+use crate::path::Hop;
+use crate::survey::findings::SiblingPath;
+use crate::target::Service;
+use crate::time::Instant;
+
+fn router(hop: u8) -> IpAddr {
+    IpAddr::from([10, 1, hop, 1])
+}
+
+/// A path on which these hops answered, of five asked.
+fn traced(answering: &[u8], end: PathEnd) -> Path {
+    let hop = |ttl| Hop { ttl, address: answering.contains(&ttl).then(|| router(ttl)), rtt: None };
+    Path { hops: (1..=5).map(hop).collect(), end }
+}
+
+fn tally(answers: &[Answer]) -> Tally {
+    let mut tally = Tally::default();
+    for answer in answers {
+        tally.absorb(&Observation { answer: *answer, sent: None, arrived: None });
+    }
+    tally
+}
+
+/// What was found of a target that does not answer at all.
+fn silent(path: Path, siblings: Vec<Path>) -> Findings {
+    let sibling = |path| SiblingPath { address: IpAddr::from([10, 9, 0, 2]), path };
+    Findings {
+        address: IpAddr::from([10, 9, 0, 10]),
+        port: Some(3389),
+        started: Instant::ZERO,
+        ended: Instant::ZERO,
+        depth: Depth::Suspicion,
+        echo: tally(&[Answer::Silence; 5]),
+        syn: Some(tally(&[Answer::Silence; 3])),
+        connect: None,
+        overheard: None,
+        icmp_path: Some(path),
+        tcp_path: None,
+        siblings: siblings.into_iter().map(sibling).collect(),
+        flows: None,
+        large: None,
+        rates: None,
+        local: Vec::new(),
+        packets: 0,
+    }
+}
+
+fn learnt(last_router: u8) -> Baseline {
+    Baseline { echo_answered: true, last_router: Some(last_router), ..Baseline::default() }
+}
+
+fn read(findings: &Findings, baseline: Option<&Baseline>, family: Family) -> Option<Sign> {
+    let target = Target::new("10.9.0.10", 3389, Service::Rdp);
+    let seen = signs(findings, &target, baseline);
+    seen.iter().map(|seen| seen.sign).find(|sign| sign.family() == family)
+}
+
+#[test]
+fn a_path_that_ends_before_it_was_learnt_to_is_shortened() {
+    let findings = silent(traced(&[1, 2], PathEnd::Silent), Vec::new());
+    let change = |baseline: Baseline| read(&findings, Some(&baseline), Family::BaselineChange);
+    assert_eq!(read(&findings, None, Family::BaselineChange), None, "nothing was learnt");
+    assert_eq!(change(Baseline::default()), None, "no path was");
+    assert_eq!(change(learnt(3)), Some(Sign::PathShortened));
+    assert_eq!(change(learnt(2)), Some(Sign::PathAsLearnt));
+    assert_eq!(change(learnt(1)), Some(Sign::PathAsLearnt), "further is not shorter");
+    // What answers has its path, wherever a trace ended.
+    let mut alive = findings.clone();
+    alive.echo = tally(&[Answer::EchoReply { ttl: Some(60) }; 5]);
+    assert_eq!(read(&alive, Some(&learnt(3)), Family::BaselineChange), None);
+}
+
+#[test]
+fn neighbours_behind_the_same_cut_fail_too() {
+    let sibling = |path| {
+        let findings = silent(traced(&[1, 2], PathEnd::Silent), vec![path]);
+        let sign = |baseline| read(&findings, baseline, Family::SiblingPath);
+        (sign(None), sign(Some(&learnt(3))))
+    };
+    let cut = sibling(traced(&[1, 2], PathEnd::Silent));
+    assert_eq!(cut, (None, Some(Sign::SiblingFailsToo)), "only what was learnt tells");
+    let further = sibling(traced(&[1, 2, 3], PathEnd::Silent));
+    assert_eq!(further, (Some(Sign::SiblingFurther), Some(Sign::SiblingFurther)));
+    let arrives = sibling(traced(&[1, 2], PathEnd::Reached(3)));
+    assert_eq!(arrives, (Some(Sign::SiblingSame), Some(Sign::SiblingSame)));
+    let none = silent(traced(&[1, 2], PathEnd::Silent), Vec::new());
+    assert_eq!(read(&none, Some(&learnt(3)), Family::SiblingPath), None, "nobody was asked");
+}
+
+#[test]
+fn whoever_refuses_behind_the_first_router_proves_the_way_out() {
+    let refusing = |ttl, hop| PathEnd::Unreachable { ttl, from: router(hop) };
+    let heard = |path| silent(path, Vec::new()).furthest_word();
+    assert_eq!(heard(traced(&[1], refusing(2, 2))), 2);
+    assert_eq!(heard(traced(&[1], refusing(2, 1))), 1, "the first router misses its neighbour");
+    assert_eq!(heard(traced(&[1], PathEnd::Silent)), 1);
+    // Of an error to a probe of the full hop limit the hops that it passed tell.
+    let error = |hop, ttl| {
+        let (from, kind, ttl) = (router(hop), IcmpKind::HostUnreachable, Some(ttl));
+        Answer::Icmp(IcmpAnswer { from, kind, ty: 3, code: 1, ttl })
+    };
+    let told = |answer| {
+        let findings = silent(traced(&[1], PathEnd::Silent), Vec::new());
+        Findings { echo: tally(&[answer]), ..findings }.furthest_word()
+    };
+    assert_eq!(told(error(2, 63)), 2);
+    assert_eq!(told(error(2, 255)), 1, "it passed no router");
+    assert_eq!(told(error(1, 254)), 1, "the first router by another way back");
+    let beyond = silent(traced(&[1], refusing(2, 2)), Vec::new());
+    assert_eq!(read(&beyond, None, Family::Vantage), Some(Sign::VantageFine));
+    let near = silent(traced(&[1], PathEnd::Silent), Vec::new());
+    assert_eq!(read(&near, None, Family::Vantage), None);
+}
