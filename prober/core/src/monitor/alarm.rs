@@ -158,6 +158,13 @@ impl Alarm {
         }
     }
 
+    /// What is pending was already there at this moment, as its evidence says.
+    pub(super) fn backdate(&mut self, began: Instant) {
+        if let Phase::Pending { since, .. } = &mut self.phase {
+            *since = (*since).min(began);
+        }
+    }
+
     /// Time passed: a pending incident may have waited long enough.
     pub(super) fn handle_time(&mut self, now: Instant) -> Option<Step> {
         let Phase::Pending { since, closed } = self.phase else { return None };

@@ -220,6 +220,10 @@ impl Monitor {
                 AlertKind::Unreachable
             };
         }
+        // A loss is believed in only once it has spanned the time that others wait from now on.
+        let found = watch.views.values().filter_map(|view| view.findings.as_ref());
+        let lasting = found.filter_map(|found| found.deciding().missed_between).map(|(at, _)| at);
+        let lasting = lasting.min();
         let believed = [(watch.failing_kind, failing), (AlertKind::Exposed, exposed)];
         for (kind, class) in believed {
             let Some(watch) = self.targets.get_mut(name) else { return };
@@ -228,7 +232,13 @@ impl Monitor {
                 continue;
             }
             let alarm = watch.alarms.entry(kind).or_insert_with(|| Alarm::new(limits.0, limits.1));
-            if let Some(step) = alarm.handle_verdict(now, class, fresh) {
+            let step = alarm.handle_verdict(now, class, fresh);
+            let step = step.or_else(|| {
+                let began = lasting.filter(|_| class == Some(Class::PacketLoss));
+                began.into_iter().for_each(|at| alarm.backdate(at));
+                alarm.handle_time(now)
+            });
+            if let Some(step) = step {
                 self.tell_step(now, name, kind, step);
             }
         }
@@ -267,6 +277,9 @@ impl Monitor {
         let mut keys = Vec::new();
         for ((vantage, address), view) in &mut watch.views {
             view.plan_recheck(now, wanted && watching);
+            if watch.class == Class::PacketLoss && self.queue.len() == 0 {
+                view.hasten_recheck(now, &watch.target);
+            }
             let key = ViewKey { target: name.clone(), vantage: *vantage, address: *address };
             keys.push(key);
         }
@@ -540,12 +553,9 @@ fn belief(watch: &TargetWatch, verdict: &Verdict) -> f64 {
             return 0.0;
         }
         let tallies = || found.syn.iter().chain([&found.echo]);
-        // What began and ended within the time in which a failure is borne is one bad spell, however
-        // much it took: only losses that follow it make a loss that lasts.
-        // Echoes that are limited go on missing, so that SYNs decide where there are any.
-        let deciding = found.syn.as_ref().unwrap_or(&found.echo);
-        let spell = deciding.missed_for().unwrap_or_default();
-        if spell < watch.target.open_after {
+        // What began and ended within the time in which a failure is borne is one bad spell,
+        // however much it took: only losses that follow it make a loss that lasts.
+        if found.deciding().missed_for().unwrap_or_default() < watch.target.open_after {
             return 0.0;
         }
         let (lost, sent) = (tallies().map(missing).sum(), tallies().map(Tally::valid).sum());

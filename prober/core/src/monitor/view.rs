@@ -279,6 +279,15 @@ impl View {
         };
     }
 
+    /// Looks again as soon as it may: whether a loss lasts, the next look tells.
+    pub(super) fn hasten_recheck(&mut self, now: Instant, target: &Target) {
+        let (threshold, time) = (target.loss_threshold, target.open_after);
+        let lost = |found: &Findings| found.lost_for_less_than(threshold, time);
+        if self.recheck.is_some() && self.findings.as_ref().is_some_and(lost) {
+            self.recheck = Some(now);
+        }
+    }
+
     /// When a recheck is due.
     pub(super) const fn recheck_due(&self) -> Option<Instant> {
         if self.survey.is_some() { None } else { self.recheck }

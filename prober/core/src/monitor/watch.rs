@@ -448,7 +448,6 @@ impl Monitor {
             let watch = self.targets.get_mut(&key.target)?;
             let lossy = watch.loses();
             let view = watch.views.get_mut(&(key.vantage, key.address))?;
-            // Dead flows that live again are no loss either.
             let was_split = view.findings.as_ref().is_some_and(Findings::is_split);
             once_more |= again && was_split && !findings.is_split();
             if lossy {

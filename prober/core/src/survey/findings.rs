@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::signs::is_lossy;
 use super::{Depth, Suspects};
 use crate::evidence::{ConnectReport, IcmpAnswer, LocalError, Overheard, Probe};
 use crate::path::{Path, PathEnd, distance};
@@ -109,6 +110,19 @@ impl Findings {
     /// Whether a fault came or went while it looked.
     pub fn saw_a_turn(&self) -> bool {
         [Some(&self.echo), self.syn.as_ref()].into_iter().flatten().any(Tally::saw_a_turn)
+    }
+
+    /// What decides whether a loss lasts: SYNs where there are any, since echoes that are limited go
+    /// on missing.
+    pub fn deciding(&self) -> &Tally {
+        self.syn.as_ref().unwrap_or(&self.echo)
+    }
+
+    /// Whether so much was lost, but for a shorter time than this as far as was seen.
+    pub fn lost_for_less_than(&self, threshold: f64, time: Duration) -> bool {
+        let deciding = self.deciding();
+        let spell = deciding.missed_for().unwrap_or_default();
+        is_lossy(deciding, threshold) && !self.is_split() && spell < time
     }
 
     /// Whether some flows fail for good.
