@@ -3,8 +3,9 @@
 //! Echoes of three sizes that no router may fragment go first, since their replies are as large.
 //! Where some vanish while smaller ones return, they are asked again (RFC 8899 5.1.2: a size fails
 //! after three losses), at last beside a small echo: a bad spell that began just then takes both.
-//! Segments of no connection tell which way it happens: they draw a short reset. A small segment goes beside the large one, for many firewalls swallow such segments of
-//! any size. A router that says "too big" does what it should: that is no failure.
+//! Segments of no connection tell which way it happens: they draw a short reset. A small segment
+//! goes beside the large one, for many firewalls swallow such segments of any size. A router that
+//! says "too big" does what it should: that is no failure.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;

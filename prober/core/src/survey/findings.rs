@@ -112,8 +112,8 @@ impl Findings {
         [Some(&self.echo), self.syn.as_ref()].into_iter().flatten().any(Tally::saw_a_turn)
     }
 
-    /// What decides whether a loss lasts: SYNs where there are any, since echoes that are limited go
-    /// on missing.
+    /// What decides whether a loss lasts: SYNs where there are any, since echoes that are limited
+    /// go on missing.
     pub fn deciding(&self) -> &Tally {
         self.syn.as_ref().unwrap_or(&self.echo)
     }

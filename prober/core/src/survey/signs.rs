@@ -154,8 +154,8 @@ fn syn(findings: &Findings, target: &Target) -> Option<Seen> {
     Some(Seen::new(sign, counts(tally)))
 }
 
-/// Whether SYNs, too few of them lost to say so alone, are lost as often as echoes beside them: then
-/// both tell of the path. A host or a router that limits echoes spares SYNs.
+/// Whether SYNs, too few of them lost to say so alone, are lost as often as echoes beside them:
+/// then both tell of the path. A host or a router that limits echoes spares SYNs.
 fn shares_loss(syn: &Tally, echo: &Tally, threshold: f64) -> bool {
     let (lost, sent) = (missing(syn), syn.valid());
     if lost < 2 || !is_lossy(echo, threshold) {
