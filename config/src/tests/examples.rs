@@ -156,11 +156,13 @@ fn schema_accepts_the_examples_and_refuses_unknown_keys() {
 #[test]
 fn cost_counts_packets_and_series() {
     let one = cost(&good("[[target]]\nhost = \"h\"\n"));
-    assert!((one.packets_per_second - 0.22).abs() < 1e-9);
+    // An echo and a SYN every 10 s, and 22 packets every 5 min.
+    let told = 0.2 + 22.0 / 300.0;
+    assert!((one.packets_per_second - told).abs() < 1e-9);
     let two = cost(&good(
         "[[target]]\nhost = \"h\"\n[[vantage]]\nname = \"a\"\n[[vantage]]\nname = \"b\"\n",
     ));
-    assert!((two.packets_per_second - 0.44).abs() < 1e-9);
+    assert!((two.packets_per_second - 2.0 * told).abs() < 1e-9);
     assert!(two.series > one.series);
     let compact = cost(&good("[[target]]\nhost = \"h\"\n[metrics]\ndetail = \"compact\"\n"));
     assert!(compact.series < one.series);
