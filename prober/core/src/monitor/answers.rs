@@ -15,8 +15,8 @@ use crate::survey::Part;
 use crate::time::{Instant, Stamp};
 
 /// A ring hands its packets on in blocks, so that a socket may tell of an end before the ring does;
-/// blocks wait 20 ms at most.
-const RING_LAG: Duration = Duration::from_millis(100);
+/// blocks wait 20 ms at most, and a busy machine reads them late.
+const RING_LAG: Duration = Duration::from_millis(400);
 
 impl Monitor {
     pub(super) fn handle_answered(
