@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::telling::fingerprint;
+use super::incidents::fingerprint;
 use super::watch::TargetWatch;
 use super::{Event, Monitor, Timer};
 use crate::budget::prefix;

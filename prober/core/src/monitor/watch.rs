@@ -1,44 +1,28 @@
-//! Watching: plans into views, standing probes, surveys, and where their answers go.
+//! Watching: plans into views and standing probes, and what is due in each of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::alarm::Alarm;
 use super::chores::Chore;
-use super::flights::{Purpose as Errand, ViewKey};
-use super::lasting::add_up;
+use super::flights::ViewKey;
 use super::naming::Names;
 use super::queue::Urgency;
 use super::standing::VantageWatch;
 use super::view::{Rows, Stand, View};
-use super::{Baseline, ConnectOrder, Monitor, Output, ProbePacket, Purpose, Timer, VantageState};
-use crate::budget::prefix;
+use super::{Baseline, Monitor, Purpose, Timer, VantageState};
 use crate::evidence::Probe;
 use crate::incident::AlertKind;
 use crate::judge::Class;
 use crate::judge::verdict::Verdict;
-
-use crate::probe::{Ask, Question};
 use crate::report::TargetReport;
-use crate::survey::findings::Findings;
-use crate::survey::{Depth, Means, Scope, Survey, Want};
+use crate::survey::Depth;
 use crate::sweep::{LaneState, RowSpec};
-use crate::target::{Siblings, Target, TargetName};
+use crate::target::{Target, TargetName};
 use crate::time::Instant;
-use crate::vantage::{Mode, VantageId};
-
-/// How long the handshake of a full connection may take, and the service's answer after it: as long
-/// as the confirmation of a missing answer takes anyway, since a late answer tells more than none.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
-const SERVICE_TIMEOUT: Duration = Duration::from_secs(7);
-/// The driver has this much longer to tell how a connection ended.
-const CONNECT_GRACE: Duration = Duration::from_millis(1_500);
-/// A look that may take this long has time for a rate sweep behind everything else.
-const PATIENT: Duration = Duration::from_secs(75);
-/// How long a probe waits that nothing may be sent for now.
-const NO_ROOM: Duration = Duration::from_millis(100);
+use crate::vantage::VantageId;
 
 /// A target, or a canary, with all that is known of it.
 #[derive(Debug)]
@@ -232,150 +216,6 @@ impl Monitor {
         self.timers.set(Timer::View(key.clone()), Some(now));
     }
 
-    /// Looks again at every view of a target, so that all evidence is of one time.
-    pub(super) fn resurvey(&mut self, now: Instant, name: &TargetName) {
-        let Some(watch) = self.targets.get(name) else { return };
-        if watch.canary {
-            return;
-        }
-        let keys: Vec<_> = watch
-            .views
-            .iter()
-            .filter(|(_, view)| view.may_survey(now))
-            .map(|((vantage, address), _)| ViewKey {
-                target: name.clone(),
-                vantage: *vantage,
-                address: *address,
-            })
-            .collect();
-        for key in keys {
-            self.want_survey(now, &key, Depth::Suspicion, Urgency::Suspicion);
-            self.timers.set(Timer::View(key), Some(now));
-        }
-    }
-
-    /// Demands evidence of these views of a target that is not older than `moment`.
-    pub(super) fn look_again(
-        &mut self,
-        (now, moment): (Instant, Instant),
-        name: &TargetName,
-        wanted: impl Fn(VantageId, &View) -> bool,
-    ) {
-        let Some(watch) = self.targets.get_mut(name).filter(|watch| !watch.canary) else { return };
-        let mut keys = Vec::new();
-        for ((vantage, address), view) in &mut watch.views {
-            if wanted(*vantage, view) {
-                view.look_again = Some(moment);
-                let (target, vantage, address) = (name.clone(), *vantage, *address);
-                keys.push(ViewKey { target, vantage, address });
-            }
-        }
-        for key in keys {
-            self.want_survey(now, &key, Depth::Suspicion, Urgency::Suspicion);
-            self.timers.set(Timer::View(key), Some(now));
-        }
-    }
-
-    /// Begins a survey, or lets it wait for its turn.
-    fn want_survey(&mut self, now: Instant, key: &ViewKey, depth: Depth, urgency: Urgency) {
-        if self.purpose == Purpose::Once || self.queue.has_room() && self.queue.len() == 0 {
-            self.begin_survey(now, key, depth);
-        } else if self.may_begin(key) {
-            self.queue.push(key.clone(), depth, urgency);
-        }
-    }
-
-    fn may_begin(&self, key: &ViewKey) -> bool {
-        let open = self.vantages.get(&key.vantage).is_some_and(VantageWatch::is_up);
-        let watch = self.targets.get(&key.target);
-        let view = watch.and_then(|watch| watch.views.get(&(key.vantage, key.address)));
-        open && view.is_some_and(|view| view.survey.is_none())
-    }
-
-    /// Begins surveys that wait, as far as there is room.
-    pub(super) fn begin_waiting(&mut self, now: Instant) {
-        while self.queue.has_room()
-            && let Some((key, depth)) = self.queue.pop()
-        {
-            self.begin_survey(now, &key, depth);
-            self.timers.set(Timer::View(key), Some(now));
-        }
-    }
-
-    fn begin_survey(&mut self, now: Instant, key: &ViewKey, depth: Depth) {
-        if !self.may_begin(key) {
-            return;
-        }
-        let siblings = self.siblings(key);
-        let means = self.means(now, key);
-        let Some(watch) = self.targets.get_mut(&key.target) else { return };
-        let Some(view) = watch.views.get_mut(&(key.vantage, key.address)) else { return };
-        let has_port = watch.target.service.has_port();
-        let scope = Scope {
-            address: key.address,
-            port: has_port.then_some(watch.target.port),
-            depth,
-            siblings,
-            connect: has_port
-                && (depth != Depth::Recheck || view.service_matters())
-                && view.may_connect(now),
-            known: view.known(),
-            means,
-            suspects: view.take_suspects(),
-        };
-        if means.patient && self.purpose == Purpose::Watch {
-            view.note_rates(now);
-        }
-        self.next_survey += 1;
-        view.begin(now, self.next_survey, Survey::new(scope, now));
-        self.queue.running += 1;
-    }
-
-    /// What a survey may do from here, and whether it has a minute.
-    fn means(&self, now: Instant, key: &ViewKey) -> Means {
-        let vantage = self.vantages.get(&key.vantage).and_then(VantageWatch::mode);
-        let raw = vantage.is_some_and(Mode::sees_packets);
-        let view = || self.targets.get(&key.target)?.views.get(&(key.vantage, key.address));
-        let patient = match self.purpose {
-            Purpose::Once => self.patience >= PATIENT,
-            // Whoever waits in the queue must not wait for a minute more.
-            Purpose::Watch => {
-                self.queue.len() == 0
-                    && self.is_lossy(&key.target)
-                    && view().is_some_and(|view| view.may_ask_rates(now))
-            }
-        };
-        Means { raw, patient }
-    }
-
-    fn is_lossy(&self, name: &TargetName) -> bool {
-        self.targets.get(name).is_some_and(|watch| watch.class == Class::PacketLoss)
-    }
-
-    /// Neighbours whose path may be traced: of the plan in the same /24 or /64, else configured
-    /// ones, else the subnet's first addresses.
-    fn siblings(&self, key: &ViewKey) -> Vec<IpAddr> {
-        let Some(watch) = self.targets.get(&key.target) else { return Vec::new() };
-        if watch.target.siblings == Siblings::Off {
-            return Vec::new();
-        }
-        let subnet = prefix(key.address);
-        let first = [1_u8, 2].map(|host| match subnet {
-            IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() | u32::from(host)).into()),
-            IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() | u128::from(host)).into()),
-        });
-        let configured = watch.target.neighbours.iter().copied();
-        let mut siblings = Vec::new();
-        // The nearest: if all targets of a subnet traced the same two, those two would drown.
-        let near = self.neighbourhood.nearest(key.vantage, key.address);
-        for address in near.into_iter().chain(configured).chain(first) {
-            if address != key.address && !siblings.contains(&address) && siblings.len() < 2 {
-                siblings.push(address);
-            }
-        }
-        siblings
-    }
-
     /// Does what is due in one view.
     pub(super) fn run_view(&mut self, now: Instant, key: &ViewKey) {
         let open = self.vantages.get(&key.vantage).is_some_and(VantageWatch::is_up);
@@ -405,85 +245,6 @@ impl Monitor {
         self.targets.get_mut(&key.target)?.views.get_mut(&(key.vantage, key.address))
     }
 
-    /// Sends what the survey wants; gives how long the budget holds it back, if it does.
-    fn run_survey(&mut self, now: Instant, key: &ViewKey) -> Option<Duration> {
-        loop {
-            let destinations = self.view(key)?.survey.as_ref()?.1.destinations();
-            let waits = destinations.into_iter().map(|to| self.budgets.admit(now, to));
-            if let Some(wait) = waits.filter_map(Result::err).max() {
-                return Some(wait.max(self.turn(now, key)));
-            }
-            if !self.flights.has_room() {
-                *self.bugs.entry("flights_full").or_default() += 1;
-                return Some(self.turn(now, key));
-            }
-            let (number, want) = {
-                let (number, survey) = self.view(key)?.survey.as_mut()?;
-                (*number, survey.poll_want(now))
-            };
-            match want {
-                Some(Want::Ask(part, to, ask)) => {
-                    self.budgets.spend(now, to);
-                    self.send(now, key, Errand::Survey { number, part, ask: ask.id }, (to, ask));
-                }
-                Some(Want::Connect) => {
-                    self.budgets.spend(now, key.address);
-                    self.connect(now, key, Errand::SurveyConnect(number));
-                }
-                None => break,
-            }
-        }
-        let findings = {
-            let (_, survey) = self.view(key)?.survey.as_mut()?;
-            survey.poll_findings(now)
-        };
-        if let Some(mut findings) = findings {
-            // We are no neighbour of the target: our own address answers whatever happens there.
-            let own = self.flights.source(key.vantage, key.address.is_ipv4());
-            findings.siblings.retain(|sibling| Some(sibling.address) != own);
-            // Half of what it saw is of before. Where others wait for their look, that must do.
-            let again = self.purpose == Purpose::Watch && self.queue.len() == 0;
-            let ended = findings.ended;
-            let mut once_more = again && findings.saw_a_turn();
-            let watch = self.targets.get_mut(&key.target)?;
-            let lossy = watch.loses();
-            let view = watch.views.get_mut(&(key.vantage, key.address))?;
-            let was_split = view.findings.as_ref().is_some_and(Findings::is_split);
-            once_more |= again && was_split && !findings.is_split();
-            if lossy {
-                once_more |= add_up(view, &mut findings) && again;
-            }
-            let changed = view.conclude(findings);
-            if once_more {
-                view.look_again = Some(ended + Duration::from_nanos(1));
-            }
-            self.queue.running -= 1;
-            self.after_conclusion(now, key, changed);
-            self.begin_waiting(now);
-        }
-        None
-    }
-
-    /// A view's findings are new: what surprises changes with them.
-    pub(super) fn after_conclusion(&mut self, now: Instant, key: &ViewKey, changed: bool) {
-        if let Some(watch) = self.targets.get(&key.target)
-            && let Some(view) = watch.views.get(&(key.vantage, key.address))
-        {
-            for (probe, row) in view.rows.all() {
-                self.sweep.set_usual(row, view.expected(probe));
-            }
-        }
-        self.restand(key);
-        self.survey_ended(now, key, changed);
-    }
-
-    /// How long a view that is held back lets others go first; all asking at once for every free
-    /// token would cost more than the packets do.
-    fn turn(&self, now: Instant, key: &ViewKey) -> Duration {
-        let draw = self.secret.hash_address(key.address, now.as_nanos(), 9);
-        NO_ROOM.mul_f64(0.5 + fraction(draw))
-    }
-
     /// The full connection that is due now and then, with a look at everything else.
     fn run_connect(&mut self, now: Instant, key: &ViewKey) {
         let stretch = 0.95 + 0.1 * fraction(self.secret.hash(&[now.as_nanos(), 8]));
@@ -511,50 +272,6 @@ impl Monitor {
             let depth = if partly { Depth::Suspicion } else { Depth::Recheck };
             self.want_survey(now, key, depth, Urgency::Routine);
         }
-    }
-
-    fn send(&mut self, now: Instant, key: &ViewKey, errand: Errand, (to, ask): (IpAddr, Ask)) {
-        // Where not even our own resets leave, a raw SYN would stay half open at the target.
-        let is_plain = matches!(ask.what, Question::Syn { .. });
-        let connects = is_plain && self.sweep.connects(now, key.vantage);
-        let tap = self.vantages.get(&key.vantage).and_then(VantageWatch::tap);
-        let tap = tap.filter(|_| !connects);
-        let survey = match errand {
-            Errand::Survey { number, .. } | Errand::SurveyConnect(number) => number,
-            Errand::Decoy(_) => 0,
-        };
-        let mut order = self.flights.order(now, (key.clone(), errand, to), &ask, (tap, survey));
-        if let ProbePacket::Syn { source_port, dest_port, .. } = order.what {
-            if connects {
-                order.what = ProbePacket::Connect { dest_port };
-            } else if let Errand::Survey { part, ask, .. } = errand
-                && let Some((_, survey)) = self.view(key).and_then(|view| view.survey.as_mut())
-            {
-                survey.note_source_port(part, ask, source_port);
-            }
-        }
-        self.outputs.push_back(Output::Send(order));
-    }
-
-    fn connect(&mut self, now: Instant, key: &ViewKey, errand: Errand) {
-        let Some(watch) = self.targets.get(&key.target) else { return };
-        let limit = CONNECT_TIMEOUT + SERVICE_TIMEOUT + CONNECT_GRACE;
-        let port = watch.target.port;
-        // What the kernel writes is seen leaving by rings alone.
-        let vantage = self.vantages.get(&key.vantage);
-        let vantage = vantage.filter(|vantage| vantage.mode().is_some_and(Mode::sees_resets));
-        let place = (port, vantage.and_then(VantageWatch::tap));
-        let order = ConnectOrder {
-            flight: self.flights.order_connect(now, (key.clone(), errand), place, limit),
-            vantage: key.vantage,
-            to: SocketAddr::new(key.address, port),
-            service: watch.target.service,
-            expect_banner: watch.target.expect_banner.clone(),
-            send: watch.target.send.clone(),
-            connect_timeout: CONNECT_TIMEOUT,
-            service_timeout: SERVICE_TIMEOUT,
-        };
-        self.outputs.push_back(Output::Connect(Box::new(order)));
     }
 
     pub(super) fn handle_baseline(&mut self, target: &TargetName, vantage: &str, known: Baseline) {
@@ -591,7 +308,7 @@ fn phase(secret: &crate::secret::Secret, name: &TargetName, vantage: VantageId, 
 }
 
 /// A hash as a number from 0 to below 1.
-fn fraction(hash: u64) -> f64 {
+pub(super) fn fraction(hash: u64) -> f64 {
     let bits = u32::try_from(hash >> 32).unwrap_or_default();
     f64::from(bits) / (f64::from(u32::MAX) + 1.0)
 }

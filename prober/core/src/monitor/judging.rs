@@ -1,29 +1,22 @@
-//! Judging and telling: evidence into verdicts, verdicts into incidents.
+//! Judging: evidence into verdicts, verdicts into alarms.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::alarm::{Alarm, Step};
+use super::alarm::Alarm;
 use super::flights::ViewKey;
-use super::groups::Place;
-use super::learning::baseline_key;
 use super::proxy::looks;
-use super::standing::{FAULT_CLASS, VantageWatch};
 use super::watch::TargetWatch;
-use super::{Event, Monitor, Purpose, Timer, VantageState};
-use crate::incident::{AlertKind, IncidentState, IncidentUpdate, Resolution, Subject};
-use crate::judge::document::{Lens, document, speaker};
-use crate::judge::text::{Facts, next_step, summary};
-use crate::judge::verdict::{Verdict, ViewEvidence, judge};
-use crate::judge::{Class, Note, Sign};
+use super::{Event, Monitor, Purpose, Timer};
+use crate::incident::{AlertKind, IncidentState};
+use crate::judge::document::document;
+use crate::judge::verdict::{Verdict, judge};
+use crate::judge::{Class, Note};
 use crate::probe::series::Tally;
 use crate::report::TargetReport;
-use crate::secret::Secret;
 use crate::statistics::loss_above;
 use crate::survey::Depth;
-use crate::survey::signs::{Seen, local_sign, signs};
-use crate::target::{Expect, Severity, TargetName};
+use crate::target::TargetName;
 use crate::time::Instant;
 use crate::vantage::VantageId;
 
@@ -269,7 +262,7 @@ impl Monitor {
         }
     }
 
-    fn plan_target(&mut self, now: Instant, name: &TargetName) {
+    pub(super) fn plan_target(&mut self, now: Instant, name: &TargetName) {
         let Some(watch) = self.targets.get_mut(name) else { return };
         let open = watch.alarms.values().any(|alarm| alarm.state().is_some());
         let wanted = !matches!(watch.class, Class::Reachable) || open;
@@ -288,254 +281,6 @@ impl Monitor {
         for key in keys {
             self.timers.set(Timer::View(key), Some(now));
         }
-    }
-
-    fn evidence<'a>(&'a self, watch: &'a TargetWatch) -> Vec<(VantageId, ViewEvidence<'a>)> {
-        let port = watch.target.service.has_port().then_some(watch.target.port);
-        let once = self.purpose == Purpose::Once;
-        let watching = self
-            .vantages
-            .iter()
-            .filter(|(_, vantage)| watch.is_watched_from(&vantage.vantage.name));
-        let mut all = Vec::new();
-        for (id, vantage) in watching {
-            if !once && !self.can_judge(*id, port) {
-                continue;
-            }
-            if let Some(seen) = closed_sign(vantage).filter(|_| once) {
-                all.push((*id, bare(watch, vantage, vec![seen])));
-                continue;
-            }
-            let trouble = watch.names.get(id).and_then(|names| names.trouble);
-            if let Some(sign) = trouble.filter(|sign| once || *sign != Sign::ResolverDead) {
-                let detail = Some(watch.target.host.clone());
-                all.push((*id, bare(watch, vantage, vec![Seen::new(sign, detail)])));
-            }
-            for ((at, address), view) in &watch.views {
-                if at != id {
-                    continue;
-                }
-                let Some(findings) = &view.findings else { continue };
-                let learnt = baseline_key(&vantage.vantage.name, *address);
-                let baseline = watch.baselines.get(&learnt);
-                let seen = vantage.proxied(*address, port).map(|seen| vec![seen]);
-                let seen = seen.unwrap_or_else(|| signs(findings, &watch.target, baseline));
-                let mut evidence = bare(watch, vantage, seen);
-                evidence.address = Some(*address);
-                evidence.findings = Some(findings);
-                evidence.baseline = baseline.is_some();
-                all.push((*id, evidence));
-            }
-        }
-        all
-    }
-
-    fn lens<'a>(&self, id: VantageId, view: &'a ViewEvidence<'a>) -> Lens<'a> {
-        let vantage = self.vantages.get(&id);
-        let v4 = view.address.is_none_or(|address| address.is_ipv4());
-        let counts = vantage.filter(|vantage| vantage.tap().is_some());
-        Lens {
-            view,
-            source: self.flights.source(id, v4),
-            capture: counts.map(|vantage| (vantage.capture_packets, vantage.capture_drops)),
-        }
-    }
-
-    /// An incident of an earlier run is taken up where it was left.
-    pub(super) fn handle_firing(
-        &mut self,
-        now: Instant,
-        target: &TargetName,
-        kind: AlertKind,
-        (class, version): (Class, u64),
-    ) {
-        if kind == AlertKind::VantageFault {
-            let mut vantages = self.vantages.values_mut();
-            if let Some(watch) = vantages.find(|watch| watch.vantage.name == target.as_str()) {
-                watch.alarm = watch.alarm.clone().resume(class, version, now);
-            }
-            return;
-        }
-        let Some(watch) = self.targets.get_mut(target) else { return };
-        let alarm = Alarm::new(watch.target.open_after, watch.target.close_after);
-        watch.alarms.insert(kind, alarm.resume(class, version, now));
-        if matches!(kind, AlertKind::Unreachable | AlertKind::Degraded) {
-            watch.failing_kind = kind;
-        }
-        self.plan_target(now, target);
-    }
-
-    pub(super) fn resolve_removed(&mut self, now: Instant, name: &TargetName) {
-        let Some(watch) = self.targets.get_mut(name) else { return };
-        let mut gone = Vec::new();
-        for (kind, alarm) in &mut watch.alarms {
-            if alarm.remove(now) {
-                gone.push(*kind);
-            }
-        }
-        for kind in gone {
-            let place = self.place_of(name, kind);
-            if place != Place::Held {
-                let state = (IncidentState::Resolved, Some(Resolution::Removed));
-                self.tell_incident(now, (name, kind), state, (place, place == Place::Alone));
-            }
-            self.leave_group(now, (name, kind), Resolution::Removed);
-        }
-    }
-
-    fn tell_step(&mut self, now: Instant, name: &TargetName, kind: AlertKind, step: Step) {
-        let place = match step {
-            Step::Withdrawn => return self.note_micro_outage(name),
-            Step::Opened => self.place_alarm(now, name, kind),
-            Step::Changed | Step::Resolved => self.place_of(name, kind),
-        };
-        let state = match step {
-            Step::Resolved => (IncidentState::Resolved, Some(Resolution::Recovered)),
-            Step::Opened | Step::Changed | Step::Withdrawn => (IncidentState::Firing, None),
-        };
-        // Another class is the same incident, and one that waits is nobody's yet.
-        let notify = place == Place::Alone && step != Step::Changed;
-        if place != Place::Held {
-            self.tell_incident(now, (name, kind), state, (place, notify));
-        }
-        if step == Step::Resolved {
-            self.leave_group(now, (name, kind), Resolution::Recovered);
-        }
-    }
-
-    fn note_micro_outage(&mut self, name: &TargetName) {
-        if let Some(report) = self.targets.get_mut(name).and_then(|watch| watch.report.as_mut()) {
-            Arc::make_mut(report).verdict.notes.push(crate::report::NotePart {
-                note: Note::MicroOutage.as_str().to_owned(),
-                detail: None,
-            });
-        }
-    }
-
-    pub(super) fn tell_incident(
-        &mut self,
-        now: Instant,
-        (name, kind): (&TargetName, AlertKind),
-        (state, resolution): (IncidentState, Option<Resolution>),
-        (place, notify): (Place, bool),
-    ) {
-        let Some(watch) = self.targets.get(name) else { return };
-        let Some(alarm) = watch.alarms.get(&kind) else { return };
-        let (summary, next_step) = self.words(watch, kind);
-        let update = IncidentUpdate {
-            fingerprint: fingerprint(kind, "target", name.as_str()),
-            version: alarm.version,
-            kind,
-            subject: Subject::Target(Box::new((*watch.target).clone())),
-            state,
-            severity: if kind == AlertKind::Degraded {
-                Severity::Warning
-            } else {
-                watch.target.severity
-            },
-            class: alarm.class,
-            class_now: watch.class,
-            started: alarm.started,
-            ended: resolution.map(|resolution| (now, resolution)),
-            flaps: alarm.flaps,
-            report: watch.report.clone(),
-            summary,
-            next_step,
-            notify,
-            member: place == Place::Member,
-        };
-        self.tell(Event::Incident(Box::new(update)));
-    }
-
-    pub(super) fn words(
-        &self,
-        watch: &TargetWatch,
-        kind: AlertKind,
-    ) -> ((String, String), (String, String)) {
-        let Some(verdict) = watch.verdict.as_ref().filter(|_| kind != AlertKind::Exposed) else {
-            let port = watch.target.port;
-            let en = format!("TCP {port} answers where the plan expects it to be filtered.");
-            let zh = format!("TCP {port} 应被过滤，却可以访问。");
-            let next = "Next: check which inbound rule admits it.";
-            return ((en, zh), (next.to_owned(), "下一步：核对是哪条入方向规则放行。".to_owned()));
-        };
-        let evidence = self.evidence(watch);
-        let lenses: Vec<_> = evidence.iter().map(|(id, view)| self.lens(*id, view)).collect();
-        let lens = speaker(verdict, &lenses);
-        let source = lens.and_then(|lens| lens.source).map(|source: IpAddr| source.to_string());
-        let facts = Facts {
-            target: &watch.target,
-            verdict,
-            findings: lens.and_then(|lens| lens.view.findings),
-            source: source.as_deref(),
-        };
-        let (summary, next) = (summary(&facts), next_step(&facts));
-        ((summary.en, summary.zh), (next.en, next.zh))
-    }
-
-    /// The life of a vantage's own incident.
-    pub(super) fn alarm_vantage(&mut self, now: Instant, id: VantageId, faulty: bool) {
-        let Some(watch) = self.vantages.get_mut(&id) else { return };
-        let class = faulty.then_some(FAULT_CLASS);
-        let step = watch.alarm.handle_verdict(now, class, true);
-        let state = match step {
-            Some(Step::Opened) => (IncidentState::Firing, None),
-            Some(Step::Resolved) => (IncidentState::Resolved, Some(Resolution::Recovered)),
-            Some(Step::Changed | Step::Withdrawn) | None => return,
-        };
-        self.tell_vantage(now, id, state);
-    }
-
-    pub(super) fn resolve_vantage(&mut self, id: VantageId) {
-        let now = self.vantages.get(&id).map_or(Instant::ZERO, |watch| watch.alarm.started);
-        let firing = self.vantages.get_mut(&id).is_some_and(|watch| watch.alarm.remove(now));
-        if firing {
-            self.tell_vantage(now, id, (IncidentState::Resolved, Some(Resolution::Removed)));
-        }
-    }
-
-    fn tell_vantage(
-        &mut self,
-        now: Instant,
-        id: VantageId,
-        (state, resolution): (IncidentState, Option<Resolution>),
-    ) {
-        let Some(watch) = self.vantages.get(&id) else { return };
-        let name = watch.vantage.name.clone();
-        let reason = watch.fault.as_ref().map(|fault| fault.reason.clone());
-        let ports =
-            (!watch.bad_ports.is_empty()).then(|| super::standing::port_list(&watch.bad_ports));
-        let reason =
-            reason.or(ports).or(watch.proxy_reason()).unwrap_or_else(|| "recovered".to_owned());
-        let targets = self.targets.values().filter(|watch| !watch.canary);
-        let unwatched = targets.filter(|watch| self.is_unwatched(watch)).count();
-        let summary = (
-            format!("Vantage {name}: {reason}. {unwatched} targets are not watched meanwhile."),
-            format!("观测点 {name} 故障：{reason}。期间有 {unwatched} 个目标无人监测。"),
-        );
-        let next = (
-            "Next: run `reachd doctor` on the probing host. Leave the targets alone.".to_owned(),
-            "下一步：在探测主机上运行 `reachd doctor`。勿动目标主机。".to_owned(),
-        );
-        let update = IncidentUpdate {
-            fingerprint: fingerprint(AlertKind::VantageFault, "vantage", &name),
-            version: watch.alarm.version,
-            kind: AlertKind::VantageFault,
-            subject: Subject::Vantage(name),
-            state,
-            severity: Severity::Critical,
-            class: FAULT_CLASS,
-            class_now: FAULT_CLASS,
-            started: watch.alarm.started,
-            ended: resolution.map(|resolution| (now, resolution)),
-            flaps: watch.alarm.flaps,
-            report: None,
-            summary,
-            next_step: next,
-            notify: true,
-            member: false,
-        };
-        self.tell(Event::Incident(Box::new(update)));
     }
 }
 
@@ -562,38 +307,4 @@ fn belief(watch: &TargetWatch, verdict: &Verdict) -> f64 {
         loss_above(watch.target.loss_threshold, lost, sent)
     });
     beliefs.fold(0.0, f64::max)
-}
-
-fn bare<'a>(watch: &TargetWatch, vantage: &'a VantageWatch, seen: Vec<Seen>) -> ViewEvidence<'a> {
-    let (name, role) = (vantage.vantage.name.as_str(), vantage.vantage.role);
-    let expect: Expect = watch.target.expected_from(name, role.as_str());
-    ViewEvidence {
-        vantage: name,
-        role,
-        way: vantage.vantage.way(),
-        mode: vantage.mode(),
-        address: None,
-        findings: None,
-        seen,
-        expect,
-        baseline: false,
-    }
-}
-
-/// What a vantage that cannot be opened says of itself.
-fn closed_sign(vantage: &VantageWatch) -> Option<Seen> {
-    let Some(VantageState::Down { error, detail }) = &vantage.state else { return None };
-    let sign = local_sign(*error).unwrap_or(Sign::LocalNoRoute);
-    Some(Seen::new(sign, Some(detail.clone())))
-}
-
-/// A stable identity: the same over restarts and over daemons with the same plan.
-pub(super) fn fingerprint(kind: AlertKind, scope: &str, subject: &str) -> String {
-    let text = format!("{}\u{0}{scope}\u{0}{subject}", kind.alertname());
-    let words: Vec<u64> = text
-        .as_bytes()
-        .chunks(8)
-        .map(|chunk| chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)))
-        .collect();
-    format!("{:016x}", Secret::new([0, 0]).hash(&words))
 }
