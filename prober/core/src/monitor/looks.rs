@@ -219,13 +219,14 @@ impl Monitor {
             // Half of what it saw is of before. Where others wait for their look, that must do.
             let again = self.purpose == Purpose::Watch && self.queue.len() == 0;
             let ended = findings.ended;
+            let doubtful = self.is_doubtful(key, &findings);
             let mut once_more = again && findings.saw_a_turn();
             let watch = self.targets.get_mut(&key.target)?;
             let lossy = watch.loses();
             let view = watch.views.get_mut(&(key.vantage, key.address))?;
             let was_split = view.findings.as_ref().is_some_and(Findings::is_split);
             once_more |= again && was_split && !findings.is_split();
-            if lossy {
+            if lossy && !doubtful {
                 once_more |= add_up(view, &mut findings) && again;
             }
             let changed = view.conclude(findings);
@@ -237,6 +238,18 @@ impl Monitor {
             self.begin_waiting(now);
         }
         None
+    }
+
+    /// Whether these findings, or those before them, may tell of our own side's fault.
+    fn is_doubtful(&self, key: &ViewKey, fresh: &Findings) -> bool {
+        let watch = self.targets.get(&key.target);
+        let Some((watch, vantage)) = watch.zip(self.vantages.get(&key.vantage)) else {
+            return false;
+        };
+        let view = watch.views.get(&(key.vantage, key.address));
+        let known = view.and_then(|view| view.findings.as_ref());
+        let mut starts = [Some(fresh), known].into_iter().flatten().map(|found| found.started);
+        starts.any(|started| vantage.is_doubtful(watch.port(), started))
     }
 
     /// A view's findings are new: what surprises changes with them.

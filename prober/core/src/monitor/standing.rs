@@ -30,6 +30,9 @@ const ASKED_MAX: usize = 1_024;
 /// How long a fault must last before people are told, and how long a recovery before they are.
 const OPEN_AFTER: Duration = Duration::from_secs(10);
 const CLOSE_AFTER: Duration = Duration::from_secs(15);
+/// A fault may have begun this long before it was noticed: canaries are asked every five seconds
+/// and must be mute twice, and targets are asked every ten unless the plan says otherwise.
+const UNNOTICED: Duration = Duration::from_secs(60);
 
 /// One vantage with all that is known of it.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub(super) struct VantageWatch {
     pub(super) fault: Option<Fault>,
     /// Ports that fail from here for everybody.
     pub(super) bad_ports: BTreeSet<u16>,
+    /// When it was last not believed, as a whole and of a port.
+    doubts: BTreeMap<Option<u16>, Doubt>,
     /// Ports on which something before it answers for an address that nobody has.
     pub(super) proxied: BTreeSet<u16>,
     /// Those that were told of.
@@ -61,6 +66,14 @@ pub(super) struct Fault {
     pub(super) reason: String,
 }
 
+/// A time in which nothing was believed, from when the fault may have begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Doubt {
+    from: Instant,
+    /// `None` while it lasts.
+    until: Option<Instant>,
+}
+
 impl VantageWatch {
     fn new(vantage: Vantage) -> Self {
         Self {
@@ -68,6 +81,7 @@ impl VantageWatch {
             state: None,
             fault: None,
             bad_ports: BTreeSet::new(),
+            doubts: BTreeMap::new(),
             proxied: BTreeSet::new(),
             proxies_told: BTreeSet::new(),
             capture_packets: 0,
@@ -105,6 +119,43 @@ impl VantageWatch {
         self.state = Some(state);
         self.bad_ports.clear();
         self.proxied.clear();
+    }
+
+    /// Takes what was assessed; gives whether something is believed again.
+    fn note_fault(&mut self, now: Instant, fault: Option<Fault>, ports: BTreeSet<u16>) -> bool {
+        let doubted = |whole: bool, ports: &BTreeSet<u16>| {
+            let ports = ports.iter().map(|port| Some(*port));
+            ports.chain(whole.then_some(None)).collect::<BTreeSet<_>>()
+        };
+        // Addresses that are known are asked without a resolver.
+        let whole = |fault: &Option<Fault>| {
+            fault.as_ref().is_some_and(|fault| fault.sign != Sign::ResolverDead)
+        };
+        let before = doubted(whole(&self.fault), &self.bad_ports);
+        let after = doubted(whole(&fault), &ports);
+        for port in after.difference(&before) {
+            let from = Instant::from_start(now.since_start().saturating_sub(UNNOTICED));
+            // What was doubted only just now is still in doubt before.
+            let doubt = self.doubts.entry(*port).or_insert(Doubt { from, until: None });
+            let joined = doubt.until.is_none_or(|until| until >= from);
+            *doubt = Doubt { from: if joined { doubt.from.min(from) } else { from }, until: None };
+        }
+        let mut renewed = false;
+        for port in before.difference(&after) {
+            renewed = true;
+            if let Some(doubt) = self.doubts.get_mut(port) {
+                doubt.until = Some(now);
+            }
+        }
+        self.fault = fault;
+        self.bad_ports = ports;
+        renewed
+    }
+
+    /// Whether a look that began at `started` has probes in it that may have failed here.
+    pub(super) fn is_doubtful(&self, port: Option<u16>, started: Instant) -> bool {
+        let mut doubts = [None, port].into_iter().filter_map(|port| self.doubts.get(&port));
+        doubts.any(|doubt| doubt.from <= started && doubt.until.is_none_or(|until| started < until))
     }
 
     pub(super) fn note_resolver(&mut self, name: &TargetName, dead: bool) {
@@ -280,8 +331,7 @@ impl Monitor {
         let (fault, ports) = self.assess(id);
         let Some(watch) = self.vantages.get_mut(&id) else { return };
         let before = (watch.fault.is_some(), watch.bad_ports.clone());
-        watch.fault.clone_from(&fault);
-        watch.bad_ports.clone_from(&ports);
+        let again = watch.note_fault(now, fault.clone(), ports.clone());
         let proxies = std::mem::replace(&mut watch.proxies_told, watch.proxied.clone());
         let (proxied, proxy) = (watch.proxied.clone(), watch.proxy_reason());
         let name = watch.vantage.name.clone();
@@ -291,8 +341,7 @@ impl Monitor {
             let blocked = (!ports.is_empty()).then(|| port_list(&ports));
             let reason = fault.as_ref().map(|fault| fault.reason.clone()).or(blocked).or(proxy);
             self.tell(Event::VantageHealth { vantage: name, healthy, reason });
-            let fewer = before.1.len() > ports.len() || proxies.len() > proxied.len();
-            let renewed = healthy && before.0 || fewer;
+            let renewed = again || proxies.len() > proxied.len();
             for name in self.targets.keys() {
                 if renewed {
                     self.chores.push(Chore::Renew(name.clone(), id, now));

@@ -7,6 +7,7 @@ use super::{Monitor, Purpose, VantageState};
 use crate::judge::Sign;
 use crate::judge::document::Lens;
 use crate::judge::verdict::ViewEvidence;
+use crate::survey::findings::Findings;
 use crate::survey::signs::{Seen, local_sign, signs};
 use crate::target::Expect;
 use crate::vantage::VantageId;
@@ -41,7 +42,10 @@ impl Monitor {
                 if at != id {
                     continue;
                 }
-                let Some(findings) = &view.findings else { continue };
+                let findings = view.findings.as_ref();
+                let believed =
+                    |found: &&Findings| once || !vantage.is_doubtful(port, found.started);
+                let Some(findings) = findings.filter(believed) else { continue };
                 let learnt = baseline_key(&vantage.vantage.name, *address);
                 let baseline = watch.baselines.get(&learnt);
                 let seen = vantage.proxied(*address, port).map(|seen| vec![seen]);

@@ -9,5 +9,6 @@ mod performance;
 mod scene;
 mod sweep;
 mod sweeps;
+mod uplinks;
 mod vantages;
 mod watch;
