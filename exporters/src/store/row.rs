@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use reachd_core::incident::{AlertKind, IncidentState, IncidentUpdate, Resolution, Subject};
-use reachd_core::monitor::Baseline;
+use reachd_core::monitor::{Baseline, ClosedPort};
 use reachd_core::target::TargetName;
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +157,9 @@ pub struct BaselineRow {
     pub distance: Option<u8>,
     /// Smallest hop limit that reaches it.
     pub path_length: Option<u8>,
+    /// Whether its canary port answers; rows of before it was asked know nothing of it.
+    #[serde(default)]
+    pub closed_port_answers: Option<bool>,
 }
 
 impl BaselineRow {
@@ -168,12 +171,16 @@ impl BaselineRow {
             echo_answered: baseline.echo_answered,
             distance: baseline.distance,
             path_length: baseline.path_length,
+            closed_port_answers: baseline.closed_port.map(|port| port == ClosedPort::Answers),
         }
     }
 
     /// The baseline as the monitor takes it.
     pub fn baseline(&self) -> Baseline {
         let Self { echo_answered, distance, path_length, .. } = *self;
-        Baseline { echo_answered, distance, path_length }
+        let closed_port = self
+            .closed_port_answers
+            .map(|answers| if answers { ClosedPort::Answers } else { ClosedPort::Silent });
+        Baseline { echo_answered, distance, path_length, closed_port }
     }
 }

@@ -324,6 +324,17 @@ pub struct Baseline {
     pub distance: Option<u8>,
     /// Smallest hop limit that reaches it.
     pub path_length: Option<u8>,
+    /// What its canary port does.
+    pub closed_port: Option<ClosedPort>,
+}
+
+/// What a port does on which nothing listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedPort {
+    /// It resets, as hosts do.
+    Answers,
+    /// Nothing comes back: stealth, or a filter.
+    Silent,
 }
 
 /// Whether the monitor watches for ever or looks once.

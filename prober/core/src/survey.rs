@@ -5,6 +5,7 @@
 //! packets inside one second buy nothing against bursts, and traces say where.
 
 pub mod findings;
+pub mod ports;
 pub mod signs;
 mod splits;
 mod sweeps;
@@ -17,6 +18,7 @@ use crate::evidence::{
     AnswerKind, ConnectReport, ConnectResult, InvalidReason, LocalError, Observation, ServiceAnswer,
 };
 use crate::path::{PathEnd, distance};
+use crate::probe::asides::{About, Asides};
 use crate::probe::flows::Flows;
 use crate::probe::large::Large;
 use crate::probe::rates::Rates;
@@ -25,6 +27,7 @@ use crate::probe::trace::{Flavour, Trace};
 use crate::probe::{Ask, Engine, Question};
 use crate::time::Instant;
 use findings::{Findings, SiblingPath};
+use ports::Ports;
 
 /// Offsets of the confirmation, in milliseconds from its start: fast and slow bad spells both end
 /// inside it (DESIGN section 2).
@@ -63,6 +66,8 @@ pub struct Scope {
     pub connect: bool,
     /// What usually answers; a recheck that sees only this ends at once.
     pub known: Option<Known>,
+    /// Ports and neighbours that may be asked.
+    pub ports: Ports,
     /// What may be asked beyond the usual.
     pub means: Means,
     /// What an earlier survey found amiss and this one should look for again.
@@ -113,6 +118,8 @@ pub enum Part {
     Flow,
     /// Large packets.
     Large,
+    /// Configured ports and neighbours.
+    Aside,
     /// Echoes of the rate sweep.
     RateEcho,
     /// SYNs of the rate sweep.
@@ -152,6 +159,7 @@ pub struct Survey {
     flows: Option<Flows>,
     large: Option<Large>,
     rates: Option<Rates>,
+    asides: Asides,
     local: Vec<LocalError>,
     packets: u64,
 }
@@ -194,6 +202,7 @@ impl Survey {
             flows: Self::suspected_flows(&scope, now),
             large: None,
             rates: None,
+            asides: Asides::default(),
             local: Vec::new(),
             packets: 0,
             started: now,
@@ -232,7 +241,9 @@ impl Survey {
             return Some(Want::Ask(Part::Syn, address, ask));
         }
         if let Some((part, ask)) = self.poll_sweeps(now) {
-            return Some(Want::Ask(part, address, ask));
+            let about = self.asides.about(ask.id).filter(|_| part == Part::Aside);
+            let to = about.and_then(About::elsewhere).unwrap_or(address);
+            return Some(Want::Ask(part, to, ask));
         }
         if let Some(ask) = self.icmp_trace.as_mut().and_then(|trace| trace.poll_ask(now)) {
             return Some(Want::Ask(Part::IcmpTrace, address, ask));
@@ -251,7 +262,7 @@ impl Survey {
     /// Every address it sends to now.
     pub fn destinations(&self) -> Vec<IpAddr> {
         let siblings = self.siblings.iter().map(|(address, _)| *address);
-        [self.scope.address].into_iter().chain(siblings).collect()
+        [self.scope.address].into_iter().chain(siblings).chain(self.asides.elsewhere()).collect()
     }
 
     /// Takes the fate of one ask.
@@ -290,7 +301,7 @@ impl Survey {
     /// Our own kernel refused something. What it says of unusual packets is not said of our side: a
     /// link takes no larger ones, and a firewall no segment without a connection.
     pub fn handle_local_error(&mut self, part: Part, error: LocalError) {
-        if self.local.len() < 8 && part != Part::Large {
+        if self.local.len() < 8 && !matches!(part, Part::Large | Part::Aside) {
             self.local.push(error);
         }
     }
@@ -340,6 +351,7 @@ impl Survey {
             flows: self.flow_fates(),
             large: self.large.as_ref().map(|large| large.fates().clone()),
             rates: self.rates.as_ref().map(Rates::fates),
+            asides: self.asides.fates().clone(),
             local: self.local.clone(),
             packets: self.packets,
         }
@@ -356,6 +368,7 @@ impl Survey {
                 found.map(|(_, trace)| trace as &mut dyn Engine)
             }
             Part::Flow => self.flows.as_mut().map(|flows| flows as &mut dyn Engine),
+            Part::Aside => Some(&mut self.asides),
             Part::Large => self.large.as_mut().map(|large| large as &mut dyn Engine),
             Part::RateEcho | Part::RateSyn => {
                 self.rates.as_mut().map(|rates| rates as &mut dyn Engine)
@@ -366,11 +379,12 @@ impl Survey {
     fn advance(&mut self, now: Instant) {
         self.plan_tcp_trace(now);
         self.plan_large(now);
+        self.plan_asides(now);
         match self.phase {
             Phase::Quick if self.everything_answered() => {
                 self.trace_refusals();
                 let is_large_over = self.large.as_ref().is_none_or(Engine::is_done);
-                if self.traces_settled(now) && is_large_over {
+                if self.traces_settled(now) && is_large_over && self.asides.is_done() {
                     self.phase = Phase::Done;
                 }
             }

@@ -41,6 +41,18 @@ pub enum Family {
     Queueing,
     /// Whether large packets arrive, there and back.
     LargePacket,
+    /// What came back for echoes where a front answers them in the host's place.
+    Front,
+    /// What the ports answer that the service may have moved to.
+    AlternatePort,
+    /// What a port does on which nothing listens, compared with what it does in health.
+    CanaryPort,
+    /// Whether other ports of the host that usually answer still do.
+    ControlPort,
+    /// Whether addresses of the same network answer.
+    Neighbours,
+    /// Whether the failure came once or comes and goes.
+    Onset,
 }
 
 /// One value of a signal.
@@ -115,11 +127,26 @@ pub enum Sign {
     LargeForwardLost,
     LargeReplyLost,
     LargeLost,
+    FrontAnswers,
+    FrontSilent,
+    AlternateOpen,
+    AlternateClosed,
+    AlternateSilent,
+    CanaryAnswers,
+    CanarySilent,
+    CanaryStillSilent,
+    CanaryFellSilent,
+    ControlAnswers,
+    ControlSilent,
+    NeighboursAnswer,
+    NeighboursSilent,
+    OnsetOnce,
+    ComesAndGoes,
 }
 
 impl Family {
     /// Every signal.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 25] = [
         Self::Echo,
         Self::Syn,
         Self::Unreachable,
@@ -139,6 +166,12 @@ impl Family {
         Self::RateSplit,
         Self::Queueing,
         Self::LargePacket,
+        Self::Front,
+        Self::AlternatePort,
+        Self::CanaryPort,
+        Self::ControlPort,
+        Self::Neighbours,
+        Self::Onset,
     ];
 
     /// The name used in JSON.
@@ -163,6 +196,12 @@ impl Family {
             Self::RateSplit => "rate_split",
             Self::Queueing => "queueing",
             Self::LargePacket => "large_packet",
+            Self::Front => "front",
+            Self::AlternatePort => "alternate_port",
+            Self::CanaryPort => "canary_port",
+            Self::ControlPort => "control_port",
+            Self::Neighbours => "neighbours",
+            Self::Onset => "onset",
         }
     }
 
@@ -223,6 +262,14 @@ impl Family {
                 S::LargeReplyLost,
                 S::LargeLost,
             ],
+            Self::Front => &[S::FrontAnswers, S::FrontSilent],
+            Self::AlternatePort => &[S::AlternateOpen, S::AlternateClosed, S::AlternateSilent],
+            Self::CanaryPort => {
+                &[S::CanaryAnswers, S::CanarySilent, S::CanaryStillSilent, S::CanaryFellSilent]
+            }
+            Self::ControlPort => &[S::ControlAnswers, S::ControlSilent],
+            Self::Neighbours => &[S::NeighboursAnswer, S::NeighboursSilent],
+            Self::Onset => &[S::OnsetOnce, S::ComesAndGoes],
         }
     }
 }
@@ -237,9 +284,21 @@ impl Sign {
     /// The name used in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::EchoAnswered | Self::SynAccepted => "answered",
+            Self::EchoAnswered
+            | Self::SynAccepted
+            | Self::FrontAnswers
+            | Self::CanaryAnswers
+            | Self::ControlAnswers
+            | Self::NeighboursAnswer => "answered",
             Self::EchoPartial | Self::SynPartial => "partial",
-            Self::EchoSilent | Self::SynSilent | Self::ServiceSilent => "silent",
+            Self::EchoSilent
+            | Self::SynSilent
+            | Self::ServiceSilent
+            | Self::FrontSilent
+            | Self::AlternateSilent
+            | Self::CanarySilent
+            | Self::ControlSilent
+            | Self::NeighboursSilent => "silent",
             Self::EchoError | Self::SynError => "icmp_error",
             Self::SynReset => "reset",
             Self::NoError => "none",
@@ -299,6 +358,12 @@ impl Sign {
             Self::LargeForwardLost => "lost_forward",
             Self::LargeReplyLost => "lost_in_reply",
             Self::LargeLost => "lost",
+            Self::AlternateOpen => "open",
+            Self::AlternateClosed => "closed",
+            Self::CanaryStillSilent => "silent_as_learnt",
+            Self::CanaryFellSilent => "fell_silent",
+            Self::OnsetOnce => "once",
+            Self::ComesAndGoes => "comes_and_goes",
         }
     }
 }

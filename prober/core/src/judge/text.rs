@@ -2,7 +2,8 @@
 //! action, warning, in this order.
 
 use super::class::Class;
-use super::verdict::Verdict;
+use super::sign::Sign;
+use super::verdict::{Verdict, has_sign};
 use crate::probe::series::Tally;
 use crate::statistics::{real, wilson};
 use crate::survey::findings::Findings;
@@ -54,6 +55,11 @@ impl Facts<'_> {
     fn failing_of_all(&self) -> (usize, usize) {
         let failing = self.verdict.failing.len();
         (failing, failing + self.verdict.reaching.len())
+    }
+
+    /// Whether what answers echo is not the host itself.
+    fn is_behind_front(&self) -> bool {
+        has_sign(self.verdict, Sign::FrontAnswers)
     }
 
     /// Probes whose first answer went missing, and valid ones, over echo and SYN together.
@@ -115,6 +121,16 @@ pub fn summary(facts: &Facts<'_>) -> Sentence {
                  intact up to {hop}."
             ),
             format!("主机无响应：{failing}/{all} 个观测点无任何应答，路径到 {hop} 为止完好。"),
+        ),
+        Class::SecurityGroup if facts.is_behind_front() => Sentence::new(
+            format!(
+                "TCP {port} is silent behind its front, which answers for itself: whether the host \
+                 behind it is down or the port is filtered cannot be told apart from outside."
+            ),
+            format!(
+                "TCP {port} 在前端设备之后无响应，前端的应答不能证明主机在线：主机故障还是端口被过滤，\
+                 外部无法区分。"
+            ),
         ),
         Class::SecurityGroup => Sentence::new(
             format!(

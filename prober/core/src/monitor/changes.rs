@@ -4,6 +4,7 @@ use super::flights::ViewKey;
 use super::view::Stand;
 use super::{Monitor, Timer};
 use crate::evidence::{Answer, Observation, Probe};
+use crate::probe::asides::AsideFates;
 use crate::probe::series::Tally;
 use crate::survey::Depth;
 use crate::survey::findings::Findings;
@@ -106,6 +107,7 @@ impl Monitor {
             flows: None,
             large: None,
             rates: None,
+            asides: AsideFates::default(),
             local: Vec::new(),
             packets: 0,
         };

@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 
 use super::flights::ViewKey;
-use super::{Baseline, Event, Monitor};
+use super::{Baseline, ClosedPort, Event, Monitor};
 use crate::evidence::AnswerKind;
 use crate::path::{PathEnd, distance};
+use crate::probe::asides::is_own_answer;
 use crate::survey::Depth;
+use crate::survey::findings::Findings;
 use crate::target::TargetName;
 use crate::vantage::VantageId;
 
@@ -21,6 +23,15 @@ impl Monitor {
         };
         let keys: Vec<_> = watch.views.keys().map(key).collect();
         keys.iter().for_each(|key| self.learn_baseline(key));
+    }
+
+    /// Whether it is known from here what the canary port does in health.
+    pub(super) fn knows_closed_port(&self, key: &ViewKey) -> bool {
+        let vantage = self.vantages.get(&key.vantage);
+        let name = vantage.map(|vantage| baseline_key(&vantage.vantage.name, key.address));
+        let watch = self.targets.get(&key.target);
+        let known = watch.zip(name).and_then(|(watch, name)| watch.baselines.get(&name));
+        known.is_some_and(|baseline| baseline.closed_port.is_some())
     }
 
     fn learn_baseline(&mut self, key: &ViewKey) {
@@ -46,11 +57,20 @@ impl Monitor {
             echo_answered: findings.echo.received() > 0,
             distance: findings.echo.ttl().map(distance).or(known.distance),
             path_length: length.or(known.path_length),
+            closed_port: closed_port(findings).or(known.closed_port),
         };
         if watch.baselines.insert(name.clone(), baseline) != Some(baseline) {
             let event = Event::Baseline { target: key.target.clone(), vantage: name, baseline };
             self.tell(event);
         }
+    }
+}
+
+/// What the canary port did, if it was asked.
+fn closed_port(findings: &Findings) -> Option<ClosedPort> {
+    match findings.asides.canary()? {
+        AnswerKind::Silence => Some(ClosedPort::Silent),
+        kind => is_own_answer(kind).then_some(ClosedPort::Answers),
     }
 }
 

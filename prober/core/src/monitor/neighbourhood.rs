@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::Monitor;
+use super::flights::ViewKey;
 use crate::budget::prefix;
+use crate::target::Siblings;
 use crate::vantage::VantageId;
 
 /// Neighbours looked at on either side at most: only the two nearest are traced.
@@ -45,6 +48,32 @@ impl Neighbourhood {
         near.retain(is_near);
         near.sort_by_key(|other| (bits(*other).abs_diff(bits(address)), *other));
         near
+    }
+}
+
+impl Monitor {
+    /// Neighbours whose path may be traced: of the plan in the same /24 or /64, else configured
+    /// ones, else the subnet's first addresses.
+    pub(super) fn siblings(&self, key: &ViewKey) -> Vec<IpAddr> {
+        let Some(watch) = self.targets.get(&key.target) else { return Vec::new() };
+        if watch.target.siblings == Siblings::Off {
+            return Vec::new();
+        }
+        let subnet = prefix(key.address);
+        let first = [1_u8, 2].map(|host| match subnet {
+            IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() | u32::from(host)).into()),
+            IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() | u128::from(host)).into()),
+        });
+        let configured = watch.target.neighbours.iter().copied();
+        let mut siblings = Vec::new();
+        // The nearest: if all targets of a subnet traced the same two, those two would drown.
+        let near = self.neighbourhood.nearest(key.vantage, key.address);
+        for address in near.into_iter().chain(configured).chain(first) {
+            if address != key.address && !siblings.contains(&address) && siblings.len() < 2 {
+                siblings.push(address);
+            }
+        }
+        siblings
     }
 }
 

@@ -14,7 +14,6 @@ use super::queue::Urgency;
 use super::standing::VantageWatch;
 use super::view::{Rows, Stand, View};
 use super::{Baseline, ConnectOrder, Monitor, Output, ProbePacket, Purpose, Timer, VantageState};
-use crate::budget::prefix;
 use crate::evidence::Probe;
 use crate::incident::AlertKind;
 use crate::judge::Class;
@@ -22,9 +21,10 @@ use crate::judge::verdict::Verdict;
 
 use crate::probe::{Ask, Question};
 use crate::report::TargetReport;
+use crate::survey::ports::Ports;
 use crate::survey::{Depth, Means, Scope, Survey, Want};
 use crate::sweep::{LaneState, RowSpec};
-use crate::target::{Siblings, Target, TargetName};
+use crate::target::{Target, TargetName};
 use crate::time::Instant;
 use crate::vantage::{Mode, VantageId};
 
@@ -305,9 +305,11 @@ impl Monitor {
         }
         let siblings = self.siblings(key);
         let means = self.means(now, key);
+        let (learning, learnt) = (self.purpose == Purpose::Watch, self.knows_closed_port(key));
         let Some(watch) = self.targets.get_mut(&key.target) else { return };
         let Some(view) = watch.views.get_mut(&(key.vantage, key.address)) else { return };
         let has_port = watch.target.service.has_port();
+        let learn = learning && depth != Depth::Recheck && view.take_canary_turn(now, learnt);
         let scope = Scope {
             address: key.address,
             port: has_port.then_some(watch.target.port),
@@ -319,6 +321,7 @@ impl Monitor {
             known: view.known(),
             means,
             suspects: view.take_suspects(),
+            ports: Ports::of(&watch.target, learn).beside(key.address),
         };
         if means.patient && self.purpose == Purpose::Watch {
             view.note_rates(now);
@@ -347,30 +350,6 @@ impl Monitor {
 
     fn is_lossy(&self, name: &TargetName) -> bool {
         self.targets.get(name).is_some_and(|watch| watch.class == Class::PacketLoss)
-    }
-
-    /// Neighbours whose path may be traced: of the plan in the same /24 or /64, else configured
-    /// ones, else the subnet's first addresses.
-    fn siblings(&self, key: &ViewKey) -> Vec<IpAddr> {
-        let Some(watch) = self.targets.get(&key.target) else { return Vec::new() };
-        if watch.target.siblings == Siblings::Off {
-            return Vec::new();
-        }
-        let subnet = prefix(key.address);
-        let first = [1_u8, 2].map(|host| match subnet {
-            IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() | u32::from(host)).into()),
-            IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() | u128::from(host)).into()),
-        });
-        let configured = watch.target.neighbours.iter().copied();
-        let mut siblings = Vec::new();
-        // The nearest: if all targets of a subnet traced the same two, those two would drown.
-        let near = self.neighbourhood.nearest(key.vantage, key.address);
-        for address in near.into_iter().chain(configured).chain(first) {
-            if address != key.address && !siblings.contains(&address) && siblings.len() < 2 {
-                siblings.push(address);
-            }
-        }
-        siblings
     }
 
     /// Does what is due in one view.

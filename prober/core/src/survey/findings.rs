@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Depth, Suspects};
 use crate::evidence::{ConnectReport, IcmpAnswer, LocalError, Probe};
 use crate::path::Path;
+use crate::probe::asides::AsideFates;
 use crate::probe::flows::FlowFates;
 use crate::probe::large::SizeFates;
 use crate::probe::rates::RateFates;
@@ -46,6 +47,8 @@ pub struct Findings {
     pub large: Option<SizeFates>,
     /// Two rates, if there was time; their probes count in `echo` or `syn` as well.
     pub rates: Option<RateFates>,
+    /// What configured ports and neighbours answered, if asked.
+    pub asides: AsideFates,
     /// What our own kernel refused.
     pub local: Vec<LocalError>,
     /// Packets asked for, traces included.
@@ -119,6 +122,9 @@ impl Findings {
         }
         if self.large.is_none() {
             self.large.clone_from(&before.large);
+        }
+        if self.asides.0.is_empty() {
+            self.asides.clone_from(&before.asides);
         }
         // Of a loss that was over in between the next one is another.
         let lost = |tally: &Tally| tally.received() < tally.valid();

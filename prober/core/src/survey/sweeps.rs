@@ -42,6 +42,9 @@ impl Survey {
         if let Some(ask) = self.large.as_mut().and_then(|large| large.poll_ask(now)) {
             return Some((Part::Large, ask));
         }
+        if let Some(ask) = self.asides.poll_ask(now) {
+            return Some((Part::Aside, ask));
+        }
         let ask = self.rates.as_mut()?.poll_ask(now)?;
         let part = if ask.what == Question::Echo { Part::RateEcho } else { Part::RateSyn };
         Some((part, ask))
@@ -51,7 +54,8 @@ impl Survey {
         let flows = self.flows.as_ref().map(|flows| flows as &dyn Engine);
         let large = self.large.as_ref().map(|large| large as &dyn Engine);
         let rates = self.rates.as_ref().map(|rates| rates as &dyn Engine);
-        [flows, large, rates].into_iter().flatten()
+        let asides = &self.asides as &dyn Engine;
+        [flows, large, rates, Some(asides)].into_iter().flatten()
     }
 
     /// Probes of a sweep are probes of their kind as well; large packets are not, as their loss is
@@ -65,6 +69,7 @@ impl Survey {
             | Part::IcmpTrace
             | Part::TcpTrace
             | Part::Sibling(_)
+            | Part::Aside
             | Part::Large => None,
         };
         if let Some(series) = series {

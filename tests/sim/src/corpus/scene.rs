@@ -361,7 +361,8 @@ impl<'a> Draft<'a> {
             let v4 = self.address.is_ipv4();
             let key = if v4 { name.clone() } else { format!("{name} (IPv6)") };
             let distance = Some(length.saturating_add(self.world.detour));
-            (key, Baseline { echo_answered, distance, path_length: Some(length + 1) })
+            let path_length = Some(length + 1);
+            (key, Baseline { echo_answered, distance, path_length, closed_port: None })
         };
         self.world.places.iter().map(of).collect()
     }

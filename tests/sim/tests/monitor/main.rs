@@ -5,6 +5,7 @@ mod hostile;
 mod loss;
 mod once;
 mod performance;
+mod ports;
 mod scene;
 mod sweep;
 mod sweeps;

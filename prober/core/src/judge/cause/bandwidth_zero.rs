@@ -30,5 +30,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersFail, 0.76),
         (Sign::InsideReaches, 0.21),
         (Sign::EchoUsedToAnswer, 0.62),
+        (Sign::FrontSilent, 0.9),
+        (Sign::NeighboursAnswer, 0.7),
     ],
 };

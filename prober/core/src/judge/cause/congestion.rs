@@ -35,5 +35,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::FlowsMixed, 0.98),
         (Sign::QuickLoses, 0.08),
         (Sign::DelayGrows, 0.88),
+        (Sign::ComesAndGoes, 0.4),
     ],
 };

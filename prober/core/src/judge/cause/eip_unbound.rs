@@ -29,5 +29,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersFail, 0.76),
         (Sign::InsideReaches, 0.21),
         (Sign::EchoUsedToAnswer, 0.62),
+        (Sign::FrontSilent, 0.9),
+        (Sign::ComesAndGoes, 0.02),
     ],
 };

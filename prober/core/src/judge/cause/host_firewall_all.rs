@@ -29,5 +29,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersFail, 0.94),
         (Sign::OthersReach, 0.03),
         (Sign::EchoUsedToAnswer, 0.6),
+        (Sign::ComesAndGoes, 0.02),
     ],
 };

@@ -31,5 +31,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ServiceSilent, 0.62),
         (Sign::ServiceClosed, 0.28),
         (Sign::ServiceConfirmed, 0.08),
+        (Sign::ComesAndGoes, 0.45),
     ],
 };

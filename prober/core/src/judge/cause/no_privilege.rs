@@ -31,5 +31,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersFail, 0.18),
         (Sign::LocalNoPrivilege, 0.95),
         (Sign::VantageSuspect, 0.6),
+        (Sign::FrontSilent, 0.8),
+        (Sign::ControlAnswers, 0.4),
+        (Sign::NeighboursSilent, 0.8),
     ],
 };

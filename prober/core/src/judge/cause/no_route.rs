@@ -35,5 +35,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ErrorAtOnce, 0.92),
         (Sign::OthersFail, 0.7),
         (Sign::OthersReach, 0.25),
+        (Sign::NeighboursSilent, 0.55),
+        (Sign::ComesAndGoes, 0.15),
     ],
 };

@@ -36,5 +36,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ErrorAtOnce, 0.95),
         (Sign::OthersFail, 0.75),
         (Sign::OthersReach, 0.2),
+        (Sign::FrontSilent, 0.95),
+        (Sign::CanaryAnswers, 0.02),
+        (Sign::ControlSilent, 0.95),
     ],
 };

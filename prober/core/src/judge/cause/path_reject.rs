@@ -33,5 +33,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::FromLastRouter, 0.3),
         (Sign::OthersFail, 0.7),
         (Sign::OthersReach, 0.25),
+        (Sign::ControlAnswers, 0.6),
     ],
 };

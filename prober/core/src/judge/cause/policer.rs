@@ -34,5 +34,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::FlowsMixed, 0.98),
         (Sign::QuickLoses, 0.92),
         (Sign::DelayGrows, 0.15),
+        (Sign::ComesAndGoes, 0.3),
     ],
 };

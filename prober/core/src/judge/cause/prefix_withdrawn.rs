@@ -36,5 +36,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::FromLastRouter, 0.08),
         (Sign::ErrorAtOnce, 0.95),
         (Sign::OthersFail, 0.85),
+        (Sign::NeighboursSilent, 0.95),
+        (Sign::ComesAndGoes, 0.15),
     ],
 };

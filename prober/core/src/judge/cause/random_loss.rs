@@ -34,5 +34,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::FlowsMixed, 0.98),
         (Sign::QuickLoses, 0.04),
         (Sign::DelayGrows, 0.12),
+        (Sign::ComesAndGoes, 0.2),
     ],
 };

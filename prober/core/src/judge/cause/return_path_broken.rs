@@ -28,5 +28,11 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingSame, 0.28),
         (Sign::OthersReach, 0.93),
         (Sign::OthersFail, 0.04),
+        (Sign::FrontSilent, 0.95),
+        (Sign::CanaryAnswers, 0.02),
+        (Sign::CanaryFellSilent, 0.34),
+        (Sign::ControlSilent, 0.95),
+        (Sign::NeighboursAnswer, 0.3),
+        (Sign::ComesAndGoes, 0.15),
     ],
 };

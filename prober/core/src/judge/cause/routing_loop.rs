@@ -34,5 +34,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::FromPath, 0.9),
         (Sign::OthersFail, 0.6),
         (Sign::OthersReach, 0.35),
+        (Sign::NeighboursSilent, 0.75),
+        (Sign::ComesAndGoes, 0.2),
     ],
 };

@@ -31,5 +31,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersReach, 0.03),
         (Sign::InsideReaches, 0.05),
         (Sign::EchoUsedToAnswer, 0.6),
+        (Sign::ComesAndGoes, 0.02),
     ],
 };

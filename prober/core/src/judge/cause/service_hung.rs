@@ -27,5 +27,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::PathReachesTarget, 0.95),
         (Sign::ServiceSilent, 0.62),
         (Sign::ServiceClosed, 0.36),
+        (Sign::ComesAndGoes, 0.1),
     ],
 };

@@ -33,5 +33,11 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingFurther, 0.02),
         (Sign::OthersFail, 0.96),
         (Sign::EchoNeverAnswered, 0.62),
+        (Sign::CanaryAnswers, 0.1),
+        (Sign::CanaryFellSilent, 0.38),
+        (Sign::CanaryStillSilent, 0.34),
+        (Sign::ControlAnswers, 0.25),
+        (Sign::AlternateSilent, 0.94),
+        (Sign::ComesAndGoes, 0.45),
     ],
 };

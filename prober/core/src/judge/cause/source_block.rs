@@ -32,5 +32,12 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingFailsToo, 0.13),
         (Sign::OthersReach, 0.96),
         (Sign::OthersFail, 0.02),
+        (Sign::FrontAnswers, 0.4),
+        (Sign::CanaryAnswers, 0.18),
+        (Sign::CanaryFellSilent, 0.28),
+        (Sign::ControlAnswers, 0.38),
+        (Sign::AlternateSilent, 0.8),
+        (Sign::NeighboursAnswer, 0.78),
+        (Sign::ComesAndGoes, 0.05),
     ],
 };

@@ -30,5 +30,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersFail, 0.72),
         (Sign::OthersReach, 0.22),
         (Sign::EchoUsedToAnswer, 0.62),
+        (Sign::NeighboursSilent, 0.9),
     ],
 };

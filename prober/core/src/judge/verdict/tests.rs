@@ -172,6 +172,7 @@ fn a_port_whose_fate_is_open_is_not_reachable_yet() {
         flows: None,
         large: None,
         rates: None,
+        asides: crate::probe::asides::AsideFates::default(),
         local: Vec::new(),
         packets: 1,
     };

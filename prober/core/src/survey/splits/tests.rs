@@ -42,6 +42,7 @@ fn findings(echo: Tally) -> Findings {
         flows: None,
         large: None,
         rates: None,
+        asides: crate::probe::asides::AsideFates::default(),
         local: Vec::new(),
         packets: 1,
     }
