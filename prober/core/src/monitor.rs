@@ -21,6 +21,7 @@ mod planning;
 mod queries;
 mod queue;
 mod resets;
+mod spells;
 mod standing;
 mod telling;
 mod timers;

@@ -122,6 +122,15 @@ pub fn summary(facts: &Facts<'_>) -> Sentence {
             ),
             format!("主机无响应：{failing}/{all} 个观测点无任何应答，路径到 {hop} 为止完好。"),
         ),
+        Class::SecurityGroup if has_sign(facts.verdict, Sign::ComesAndGoes) => Sentence::new(
+            format!(
+                "TCP {port} falls silent again and again and answers in between: an overrun queue, \
+                 often by password guessing, rather than a rule."
+            ),
+            format!(
+                "TCP {port} 时断时续：更可能是连接队列被占满（常见于暴力破解），而不是规则所致。"
+            ),
+        ),
         Class::SecurityGroup if facts.is_behind_front() => Sentence::new(
             format!(
                 "TCP {port} is silent behind its front, which answers for itself: whether the host \

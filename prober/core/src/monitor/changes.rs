@@ -30,7 +30,12 @@ impl Monitor {
         let canary = watch.canary;
         let Some(view) = watch.views.get_mut(&(key.vantage, key.address)) else { return };
         match change.what {
-            What::Missed(1) => view.note_missed(probe, Some(now)),
+            What::Missed(1) => {
+                view.note_missed(probe, Some(now));
+                if probe == Probe::Syn {
+                    view.spells.note_missed(now);
+                }
+            }
             What::Back => view.note_missed(probe, None),
             What::Surprise(_) => change.flow.into_iter().for_each(|flow| view.suspect(flow)),
             What::Missed(_) | What::Fact(_) | What::Loss { .. } => {}

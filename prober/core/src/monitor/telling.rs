@@ -8,6 +8,7 @@ use super::alarm::{Alarm, Step};
 use super::flights::ViewKey;
 use super::groups::Place;
 use super::learning::baseline_key;
+use super::spells::note_lately;
 use super::standing::{FAULT_CLASS, VantageWatch};
 use super::watch::TargetWatch;
 use super::{Event, Monitor, Purpose, Timer, VantageState};
@@ -21,7 +22,7 @@ use crate::report::TargetReport;
 use crate::secret::Secret;
 use crate::statistics::loss_above;
 use crate::survey::Depth;
-use crate::survey::signs::{Seen, local_sign, signs};
+use crate::survey::signs::{Seen, local_sign};
 use crate::target::{Expect, Severity, TargetName};
 use crate::time::Instant;
 use crate::vantage::VantageId;
@@ -144,6 +145,7 @@ impl Monitor {
         }
         let views: Vec<_> = evidence.iter().map(|(_, view)| view.clone()).collect();
         let mut verdict = judge(&watch.target, &views);
+        note_lately(now, watch.views.values(), &mut verdict);
         for vantage in &verdict.exposed {
             verdict.notes.insert(Note::Exposed, Some(format!("from vantage {vantage}")));
         }
@@ -245,6 +247,7 @@ impl Monitor {
         let watching = self.purpose == Purpose::Watch;
         let mut keys = Vec::new();
         for ((vantage, address), view) in &mut watch.views {
+            let wanted = wanted || view.spells.is_uneasy(now);
             view.plan_recheck(now, wanted && watching);
             let key = ViewKey { target: name.clone(), vantage: *vantage, address: *address };
             keys.push(key);
@@ -281,10 +284,11 @@ impl Monitor {
                 if at != id {
                     continue;
                 }
-                let Some(findings) = &view.findings else { continue };
                 let learnt = baseline_key(&vantage.vantage.name, *address);
                 let baseline = watch.baselines.get(&learnt);
-                let mut evidence = bare(watch, vantage, signs(findings, &watch.target, baseline));
+                let judged = view.evidence(self.now, &watch.target, baseline);
+                let Some((findings, seen)) = judged else { continue };
+                let mut evidence = bare(watch, vantage, seen);
                 evidence.address = Some(*address);
                 evidence.findings = Some(findings);
                 evidence.baseline = baseline.is_some();
@@ -369,10 +373,11 @@ impl Monitor {
 
     fn note_micro_outage(&mut self, name: &TargetName) {
         if let Some(report) = self.targets.get_mut(name).and_then(|watch| watch.report.as_mut()) {
-            Arc::make_mut(report).verdict.notes.push(crate::report::NotePart {
-                note: Note::MicroOutage.as_str().to_owned(),
-                detail: None,
-            });
+            let note = Note::MicroOutage.as_str().to_owned();
+            let notes = &mut Arc::make_mut(report).verdict.notes;
+            if notes.iter().all(|part| part.note != note) {
+                notes.push(crate::report::NotePart { note, detail: None });
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::spells::Spells;
 use crate::budget::{Bucket, Lease};
 use crate::evidence::{Answer, AnswerKind, Probe};
 use crate::judge::Sign;
@@ -118,6 +119,8 @@ pub(super) struct View {
     recheck: Option<Instant>,
     /// When the canary port is asked in health; at once until it is known.
     canary_due: Option<Instant>,
+    /// How often it failed lately.
+    pub(super) spells: Spells,
     per_minute: Bucket,
     per_hour: Bucket,
 }
@@ -148,6 +151,7 @@ impl View {
             rates_due: None,
             recheck: None,
             canary_due: None,
+            spells: Spells::default(),
             per_minute: Bucket::new(minute / 60.0, minute, now),
             per_hour: Bucket::new(hour / 3_600.0, hour, now),
         }

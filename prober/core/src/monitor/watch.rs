@@ -439,6 +439,7 @@ impl Monitor {
 
     /// A view's findings are new: what surprises changes with them.
     pub(super) fn after_conclusion(&mut self, now: Instant, key: &ViewKey, changed: bool) {
+        self.note_spell(key);
         if let Some(watch) = self.targets.get(&key.target)
             && let Some(view) = watch.views.get(&(key.vantage, key.address))
         {

@@ -6,6 +6,7 @@ mod loss;
 mod once;
 mod performance;
 mod ports;
+mod rhythm;
 mod scene;
 mod sweep;
 mod sweeps;
