@@ -134,7 +134,7 @@ pub(super) const SETTINGS: &[Key] = &[
         Kind::Word(&["none", "nat", "balancer", "anycast"]),
         Value(r#""none""#),
         r#""none""#,
-        "What stands in front of the host and answers in its place. Echo then is no proof that the host lives, distances are no fingerprint, and `canary_port` and `control_ports` are not believed.",
+        "What stands in front of the host and answers in its place. Echo then is no proof that the host lives, distances are no fingerprint, and `canary_port` and `control_ports` are not believed. The daemon infers it by itself where several targets share an address and their ports are at different distances while all is well.",
     ),
     key(
         "expect",

@@ -7,6 +7,7 @@ use super::{Baseline, ClosedPort, Event, Monitor};
 use crate::evidence::AnswerKind;
 use crate::path::{PathEnd, distance};
 use crate::probe::asides::is_own_answer;
+use crate::probe::series::Tally;
 use crate::survey::Depth;
 use crate::survey::findings::Findings;
 use crate::target::TargetName;
@@ -52,6 +53,7 @@ impl Monitor {
                 PathEnd::Reached(ttl) => Some(ttl),
                 PathEnd::Unreachable { .. } | PathEnd::Loop | PathEnd::Silent => None,
             });
+        let routers = findings.syn.as_ref().and_then(Tally::ttl).map(distance);
         let known = watch.baselines.get(&name).copied().unwrap_or_default();
         let baseline = Baseline {
             echo_answered: findings.echo.received() > 0,
@@ -59,6 +61,9 @@ impl Monitor {
             path_length: length.or(known.path_length),
             closed_port: closed_port(findings).or(known.closed_port),
         };
+        if let Some(routers) = routers {
+            self.neighbourhood.note_distance(key, routers);
+        }
         if watch.baselines.insert(name.clone(), baseline) != Some(baseline) {
             let event = Event::Baseline { target: key.target.clone(), vantage: name, baseline };
             self.tell(event);

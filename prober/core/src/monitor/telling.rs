@@ -286,7 +286,8 @@ impl Monitor {
                 }
                 let learnt = baseline_key(&vantage.vantage.name, *address);
                 let baseline = watch.baselines.get(&learnt);
-                let judged = view.evidence(self.now, &watch.target, baseline);
+                let target = self.as_it_stands(&watch.target, (*at, *address));
+                let judged = view.evidence(self.now, &target, baseline);
                 let Some((findings, seen)) = judged else { continue };
                 let mut evidence = bare(watch, vantage, seen);
                 evidence.address = Some(*address);

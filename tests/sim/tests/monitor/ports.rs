@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use reachd_core::monitor::{Baseline, ClosedPort, Event, ProbePacket, Purpose};
 use reachd_core::report::TargetReport;
-use reachd_core::target::{Fronted, Target};
-use reachd_sim::{Cloud, Host, Port, Run, Speaks, World, address};
+use reachd_core::target::{Fronted, Service, Target};
+use reachd_sim::{Action, Cloud, Host, Match, Port, Run, Speaks, Transport, World, address};
 
 use crate::scene::{Look, look, plan, rdp, s};
 
@@ -212,4 +212,27 @@ fn the_canary_port_is_learnt_in_health_and_compared_in_a_failure() {
         assert!(shows(last(&run), "canary_port", value), "{:#?}", last(&run).verdict.evidence);
         run.checker.check_books(run.now, &run.monitor.snapshot());
     }
+}
+
+#[test]
+fn ports_of_one_address_at_different_distances_show_a_front() {
+    let mut world = Cloud::default().build(3);
+    // The edge passes the one port on and answers the other itself.
+    let other = Match { transport: Transport::Port(8443), ..Match::default() };
+    world.router("e1").rule(other, Action::Accept);
+    let near = Target::new(&address(0, 10).to_string(), 8443, Service::Tcp);
+    let plan = plan(&world, vec![rdp(address(0, 10)), near]);
+    let mut run = Run::new(Purpose::Watch, 9, world);
+    run.plan(&plan);
+    run.pass(s(1_200));
+    let host = run.world.hosts.get_mut(&address(0, 10)).expect("the host");
+    host.ports.insert(3389, Port::Stealth);
+    let filtered = |event: &Event| {
+        matches!(event, Event::Judged { report, .. }
+            if report.target.port == Some(3389) && report.verdict.class == "security_group")
+    };
+    assert!(run.wait(s(40), filtered).is_some());
+    let report = last(&run);
+    assert!(shows(report, "front", "answered"), "{:#?}", report.verdict.evidence);
+    assert!(report.verdict.confidence < 0.8, "the host behind it may be gone");
 }
