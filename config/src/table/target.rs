@@ -106,23 +106,21 @@ pub(super) const SETTINGS: &[Key] = &[
         Kind::Port,
         Words("none"),
         "65001",
-        "A port on which nothing listens and which filters let through: whether it answers while all is well tells later silence apart.",
-    )
-    .later("the port is not asked"),
+        "A port on which nothing listens and which filters let through. It is asked once an hour while all is well and once per look at a failure: where it resets while the monitored port is silent, that port is filtered on its own; where it has always been silent, the service may as well be stopped.",
+    ),
     key(
         "control_ports",
         Kind::List(&Kind::Port),
         Value("[]"),
         "[135, 5985]",
-        "Other ports of the host that usually answer.",
-    )
-    .later("the ports are not asked"),
+        "Other ports of the host that usually answer. Each is sent one SYN per look at a failure: an answer proves that the host lives where echo is filtered. The first eight are asked.",
+    ),
     key(
         "neighbours",
         Kind::List(&Kind::Address),
         Value("[]"),
         r#"["192.0.2.11"]"#,
-        "Addresses in the target's subnet, used as siblings: when the path to them goes further than to the target, its own address is dropped upstream.",
+        "Addresses in the target's subnet, used as siblings: when the path to them goes further than to the target, its own address is dropped upstream. While nothing comes from the target, the first four are sent one echo per look, and one SYN to the first of `control_ports`: their answers tell a dead host from a dead network.",
     ),
     key(
         "siblings",
@@ -136,9 +134,8 @@ pub(super) const SETTINGS: &[Key] = &[
         Kind::Word(&["none", "nat", "balancer", "anycast"]),
         Value(r#""none""#),
         r#""none""#,
-        "What stands in front of the host and answers in its place.",
-    )
-    .later("only the distances of resets are no longer compared"),
+        "What stands in front of the host and answers in its place. Echo then is no proof that the host lives, distances are no fingerprint, and `canary_port` and `control_ports` are not believed. The daemon infers it by itself where several targets share an address and their ports are at different distances while all is well.",
+    ),
     key(
         "expect",
         Kind::Expectations,
@@ -151,9 +148,8 @@ pub(super) const SETTINGS: &[Key] = &[
         Kind::List(&Kind::Port),
         Value("[]"),
         "[3390]",
-        "Ports the service may have moved to.",
-    )
-    .later("the ports are not asked"),
+        "Ports the service may have moved to. Each is sent one SYN per look at a failure, once the monitored port was reset, or is silent although the host lives. The first eight are asked.",
+    ),
     key(
         "loss_threshold",
         Kind::Ratio,
@@ -210,6 +206,18 @@ pub(super) const SETTINGS: &[Key] = &[
         r#""i-0123456789""#,
         "The provider's name of the machine, for reports.",
     ),
-    key("region", Kind::Text, Words("left blank in reports"), r#""eu-central-1""#, "The provider's region, for reports."),
-    key("account", Kind::Text, Words("left blank in reports"), r#""4711""#, "The provider's account, for reports."),
+    key(
+        "region",
+        Kind::Text,
+        Words("left blank in reports"),
+        r#""eu-central-1""#,
+        "The provider's region, for reports.",
+    ),
+    key(
+        "account",
+        Kind::Text,
+        Words("left blank in reports"),
+        r#""4711""#,
+        "The provider's account, for reports.",
+    ),
 ];

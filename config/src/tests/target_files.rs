@@ -47,7 +47,7 @@ fn files_give_targets_with_their_settings() {
     assert_eq!(six.control_ports, [80, 443]);
     assert_eq!(six.expect["outside"], Expect::Filtered);
     assert_eq!(six.labels["site"], "fra");
-    assert_eq!(settings.later.len(), 1);
+    assert_eq!(settings.later, []);
     assert_eq!(settings.target_files[0].targets.len(), 2);
 }
 

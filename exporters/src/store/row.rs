@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use reachd_core::incident::{AlertKind, IncidentState, IncidentUpdate, Resolution, Subject};
-use reachd_core::monitor::Baseline;
+use reachd_core::monitor::{Baseline, ClosedPort};
 use reachd_core::target::TargetName;
 use serde::{Deserialize, Serialize};
 
@@ -159,6 +159,9 @@ pub struct BaselineRow {
     pub path_length: Option<u8>,
     /// The furthest router that answered on the way to it; not known of rows of earlier releases.
     pub last_router: Option<u8>,
+    /// Whether its canary port answers; rows of before it was asked know nothing of it.
+    #[serde(default)]
+    pub closed_port_answers: Option<bool>,
 }
 
 impl BaselineRow {
@@ -171,12 +174,16 @@ impl BaselineRow {
             distance: baseline.distance,
             path_length: baseline.path_length,
             last_router: baseline.last_router,
+            closed_port_answers: baseline.closed_port.map(|port| port == ClosedPort::Answers),
         }
     }
 
     /// The baseline as the monitor takes it.
     pub fn baseline(&self) -> Baseline {
         let Self { echo_answered, distance, path_length, last_router, .. } = *self;
-        Baseline { echo_answered, distance, path_length, last_router }
+        let closed_port = self
+            .closed_port_answers
+            .map(|answers| if answers { ClosedPort::Answers } else { ClosedPort::Silent });
+        Baseline { echo_answered, distance, path_length, last_router, closed_port }
     }
 }

@@ -1,7 +1,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use reachd_core::incident::IncidentState;
-use reachd_core::monitor::Baseline;
+use reachd_core::monitor::{Baseline, ClosedPort};
 use reachd_core::target::TargetName;
 use reachd_core::time::Instant;
 
@@ -21,7 +21,9 @@ fn incident(version: u64, state: IncidentState) -> IncidentRow {
 }
 
 fn baseline(target: &str) -> BaselineRow {
-    let baseline = Baseline { echo_answered: true, distance: Some(9), ..Baseline::default() };
+    let closed_port = Some(ClosedPort::Silent);
+    let baseline =
+        Baseline { echo_answered: true, distance: Some(9), closed_port, ..Baseline::default() };
     BaselineRow::new(&TargetName::new(target), "default", &baseline)
 }
 
@@ -48,6 +50,7 @@ fn what_was_saved_is_there_after_reopening() {
     assert_eq!(store.load_open_incidents().unwrap(), [firing]);
     assert_eq!(store.load_baselines(now(), DAY).unwrap(), [baseline("a")]);
     assert_eq!(baseline("a").baseline().distance, Some(9));
+    assert_eq!(baseline("a").baseline().closed_port, Some(ClosedPort::Silent));
     assert_eq!(store.meta("run").unwrap().as_deref(), Some("7"));
     assert_eq!(store.meta("other").unwrap(), None);
 }

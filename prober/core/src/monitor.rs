@@ -25,6 +25,7 @@ mod proxy;
 mod queries;
 mod queue;
 mod resets;
+mod spells;
 mod standing;
 mod timers;
 mod view;
@@ -330,6 +331,17 @@ pub struct Baseline {
     pub path_length: Option<u8>,
     /// The furthest router that answered on the way to it.
     pub last_router: Option<u8>,
+    /// What its canary port does.
+    pub closed_port: Option<ClosedPort>,
+}
+
+/// What a port does on which nothing listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedPort {
+    /// It resets, as hosts do.
+    Answers,
+    /// Nothing comes back: stealth, or a filter.
+    Silent,
 }
 
 /// Whether the monitor watches for ever or looks once.

@@ -1,5 +1,6 @@
 //! Probes without IO: one engine per file, driven by asks and observations.
 
+pub mod asides;
 pub mod exchange;
 pub mod flows;
 pub mod large;

@@ -4,7 +4,9 @@
 //! second; when something is missing, confirmation spreads over wall time (0 to 8 s), since more
 //! packets inside one second buy nothing against bursts, and traces say where.
 
+mod course;
 pub mod findings;
+pub mod ports;
 mod senders;
 pub mod signs;
 mod splits;
@@ -15,10 +17,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::evidence::{
-    AnswerKind, ConnectReport, ConnectResult, InvalidReason, LocalError, Observation, Overheard,
-    ServiceAnswer,
+    AnswerKind, ConnectReport, InvalidReason, LocalError, Observation, Overheard,
 };
-use crate::path::{PathEnd, distance};
+use crate::path::PathEnd;
+use crate::probe::asides::{About, Asides};
 use crate::probe::flows::Flows;
 use crate::probe::large::Large;
 use crate::probe::rates::Rates;
@@ -27,17 +29,7 @@ use crate::probe::trace::{Flavour, Trace};
 use crate::probe::{Ask, Engine, Question};
 use crate::time::Instant;
 use findings::{Findings, SiblingPath};
-
-/// Offsets of the confirmation, in milliseconds from its start: fast and slow bad spells both end
-/// inside it (DESIGN section 2).
-const CONFIRM: [u64; 7] = [0, 200, 500, 1_000, 2_000, 4_000, 8_000];
-/// More offsets for a partial loss, where the count of probes decides.
-const DENSE: [u64; 13] =
-    [250, 750, 1_500, 2_500, 3_000, 3_500, 4_500, 5_000, 5_500, 6_000, 6_500, 7_000, 7_500];
-/// How long the quick look waits for a first answer.
-const FIRST_PATIENCE: Duration = Duration::from_millis(1_000);
-/// What an answer may be late beyond twice the round trip: a busy prober or host wakes that late.
-const JITTER: Duration = Duration::from_millis(250);
+use ports::Ports;
 
 /// How thoroughly to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +57,8 @@ pub struct Scope {
     pub connect: bool,
     /// What usually answers; a recheck that sees only this ends at once.
     pub known: Option<Known>,
+    /// Ports and neighbours that may be asked.
+    pub ports: Ports,
     /// What may be asked beyond the usual.
     pub means: Means,
     /// What an earlier survey found amiss and this one should look for again.
@@ -117,6 +111,8 @@ pub enum Part {
     Flow,
     /// Large packets.
     Large,
+    /// Configured ports and neighbours.
+    Aside,
     /// Echoes of the rate sweep.
     RateEcho,
     /// SYNs of the rate sweep.
@@ -157,6 +153,7 @@ pub struct Survey {
     flows: Option<Flows>,
     large: Option<Large>,
     rates: Option<Rates>,
+    asides: Asides,
     local: Vec<LocalError>,
     packets: u64,
 }
@@ -202,6 +199,7 @@ impl Survey {
             flows: Self::suspected_flows(&scope, now),
             large: None,
             rates: None,
+            asides: Asides::default(),
             local: Vec::new(),
             packets: 0,
             started: now,
@@ -240,7 +238,9 @@ impl Survey {
             return Some(Want::Ask(Part::Syn, address, ask));
         }
         if let Some((part, ask)) = self.poll_sweeps(now) {
-            return Some(Want::Ask(part, address, ask));
+            let about = self.asides.about(ask.id).filter(|_| part == Part::Aside);
+            let to = about.and_then(About::elsewhere).unwrap_or(address);
+            return Some(Want::Ask(part, to, ask));
         }
         if let Some(ask) = self.icmp_trace.as_mut().and_then(|trace| trace.poll_ask(now)) {
             return Some(Want::Ask(Part::IcmpTrace, address, ask));
@@ -259,7 +259,7 @@ impl Survey {
     /// Every address it sends to now.
     pub fn destinations(&self) -> Vec<IpAddr> {
         let siblings = self.siblings.iter().map(|(address, _)| *address);
-        [self.scope.address].into_iter().chain(siblings).collect()
+        [self.scope.address].into_iter().chain(siblings).chain(self.asides.elsewhere()).collect()
     }
 
     /// Takes the fate of one ask.
@@ -299,7 +299,7 @@ impl Survey {
     /// Our own kernel refused something. What it says of unusual packets is not said of our side: a
     /// link takes no larger ones, and a firewall no segment without a connection.
     pub fn handle_local_error(&mut self, part: Part, error: LocalError) {
-        if self.local.len() < 8 && part != Part::Large {
+        if self.local.len() < 8 && !matches!(part, Part::Large | Part::Aside) {
             self.local.push(error);
         }
     }
@@ -350,6 +350,7 @@ impl Survey {
             flows: self.flow_fates(),
             large: self.large.as_ref().map(|large| large.fates().clone()),
             rates: self.rates.as_ref().map(Rates::fates),
+            asides: self.asides.fates().clone(),
             local: self.local.clone(),
             packets: self.packets,
         }
@@ -366,222 +367,12 @@ impl Survey {
                 found.map(|(_, trace)| trace as &mut dyn Engine)
             }
             Part::Flow => self.flows.as_mut().map(|flows| flows as &mut dyn Engine),
+            Part::Aside => Some(&mut self.asides),
             Part::Large => self.large.as_mut().map(|large| large as &mut dyn Engine),
             Part::RateEcho | Part::RateSyn => {
                 self.rates.as_mut().map(|rates| rates as &mut dyn Engine)
             }
         }
-    }
-
-    fn advance(&mut self, now: Instant) {
-        self.plan_tcp_trace(now);
-        self.plan_large(now);
-        match self.phase {
-            Phase::Quick if self.everything_answered() => {
-                self.trace_refusals();
-                let is_large_over = self.large.as_ref().is_none_or(Engine::is_done);
-                if self.traces_settled(now) && is_large_over {
-                    self.phase = Phase::Done;
-                }
-            }
-            Phase::Quick if self.patience_is_over(now) => self.confirm(now),
-            Phase::Confirm { dense: false }
-                if self.is_partial()
-                    || self.seems_partial(now)
-                    || self.vanished_connection().is_some() =>
-            {
-                self.densify(now);
-            }
-            Phase::Confirm { .. } if self.is_settled() => {
-                if !self.plan_rates(now) {
-                    self.phase = Phase::Done;
-                }
-            }
-            Phase::Quick | Phase::Confirm { .. } | Phase::Done => {}
-        }
-    }
-
-    /// The TCP trace waits for the ICMP one, which tells how many hop limits are worth asking: at
-    /// most three SYNs of a pass reach the target (DESIGN section 4 rule 4).
-    fn plan_tcp_trace(&mut self, now: Instant) {
-        let (Some(port), Some(icmp), None) = (self.scope.port, &self.icmp_trace, &self.tcp_trace)
-        else {
-            return;
-        };
-        if !icmp.knows_enough(now) {
-            return;
-        }
-        let guess = self.distance_guess().map(|routers| routers + 1);
-        // Where the hops before its end are silent, a trace whose probes were lost looks too long.
-        let known = match (icmp.reached(), guess) {
-            (Some(reached), Some(guess)) if icmp.last_answer() + 1 < reached => {
-                Some(reached.min(guess.max(icmp.last_answer() + 1)))
-            }
-            (reached, guess) => reached.or(guess),
-        };
-        let limit = known.map_or_else(|| icmp.last_answer() + 3, |length| length + 1);
-        self.tcp_trace = Some(Trace::new(Flavour::Tcp(port), Some(limit)));
-    }
-
-    fn distance_guess(&self) -> Option<u8> {
-        let syn = self.syn.as_ref().and_then(|syn| syn.tally().ttl());
-        self.echo.tally().ttl().or(syn).map(distance)
-    }
-
-    /// Whether every layer asked has answered, well or badly, with nothing left open.
-    fn everything_answered(&self) -> bool {
-        let heard = |series: &Series| {
-            let tally = series.tally();
-            series.is_done() && tally.count(AnswerKind::Silence) == 0
-        };
-        let connect_over = match &self.connect {
-            Connecting::NotAsked | Connecting::Done(_) => true,
-            Connecting::Wanted | Connecting::Flying => false,
-        };
-        let echo_heard = heard(&self.echo) || self.echo_is_filtered() && self.echo.is_done();
-        let flows_heard =
-            self.flows.as_ref().is_none_or(|flows| flows.is_done() && !flows.lost_any());
-        echo_heard && self.syn.as_ref().is_none_or(heard) && flows_heard && connect_over
-    }
-
-    /// The service answered and no echo did: filtered, as Windows does by default. Asking on would
-    /// tell nothing new.
-    fn echo_is_filtered(&self) -> bool {
-        let Connecting::Done(report) = &self.connect else { return false };
-        let serves = matches!(
-            report.service,
-            None | Some(
-                ServiceAnswer::Confirmed { .. }
-                    | ServiceAnswer::Refused { .. }
-                    | ServiceAnswer::NotAsked
-            )
-        );
-        let accepted = self.syn.as_ref().is_some_and(|syn| {
-            let tally = syn.tally();
-            syn.is_done() && tally.valid() > 0 && tally.count(AnswerKind::SynAck) == tally.valid()
-        });
-        let connected = report.result == ConnectResult::Connected;
-        connected && serves && accepted && self.echo.tally().received() == 0
-    }
-
-    fn traces_settled(&self, now: Instant) -> bool {
-        let over = |trace: &Trace| trace.is_done() || trace.waits_for_silence_only(now);
-        let tcp_planned =
-            self.icmp_trace.is_none() || self.scope.port.is_none() || self.tcp_trace.is_some();
-        tcp_planned
-            && self.icmp_trace.as_ref().is_none_or(over)
-            && self.tcp_trace.as_ref().is_none_or(over)
-            && self.siblings.iter().all(|(_, trace)| over(trace))
-    }
-
-    /// Where only errors came, paths tell a host that is gone from a way that is gone.
-    fn trace_refusals(&mut self) {
-        if self.scope.depth != Depth::Recheck && self.nothing_came() {
-            self.trace_siblings();
-        }
-    }
-
-    fn trace_siblings(&mut self) {
-        self.icmp_trace.get_or_insert_with(|| Trace::new(Flavour::Icmp, None));
-        if self.siblings.is_empty() {
-            let trace = |address: &IpAddr| (*address, Trace::new(Flavour::Icmp, None));
-            self.siblings = self.scope.siblings.iter().map(trace).collect();
-        }
-    }
-
-    /// Whether an answer is overdue by what is known of the round trip.
-    fn patience_is_over(&self, now: Instant) -> bool {
-        let all_sent = self.echo.all_sent()
-            && self.syn.as_ref().is_none_or(Series::all_sent)
-            && self.flows.as_ref().is_none_or(Flows::all_sent);
-        if !all_sent {
-            return false;
-        }
-        let overdue = |series: &Series| {
-            let slowest = series.tally().slowest().or_else(|| self.echo.tally().slowest());
-            let patience = slowest.map_or(FIRST_PATIENCE, |rtt| rtt * 2 + JITTER);
-            let waited = series.oldest_outstanding().is_some_and(|at| now.since(at) > patience);
-            waited || series.tally().count(AnswerKind::Silence) > 0
-        };
-        let connecting =
-            matches!(self.connect, Connecting::Flying) && now.since(self.started) > FIRST_PATIENCE;
-        let echo_overdue = overdue(&self.echo) && !self.echo_is_filtered();
-        let flows_overdue = self.flows.as_ref().is_some_and(|flows| {
-            flows.lost_any() || flows.overdue(self.missing_since(now)).next().is_some()
-        });
-        echo_overdue || self.syn.as_ref().is_some_and(overdue) || flows_overdue || connecting
-    }
-
-    fn confirm(&mut self, now: Instant) {
-        if self.scope.depth == Depth::Recheck && self.nothing_changed() {
-            self.phase = Phase::Confirm { dense: true };
-            return;
-        }
-        let offsets = CONFIRM.map(Duration::from_millis);
-        self.echo.extend(now, &offsets);
-        if let Some(syn) = &mut self.syn {
-            syn.extend(now, &offsets);
-        }
-        self.phase = Phase::Confirm { dense: false };
-        self.icmp_trace.get_or_insert_with(|| Trace::new(Flavour::Icmp, None));
-        if self.nothing_came() {
-            self.trace_siblings();
-        }
-    }
-
-    /// Whether a recheck sees just what is known of this failure.
-    fn nothing_changed(&self) -> bool {
-        let Some(known) = self.scope.known else { return false };
-        let same = |series: &Series, known: Option<AnswerKind>| {
-            let tally = series.tally();
-            match known {
-                Some(AnswerKind::Silence) | None => tally.received() == 0,
-                Some(kind) => {
-                    tally.count(kind) > 0
-                        && tally.count(AnswerKind::Silence) == 0
-                        && series.is_done()
-                }
-            }
-        };
-        same(&self.echo, known.echo) && self.syn.as_ref().is_none_or(|syn| same(syn, known.syn))
-    }
-
-    fn nothing_came(&self) -> bool {
-        self.echo.tally().received() == 0
-            && self.syn.as_ref().is_none_or(|syn| syn.tally().received() == 0)
-    }
-
-    /// Some probes were answered and some were not: counting is what decides.
-    fn is_partial(&self) -> bool {
-        let mixed = |series: &Series| {
-            let tally = series.tally();
-            tally.received() > 0 && tally.count(AnswerKind::Silence) > 0
-        };
-        // The SYNs on flows asked before count among all SYNs.
-        mixed(&self.echo) || self.syn.as_ref().is_some_and(mixed)
-    }
-
-    fn densify(&mut self, now: Instant) {
-        self.phase = Phase::Confirm { dense: true };
-        let gone = now.since(self.started);
-        let left = DENSE.map(Duration::from_millis).into_iter().filter(|offset| *offset > gone);
-        let offsets: Vec<_> = left.map(|offset| offset.saturating_sub(gone)).collect();
-        let few: Vec<_> = offsets.iter().copied().step_by(4).collect();
-        self.echo.extend(now, &few);
-        if !self.sweep_flows(now)
-            && let Some(syn) = &mut self.syn
-        {
-            syn.extend(now, &offsets);
-        }
-    }
-
-    fn is_settled(&self) -> bool {
-        let series = self.echo.is_done() && self.syn.as_ref().is_none_or(Engine::is_done);
-        let connect = !matches!(self.connect, Connecting::Wanted | Connecting::Flying);
-        let traces = self.siblings.iter().map(|(_, trace)| trace);
-        let mut traces = traces.chain(&self.icmp_trace).chain(&self.tcp_trace);
-        let sweeps = self.sweeps().all(Engine::is_done);
-        series && connect && sweeps && traces.all(Engine::is_done)
     }
 }
 

@@ -20,8 +20,8 @@ const STEP: Duration = Duration::from_millis(25);
 #[derive(Debug, Default)]
 pub struct Checker {
     flights: BTreeSet<Flight>,
-    /// Moments of full-distance probes by (vantage, address, probe).
-    attempts: BTreeMap<(String, IpAddr, Probe), Vec<Instant>>,
+    /// Moments of full-distance probes by (vantage, address, probe, port).
+    attempts: BTreeMap<(String, IpAddr, Probe, u16), Vec<Instant>>,
     incidents: BTreeMap<String, (IncidentState, u64, Instant)>,
     /// Packets sent in all.
     pub packets: u64,
@@ -40,16 +40,18 @@ impl Checker {
         assert!((1..=FULL_TTL).contains(&order.ttl), "hop limit {}", order.ttl);
         self.packets += 1;
         self.traced += u64::from(order.ttl < FULL_TTL);
-        let probe = match order.what {
-            ProbePacket::Echo { .. } => Probe::Echo,
-            ProbePacket::Syn { .. } | ProbePacket::Connect { .. } => Probe::Syn,
+        let (probe, port) = match order.what {
+            ProbePacket::Echo { .. } => (Probe::Echo, 0),
+            ProbePacket::Syn { dest_port, .. } | ProbePacket::Connect { dest_port } => {
+                (Probe::Syn, dest_port)
+            }
             // Large packets and segments are asked beside the counted probes.
             ProbePacket::SizedEcho { .. }
             | ProbePacket::Segment { .. }
             | ProbePacket::Reset { .. } => return,
         };
         if order.ttl == FULL_TTL {
-            let key = (vantage.to_owned(), order.to, probe);
+            let key = (vantage.to_owned(), order.to, probe, port);
             self.attempts.entry(key).or_default().push(now);
         }
     }
@@ -126,15 +128,17 @@ impl Checker {
             .targets
             .iter()
             .filter(|row| shared.get(row.target.host.as_str()) == Some(&1))
-            .map(|row| (&row.target.name, &row.target.host))
+            .map(|row| (&row.target.name, &*row.target))
             .collect();
         for row in snapshot.probes.iter() {
             let (counters, rtt) = row.numbers();
             assert!(counters.adds_up(), "{row:?}");
             assert!(rtt.count <= counters.received, "{row:?}");
-            let address = hosts.get(&row.target).and_then(|host| host.parse().ok());
-            let Some(address) = address else { continue };
-            let key = (row.vantage.to_string(), address, row.probe);
+            let Some(target) = hosts.get(&row.target) else { continue };
+            let Ok(address) = target.host.parse() else { continue };
+            // Other ports of the host are asked beside the counted one.
+            let port = if row.probe == Probe::Echo { 0 } else { target.port };
+            let key = (row.vantage.to_string(), address, row.probe, port);
             let Some(attempts) = self.attempts.get(&key) else { continue };
             let all = u64::try_from(attempts.len()).unwrap_or(u64::MAX);
             let due = attempts.iter().filter(|at| now.since(**at) > VERDICT_TIMER + STEP).count();

@@ -35,6 +35,46 @@ const ORDINARY: &[(Sign, f64)] = &[
     (Sign::AcceptSame, 0.9),
     (Sign::AcceptShort, 0.07),
     (Sign::ServiceResetSame, 0.97),
+    (Sign::FrontAnswers, 0.78),
+    (Sign::AlternateOpen, 0.04),
+    (Sign::AlternateClosed, 0.3),
+    // Half of all hosts hide what is closed, and of a third it is not known.
+    (Sign::CanaryAnswers, 0.45),
+    (Sign::CanaryStillSilent, 0.34),
+    (Sign::CanarySilent, 0.18),
+    (Sign::ControlAnswers, 0.93),
+    (Sign::NeighboursAnswer, 0.85),
+    (Sign::OnsetOnce, 0.93),
+];
+
+/// A row of what is seen, and the classes it is said of.
+type OfClasses = (&'static [Class], &'static [(Sign, f64)]);
+
+/// What is ordinary under every cause of a class that does not mention it: where nothing passes or
+/// nothing lives, no other port answers either, and what is dropped on the way to a front is
+/// dropped before it.
+const ORDINARY_IN: &[OfClasses] = &[
+    (&[Class::Blackhole, Class::NoRoute, Class::RoutingLoop], &[(Sign::FrontSilent, 0.97)]),
+    (
+        &[Class::Blackhole, Class::HostSilent, Class::NoRoute, Class::RoutingLoop],
+        &[
+            (Sign::AlternateSilent, 0.96),
+            (Sign::CanaryAnswers, 0.02),
+            (Sign::CanaryStillSilent, 0.34),
+            (Sign::CanarySilent, 0.3),
+            (Sign::ControlSilent, 0.97),
+        ],
+    ),
+    (
+        &[Class::PortClosed],
+        &[
+            // A host that resets hides nothing.
+            (Sign::CanaryAnswers, 0.9),
+            (Sign::AlternateClosed, 0.85),
+            (Sign::AlternateOpen, 0.04),
+            (Sign::ControlAnswers, 0.97),
+        ],
+    ),
 ];
 
 /// Signs that tell partly the same fact, and how much they correlate: `n` of them present together
@@ -42,6 +82,9 @@ const ORDINARY: &[(Sign, f64)] = &[
 const ECHOING: &[(&[Sign], f64)] = &[
     (&[Sign::EchoSilent, Sign::SynSilent, Sign::PathStops, Sign::ServiceUnreached], 0.25),
     (&[Sign::EchoError, Sign::SynError], 0.4),
+    (&[Sign::SiblingSame, Sign::SiblingFurther, Sign::NeighboursAnswer], 0.5),
+    (&[Sign::SiblingFailsToo, Sign::NeighboursSilent], 0.5),
+    (&[Sign::ControlSilent, Sign::CanaryFellSilent], 0.5),
 ];
 
 /// What a service was read to say or not to say cannot be health mismeasured, nor can flows that
@@ -95,12 +138,14 @@ const READ: &[(&[Sign], f64)] = &[
             Sign::LargeForwardLost,
             Sign::LargeReplyLost,
             Sign::LargeLost,
+            Sign::CanaryAnswers,
+            Sign::ControlAnswers,
         ],
         2.5,
     ),
-    // Their thresholds let chance through once in 300 surveys or less, which the floor would
-    // understate.
-    (&[Sign::FlowsSplit, Sign::SynLossAlone], 1.5),
+    // Their thresholds let chance through once in 300 surveys or less, and hardly anybody changes a
+    // rule to and fro three times in ten minutes: the floor would understate them.
+    (&[Sign::FlowsSplit, Sign::SynLossAlone, Sign::ComesAndGoes], 1.5),
     (
         &[
             // Two answers to one keyed number: nothing but a second speaker does that. Nor does
@@ -226,7 +271,12 @@ pub fn likelihood(cause: &Cause, sign: Sign) -> f64 {
 
 /// The same, with the signs of its family at hand.
 fn among(signs: &[Sign], cause: &Cause, sign: Sign) -> f64 {
+    let of_class = |(classes, row): &OfClasses| {
+        let row = Some(*row).filter(|_| classes.contains(&cause.class))?;
+        share(row, signs, sign)
+    };
     share(cause.expect, signs, sign)
+        .or_else(|| ORDINARY_IN.iter().find_map(of_class))
         .or_else(|| share(ORDINARY, signs, sign))
         .unwrap_or_else(|| 1.0 / count(signs.len()))
         .clamp(FLOOR, CEILING)

@@ -54,6 +54,18 @@ pub enum Family {
     AcceptDistance,
     /// Whether who ended the connection after the handshake is who accepted it.
     ServiceReset,
+    /// What came back for echoes where a front answers them in the host's place.
+    Front,
+    /// What the ports answer that the service may have moved to.
+    AlternatePort,
+    /// What a port does on which nothing listens, compared with what it does in health.
+    CanaryPort,
+    /// Whether other ports of the host that usually answer still do.
+    ControlPort,
+    /// Whether addresses of the same network answer.
+    Neighbours,
+    /// Whether the failure came once or comes and goes.
+    Onset,
 }
 
 /// One value of a signal.
@@ -143,11 +155,26 @@ pub enum Sign {
     AcceptShort,
     ServiceResetSame,
     ServiceResetElsewhere,
+    FrontAnswers,
+    FrontSilent,
+    AlternateOpen,
+    AlternateClosed,
+    AlternateSilent,
+    CanaryAnswers,
+    CanarySilent,
+    CanaryStillSilent,
+    CanaryFellSilent,
+    ControlAnswers,
+    ControlSilent,
+    NeighboursAnswer,
+    NeighboursSilent,
+    OnsetOnce,
+    ComesAndGoes,
 }
 
 impl Family {
     /// Every signal.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 31] = [
         Self::Echo,
         Self::Syn,
         Self::Unreachable,
@@ -173,6 +200,12 @@ impl Family {
         Self::SynLoss,
         Self::AcceptDistance,
         Self::ServiceReset,
+        Self::Front,
+        Self::AlternatePort,
+        Self::CanaryPort,
+        Self::ControlPort,
+        Self::Neighbours,
+        Self::Onset,
     ];
 
     /// The name used in JSON.
@@ -203,6 +236,12 @@ impl Family {
             Self::SynLoss => "syn_loss",
             Self::AcceptDistance => "accept_distance",
             Self::ServiceReset => "service_reset",
+            Self::Front => "front",
+            Self::AlternatePort => "alternate_port",
+            Self::CanaryPort => "canary_port",
+            Self::ControlPort => "control_port",
+            Self::Neighbours => "neighbours",
+            Self::Onset => "onset",
         }
     }
 
@@ -272,6 +311,14 @@ impl Family {
             Self::SynLoss => &[S::SynLossAlone, S::SynLossShared],
             Self::AcceptDistance => &[S::AcceptSame, S::AcceptNearer, S::AcceptShort],
             Self::ServiceReset => &[S::ServiceResetSame, S::ServiceResetElsewhere],
+            Self::Front => &[S::FrontAnswers, S::FrontSilent],
+            Self::AlternatePort => &[S::AlternateOpen, S::AlternateClosed, S::AlternateSilent],
+            Self::CanaryPort => {
+                &[S::CanaryAnswers, S::CanarySilent, S::CanaryStillSilent, S::CanaryFellSilent]
+            }
+            Self::ControlPort => &[S::ControlAnswers, S::ControlSilent],
+            Self::Neighbours => &[S::NeighboursAnswer, S::NeighboursSilent],
+            Self::Onset => &[S::OnsetOnce, S::ComesAndGoes],
         }
     }
 }
@@ -286,9 +333,21 @@ impl Sign {
     /// The name used in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::EchoAnswered | Self::SynAccepted => "answered",
+            Self::EchoAnswered
+            | Self::SynAccepted
+            | Self::FrontAnswers
+            | Self::CanaryAnswers
+            | Self::ControlAnswers
+            | Self::NeighboursAnswer => "answered",
             Self::EchoPartial | Self::SynPartial => "partial",
-            Self::EchoSilent | Self::SynSilent | Self::ServiceSilent => "silent",
+            Self::EchoSilent
+            | Self::SynSilent
+            | Self::ServiceSilent
+            | Self::FrontSilent
+            | Self::AlternateSilent
+            | Self::CanarySilent
+            | Self::ControlSilent
+            | Self::NeighboursSilent => "silent",
             Self::EchoError | Self::SynError => "icmp_error",
             Self::SynReset => "reset",
             Self::NoError => "none",
@@ -359,6 +418,12 @@ impl Sign {
             Self::SynLossShared => "shared",
             Self::AcceptNearer => "nearer",
             Self::AcceptShort => "nearer_than_path",
+            Self::AlternateOpen => "open",
+            Self::AlternateClosed => "closed",
+            Self::CanaryStillSilent => "silent_as_learnt",
+            Self::CanaryFellSilent => "fell_silent",
+            Self::OnsetOnce => "once",
+            Self::ComesAndGoes => "comes_and_goes",
         }
     }
 }

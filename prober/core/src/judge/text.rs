@@ -57,6 +57,11 @@ impl Facts<'_> {
         (failing, failing + self.verdict.reaching.len())
     }
 
+    /// Whether what answers echo is not the host itself.
+    fn is_behind_front(&self) -> bool {
+        has_sign(self.verdict, Sign::FrontAnswers)
+    }
+
     /// Probes whose first answer went missing, and valid ones, over echo and SYN together.
     fn loss(&self) -> (u64, u64) {
         let Some(findings) = self.findings else { return (0, 0) };
@@ -121,6 +126,25 @@ pub fn summary(facts: &Facts<'_>) -> Sentence {
         ),
         Class::SecurityGroup if has_sign(facts.verdict, Sign::SynLossAlone) => thinned(facts),
         Class::ServiceHung if has_sign(facts.verdict, Sign::ServiceLate) => late(facts),
+        Class::SecurityGroup if has_sign(facts.verdict, Sign::ComesAndGoes) => Sentence::new(
+            format!(
+                "TCP {port} falls silent again and again and answers in between: an overrun queue, \
+                 often by password guessing, rather than a rule."
+            ),
+            format!(
+                "TCP {port} 时断时续：更可能是连接队列被占满（常见于暴力破解），而不是规则所致。"
+            ),
+        ),
+        Class::SecurityGroup if facts.is_behind_front() => Sentence::new(
+            format!(
+                "TCP {port} is silent behind its front, which answers for itself: whether the host \
+                 behind it is down or the port is filtered cannot be told apart from outside."
+            ),
+            format!(
+                "TCP {port} 在前端设备之后无响应，前端的应答不能证明主机在线：主机故障还是端口被过滤，\
+                 外部无法区分。"
+            ),
+        ),
         Class::SecurityGroup => Sentence::new(
             format!(
                 "Host online, TCP {port} silently filtered: security group, network ACL, host \

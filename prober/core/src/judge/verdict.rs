@@ -111,7 +111,7 @@ const RDP_ONLY: [&str; 2] = ["rdp_disabled", "rdp_port_moved"];
 impl Opinion<'_> {
     /// Whether the fate of any probe is known.
     fn saw_something(&self) -> bool {
-        let asked = [Family::Echo, Family::Syn, Family::Dns];
+        let asked = [Family::Echo, Family::Front, Family::Syn, Family::Dns];
         self.signs.iter().any(|sign| asked.contains(&sign.family()))
     }
 }
@@ -212,7 +212,8 @@ fn judge_address<'a>(
     let posterior = posterior_of(target.service.has_port(), &slices);
     let expected = failing.is_empty() && !reaching.is_empty();
     let asked: Vec<_> = weighing.iter().map(|opinion| opinion.view).collect();
-    let class = asked_enough(&asked, class_of(&posterior));
+    let behind_front = signs.iter().flatten().any(|sign| *sign == Sign::FrontAnswers);
+    let class = asked_enough(&asked, class_of(&posterior, behind_front));
     let class = if expected { Class::Reachable } else { class };
     let names = |opinions: &[&Opinion<'_>]| {
         opinions.iter().map(|opinion| opinion.view.vantage.to_owned()).collect::<Vec<_>>()
@@ -251,12 +252,14 @@ fn judge_address<'a>(
 /// Classes that cannot be told apart when everything is silent: together they may be certain while
 /// each of them is not. The verdict then is the larger, with its own honest confidence.
 const ALL_SILENT: [Class; 2] = [Class::Blackhole, Class::HostSilent];
+/// The same of a silent port behind a front that answers for itself.
+const BEHIND_FRONT: [Class; 2] = [Class::HostSilent, Class::SecurityGroup];
 
-fn class_of(posterior: &Posterior) -> Class {
-    let together: f64 = ALL_SILENT.iter().map(|class| posterior.of_class(*class)).sum();
-    let inseparable = posterior.class == Class::Unknown
-        && ALL_SILENT.contains(&posterior.leading)
-        && together >= 0.5;
+fn class_of(posterior: &Posterior, behind_front: bool) -> Class {
+    let pair = if behind_front { BEHIND_FRONT } else { ALL_SILENT };
+    let together: f64 = pair.iter().map(|class| posterior.of_class(*class)).sum();
+    let inseparable =
+        posterior.class == Class::Unknown && pair.contains(&posterior.leading) && together >= 0.5;
     if inseparable { posterior.leading } else { posterior.class }
 }
 
@@ -309,7 +312,7 @@ fn notes(views: &[&ViewEvidence<'_>], class: Class) -> BTreeMap<Note, Option<Str
         }
         let has = |sign: Sign| view.seen.iter().any(|seen| seen.sign == sign);
         let tcp_fine = has(Sign::SynAccepted);
-        if tcp_fine && has(Sign::EchoSilent) {
+        if tcp_fine && (has(Sign::EchoSilent) || has(Sign::FrontSilent)) {
             notes.insert(Note::IcmpFiltered, None);
         }
         if tcp_fine && has(Sign::EchoPartial) {

@@ -29,7 +29,12 @@ impl Monitor {
         let canary = watch.canary;
         let Some(view) = watch.views.get_mut(&(key.vantage, key.address)) else { return };
         match change.what {
-            What::Missed(1) => view.note_missed(probe, Some(now)),
+            What::Missed(1) => {
+                view.note_missed(probe, Some(now));
+                if probe == Probe::Syn {
+                    view.spells.note_missed(now);
+                }
+            }
             What::Back => view.note_missed(probe, None),
             What::Surprise(_) => change.flow.into_iter().for_each(|flow| view.suspect(flow)),
             What::Missed(_) | What::Fact(_) | What::Loss { .. } => {}
@@ -92,23 +97,14 @@ impl Monitor {
             return;
         }
         let findings = Findings {
-            address: key.address,
             port: has_port.then_some(watch.target.port),
-            started: view.missed_since().unwrap_or(now),
-            ended: now,
-            depth: Depth::Recheck,
             echo,
             syn,
-            connect: None,
-            overheard: None,
-            icmp_path: None,
-            tcp_path: None,
-            siblings: Vec::new(),
-            flows: None,
-            large: None,
-            rates: None,
-            local: Vec::new(),
-            packets: 0,
+            ..Findings::nothing(
+                key.address,
+                (view.missed_since().unwrap_or(now), now),
+                Depth::Recheck,
+            )
         };
         let Some(view) = self.view(key) else { return };
         let changed = view.conclude(findings);

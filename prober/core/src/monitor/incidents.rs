@@ -88,10 +88,11 @@ impl Monitor {
 
     fn note_micro_outage(&mut self, name: &TargetName) {
         if let Some(report) = self.targets.get_mut(name).and_then(|watch| watch.report.as_mut()) {
-            Arc::make_mut(report).verdict.notes.push(crate::report::NotePart {
-                note: Note::MicroOutage.as_str().to_owned(),
-                detail: None,
-            });
+            let note = Note::MicroOutage.as_str().to_owned();
+            let notes = &mut Arc::make_mut(report).verdict.notes;
+            if notes.iter().all(|part| part.note != note) {
+                notes.push(crate::report::NotePart { note, detail: None });
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::alarm::Alarm;
 use super::flights::ViewKey;
 use super::proxy::looks;
+use super::spells::note_lately;
 use super::watch::TargetWatch;
 use super::{Event, Monitor, Purpose, Timer};
 use crate::incident::{AlertKind, IncidentState};
@@ -142,6 +143,7 @@ impl Monitor {
         }
         let views: Vec<_> = evidence.iter().map(|(_, view)| view.clone()).collect();
         let mut verdict = judge(&watch.target, &views);
+        note_lately(now, watch.views.values(), &mut verdict);
         let said = (verdict.class, verdict.posterior.leading);
         let looks = if patient { looks(&evidence) } else { Vec::new() };
         for vantage in &verdict.exposed {
@@ -269,6 +271,7 @@ impl Monitor {
         let watching = self.purpose == Purpose::Watch;
         let mut keys = Vec::new();
         for ((vantage, address), view) in &mut watch.views {
+            let wanted = wanted || view.spells.is_uneasy(now);
             view.plan_recheck(now, wanted && watching);
             if watch.class == Class::PacketLoss && self.queue.len() == 0 {
                 view.hasten_recheck(now, &watch.target);

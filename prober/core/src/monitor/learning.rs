@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 
 use super::flights::ViewKey;
-use super::{Baseline, Event, Monitor};
+use super::{Baseline, ClosedPort, Event, Monitor};
 use crate::evidence::AnswerKind;
 use crate::path::{PathEnd, distance};
+use crate::probe::asides::is_own_answer;
 use crate::probe::series::Tally;
 use crate::survey::Depth;
+use crate::survey::findings::Findings;
 use crate::target::TargetName;
 use crate::vantage::VantageId;
 
@@ -22,6 +24,15 @@ impl Monitor {
         };
         let keys: Vec<_> = watch.views.keys().map(key).collect();
         keys.iter().for_each(|key| self.learn_baseline(key));
+    }
+
+    /// Whether it is known from here what the canary port does in health.
+    pub(super) fn knows_closed_port(&self, key: &ViewKey) -> bool {
+        let vantage = self.vantages.get(&key.vantage);
+        let name = vantage.map(|vantage| baseline_key(&vantage.vantage.name, key.address));
+        let watch = self.targets.get(&key.target);
+        let known = watch.zip(name).and_then(|(watch, name)| watch.baselines.get(&name));
+        known.is_some_and(|baseline| baseline.closed_port.is_some())
     }
 
     fn learn_baseline(&mut self, key: &ViewKey) {
@@ -44,6 +55,7 @@ impl Monitor {
             });
         // A host that echoes nothing is known by the distance of its acceptances.
         let accepted = findings.syn.as_ref().and_then(Tally::ttl);
+        let routers = accepted.map(distance);
         let known = watch.baselines.get(&name).copied().unwrap_or_default();
         let hop = findings.echo.ttl().or(accepted).map(distance);
         // Answers that come from elsewhere come by another path: what was learnt of the old one
@@ -65,11 +77,23 @@ impl Monitor {
             distance: hop.or(known.distance),
             path_length: length.or(known.path_length),
             last_router,
+            closed_port: closed_port(findings).or(known.closed_port),
         };
+        if let Some(routers) = routers {
+            self.neighbourhood.note_distance(key, routers);
+        }
         if watch.baselines.insert(name.clone(), baseline) != Some(baseline) {
             let event = Event::Baseline { target: key.target.clone(), vantage: name, baseline };
             self.tell(event);
         }
+    }
+}
+
+/// What the canary port did, if it was asked.
+fn closed_port(findings: &Findings) -> Option<ClosedPort> {
+    match findings.asides.canary()? {
+        AnswerKind::Silence => Some(ClosedPort::Silent),
+        kind => is_own_answer(kind).then_some(ClosedPort::Answers),
     }
 }
 

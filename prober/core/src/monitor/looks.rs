@@ -9,12 +9,12 @@ use super::standing::VantageWatch;
 use super::view::View;
 use super::watch::fraction;
 use super::{ConnectOrder, Monitor, Output, ProbePacket, Purpose, Timer};
-use crate::budget::prefix;
 use crate::judge::Class;
 use crate::probe::{Ask, Question};
 use crate::survey::findings::Findings;
+use crate::survey::ports::Ports;
 use crate::survey::{Depth, Means, Scope, Survey, Want};
-use crate::target::{Siblings, TargetName};
+use crate::target::TargetName;
 use crate::time::Instant;
 use crate::vantage::{Mode, VantageId};
 
@@ -112,9 +112,11 @@ impl Monitor {
         }
         let siblings = self.siblings(key);
         let means = self.means(now, key);
+        let (learning, learnt) = (self.purpose == Purpose::Watch, self.knows_closed_port(key));
         let Some(watch) = self.targets.get_mut(&key.target) else { return };
         let Some(view) = watch.views.get_mut(&(key.vantage, key.address)) else { return };
         let has_port = watch.target.service.has_port();
+        let learn = learning && depth != Depth::Recheck && view.take_canary_turn(now, learnt);
         let scope = Scope {
             address: key.address,
             port: has_port.then_some(watch.target.port),
@@ -126,6 +128,7 @@ impl Monitor {
             known: view.known(),
             means,
             suspects: view.take_suspects(),
+            ports: Ports::of(&watch.target, learn).beside(key.address),
         };
         if means.patient && self.purpose == Purpose::Watch {
             view.note_rates(now);
@@ -154,30 +157,6 @@ impl Monitor {
 
     pub(super) fn is_lossy(&self, name: &TargetName) -> bool {
         self.targets.get(name).is_some_and(|watch| watch.class == Class::PacketLoss)
-    }
-
-    /// Neighbours whose path may be traced: of the plan in the same /24 or /64, else configured
-    /// ones, else the subnet's first addresses.
-    fn siblings(&self, key: &ViewKey) -> Vec<IpAddr> {
-        let Some(watch) = self.targets.get(&key.target) else { return Vec::new() };
-        if watch.target.siblings == Siblings::Off {
-            return Vec::new();
-        }
-        let subnet = prefix(key.address);
-        let first = [1_u8, 2].map(|host| match subnet {
-            IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() | u32::from(host)).into()),
-            IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() | u128::from(host)).into()),
-        });
-        let configured = watch.target.neighbours.iter().copied();
-        let mut siblings = Vec::new();
-        // The nearest: if all targets of a subnet traced the same two, those two would drown.
-        let near = self.neighbourhood.nearest(key.vantage, key.address);
-        for address in near.into_iter().chain(configured).chain(first) {
-            if address != key.address && !siblings.contains(&address) && siblings.len() < 2 {
-                siblings.push(address);
-            }
-        }
-        siblings
     }
 
     /// Sends what the survey wants; gives how long the budget holds it back, if it does.
@@ -219,7 +198,7 @@ impl Monitor {
             // Half of what it saw is of before. Where others wait for their look, that must do.
             let again = self.purpose == Purpose::Watch && self.queue.len() == 0;
             let ended = findings.ended;
-            let doubtful = self.is_doubtful(key, &findings);
+            let doubtful = self.is_in_doubt(key, findings.started) || self.is_doubtful(key);
             let mut once_more = again && findings.saw_a_turn();
             let watch = self.targets.get_mut(&key.target)?;
             let lossy = watch.loses();
@@ -240,20 +219,23 @@ impl Monitor {
         None
     }
 
-    /// Whether these findings, or those before them, may tell of our own side's fault.
-    fn is_doubtful(&self, key: &ViewKey, fresh: &Findings) -> bool {
+    /// Whether what was last found may tell of our own side's fault.
+    pub(super) fn is_doubtful(&self, key: &ViewKey) -> bool {
         let watch = self.targets.get(&key.target);
-        let Some((watch, vantage)) = watch.zip(self.vantages.get(&key.vantage)) else {
-            return false;
-        };
-        let view = watch.views.get(&(key.vantage, key.address));
-        let known = view.and_then(|view| view.findings.as_ref());
-        let mut starts = [Some(fresh), known].into_iter().flatten().map(|found| found.started);
-        starts.any(|started| vantage.is_doubtful(watch.port(), started))
+        let view = watch.and_then(|watch| watch.views.get(&(key.vantage, key.address)));
+        let found = view.and_then(|view| view.findings.as_ref());
+        found.is_some_and(|found| self.is_in_doubt(key, found.started))
+    }
+
+    /// Whether a look that began then may.
+    fn is_in_doubt(&self, key: &ViewKey, started: Instant) -> bool {
+        let watch = self.targets.get(&key.target).zip(self.vantages.get(&key.vantage));
+        watch.is_some_and(|(watch, vantage)| vantage.is_doubtful(watch.port(), started))
     }
 
     /// A view's findings are new: what surprises changes with them.
     pub(super) fn after_conclusion(&mut self, now: Instant, key: &ViewKey, changed: bool) {
+        self.note_spell(key);
         if let Some(watch) = self.targets.get(&key.target)
             && let Some(view) = watch.views.get(&(key.vantage, key.address))
         {

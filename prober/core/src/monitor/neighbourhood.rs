@@ -1,9 +1,13 @@
 //! Which planned addresses lie near each other: the siblings that a trace may compare with.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::Monitor;
+use super::flights::ViewKey;
 use crate::budget::prefix;
+use crate::target::{Fronted, Siblings, Target, TargetName};
 use crate::vantage::VantageId;
 
 /// Neighbours looked at on either side at most: only the two nearest are traced.
@@ -13,6 +17,8 @@ const LOOK: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Neighbourhood {
     planned: BTreeMap<(VantageId, IpAddr), u32>,
+    /// How far the ports of shared addresses are in health, by target.
+    shared: BTreeMap<(VantageId, IpAddr), BTreeMap<TargetName, u8>>,
 }
 
 impl Neighbourhood {
@@ -31,12 +37,31 @@ impl Neighbourhood {
             if *count == 0 {
                 self.planned.remove(&(vantage, address));
             }
+            // Whoever stays is learnt anew.
+            self.shared.remove(&(vantage, address));
         }
     }
 
     /// Whether this very address is planned.
     pub(super) fn has(&self, vantage: VantageId, address: IpAddr) -> bool {
         self.planned.contains_key(&(vantage, address))
+    }
+
+    /// Notes how far the port of a healthy target is, where others share its address.
+    pub(super) fn note_distance(&mut self, key: &ViewKey, routers: u8) {
+        let at = (key.vantage, key.address);
+        if self.planned.get(&at).is_some_and(|count| *count > 1) {
+            self.shared.entry(at).or_default().insert(key.target.clone(), routers);
+        }
+    }
+
+    /// Whether ports of one address are at different distances: something passes them on to hosts
+    /// of their own.
+    pub(super) fn is_fronted(&self, vantage: VantageId, address: IpAddr) -> bool {
+        let Some(distances) = self.shared.get(&(vantage, address)) else { return false };
+        let mut distances = distances.values();
+        let first = distances.next();
+        distances.any(|next| Some(next) != first)
     }
 
     /// The planned addresses of the same /24 or /64, nearest first, itself left out.
@@ -53,6 +78,47 @@ impl Neighbourhood {
     }
 }
 
+impl Monitor {
+    /// A target with the front that is inferred where none is configured.
+    pub(super) fn as_it_stands<'a>(
+        &self,
+        target: &'a Target,
+        (vantage, address): (VantageId, IpAddr),
+    ) -> Cow<'a, Target> {
+        let inferred =
+            target.fronted == Fronted::None && self.neighbourhood.is_fronted(vantage, address);
+        if inferred {
+            Cow::Owned(Target { fronted: Fronted::Nat, ..target.clone() })
+        } else {
+            Cow::Borrowed(target)
+        }
+    }
+
+    /// Neighbours whose path may be traced: of the plan in the same /24 or /64, else configured
+    /// ones, else the subnet's first addresses.
+    pub(super) fn siblings(&self, key: &ViewKey) -> Vec<IpAddr> {
+        let Some(watch) = self.targets.get(&key.target) else { return Vec::new() };
+        if watch.target.siblings == Siblings::Off {
+            return Vec::new();
+        }
+        let subnet = prefix(key.address);
+        let first = [1_u8, 2].map(|host| match subnet {
+            IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() | u32::from(host)).into()),
+            IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() | u128::from(host)).into()),
+        });
+        let configured = watch.target.neighbours.iter().copied();
+        let mut siblings = Vec::new();
+        // The nearest: if all targets of a subnet traced the same two, those two would drown.
+        let near = self.neighbourhood.nearest(key.vantage, key.address);
+        for address in near.into_iter().chain(configured).chain(first) {
+            if address != key.address && !siblings.contains(&address) && siblings.len() < 2 {
+                siblings.push(address);
+            }
+        }
+        siblings
+    }
+}
+
 fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => v4.to_bits().into(),
@@ -63,6 +129,27 @@ fn bits(address: IpAddr) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ports_of_one_address_at_different_distances_are_behind_a_front() {
+        let (vantage, address) = (VantageId(0), IpAddr::from([10, 0, 0, 1]));
+        let mut all = Neighbourhood::default();
+        let key = |name| ViewKey { target: TargetName::new(name), vantage, address };
+        all.add(vantage, address, false);
+        all.note_distance(&key("a"), 4);
+        all.add(vantage, address, false);
+        all.note_distance(&key("b"), 5);
+        assert!(!all.is_fronted(vantage, address), "a has not been seen since it shares");
+        all.note_distance(&key("a"), 5);
+        assert!(!all.is_fronted(vantage, address), "one host with two ports");
+        all.note_distance(&key("a"), 4);
+        assert!(all.is_fronted(vantage, address));
+        all.note_distance(&key("a"), 5);
+        assert!(!all.is_fronted(vantage, address), "the way has changed for both");
+        all.note_distance(&key("a"), 4);
+        all.remove(vantage, address, false);
+        assert!(!all.is_fronted(vantage, address));
+    }
 
     #[test]
     fn the_nearest_of_the_subnet_come_first() {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::spells::Spells;
 use crate::budget::{Bucket, Lease};
 use crate::evidence::{Answer, AnswerKind, Probe};
 use crate::judge::Sign;
@@ -23,6 +24,8 @@ const SURVEY_GAP: Duration = Duration::from_secs(4);
 /// A loss that lasts this long is asked whether it depends on the rate, and again so much later.
 const RATES_AFTER: Duration = Duration::from_secs(120);
 const RATES_EVERY: Duration = Duration::from_secs(3_600);
+/// How often the canary port of a healthy target is asked.
+const CANARY_EVERY: Duration = Duration::from_secs(3_600);
 /// Changes that several vantages see within this time are one change.
 const SAME_CHANGE: Duration = Duration::from_secs(15);
 
@@ -117,6 +120,10 @@ pub(super) struct View {
     /// When a rate sweep may be made, if the loss that was seen lasts.
     rates_due: Option<Instant>,
     recheck: Option<Instant>,
+    /// When the canary port is asked in health; at once until it is known.
+    canary_due: Option<Instant>,
+    /// How often it failed lately.
+    pub(super) spells: Spells,
     per_minute: Bucket,
     per_hour: Bucket,
 }
@@ -147,6 +154,8 @@ impl View {
             survey_begun: None,
             rates_due: None,
             recheck: None,
+            canary_due: None,
+            spells: Spells::default(),
             per_minute: Bucket::new(minute / 60.0, minute, now),
             per_hour: Bucket::new(hour / 3_600.0, hour, now),
         }
@@ -240,6 +249,15 @@ impl View {
     /// Whether a rate sweep may be made now; it keeps a heal from being seen for most of a minute.
     pub(super) fn may_ask_rates(&self, now: Instant) -> bool {
         self.rates_due.is_some_and(|due| due <= now)
+    }
+
+    /// Whether the canary port is asked now even if all is well.
+    pub(super) fn take_canary_turn(&mut self, now: Instant, known: bool) -> bool {
+        let due = !known || self.canary_due.is_none_or(|due| due <= now);
+        if due {
+            self.canary_due = Some(now + CANARY_EVERY);
+        }
+        due
     }
 
     /// A rate sweep may be made.

@@ -8,7 +8,7 @@ use crate::judge::Sign;
 use crate::judge::document::Lens;
 use crate::judge::verdict::ViewEvidence;
 use crate::survey::findings::Findings;
-use crate::survey::signs::{Seen, local_sign, signs};
+use crate::survey::signs::{Seen, local_sign};
 use crate::target::Expect;
 use crate::vantage::VantageId;
 
@@ -42,14 +42,17 @@ impl Monitor {
                 if at != id {
                     continue;
                 }
-                let findings = view.findings.as_ref();
-                let believed =
-                    |found: &&Findings| once || !vantage.is_doubtful(port, found.started);
-                let Some(findings) = findings.filter(believed) else { continue };
+                let doubtful = |found: &Findings| !once && vantage.is_doubtful(port, found.started);
+                if view.findings.as_ref().is_some_and(doubtful) {
+                    continue;
+                }
                 let learnt = baseline_key(&vantage.vantage.name, *address);
                 let baseline = watch.baselines.get(&learnt);
                 let seen = vantage.proxied(*address, port).map(|seen| vec![seen]);
-                let seen = seen.unwrap_or_else(|| signs(findings, &watch.target, baseline));
+                let target = self.as_it_stands(&watch.target, (*at, *address));
+                let judged = view.evidence(self.now, &target, baseline);
+                let Some((findings, found)) = judged else { continue };
+                let seen = seen.unwrap_or(found);
                 let mut evidence = bare(watch, vantage, seen);
                 evidence.address = Some(*address);
                 evidence.findings = Some(findings);

@@ -7,6 +7,7 @@ use super::signs::is_lossy;
 use super::{Depth, Suspects};
 use crate::evidence::{ConnectReport, IcmpAnswer, LocalError, Overheard, Probe};
 use crate::path::{Path, PathEnd, distance};
+use crate::probe::asides::AsideFates;
 use crate::probe::flows::FlowFates;
 use crate::probe::large::SizeFates;
 use crate::probe::rates::RateFates;
@@ -49,6 +50,8 @@ pub struct Findings {
     pub large: Option<SizeFates>,
     /// Two rates, if there was time; their probes count in `echo` or `syn` as well.
     pub rates: Option<RateFates>,
+    /// What configured ports and neighbours answered, if asked.
+    pub asides: AsideFates,
     /// What our own kernel refused.
     pub local: Vec<LocalError>,
     /// Packets asked for, traces included.
@@ -65,6 +68,30 @@ pub struct SiblingPath {
 }
 
 impl Findings {
+    /// A look at this address that asked nothing.
+    pub fn nothing(address: IpAddr, (started, ended): (Instant, Instant), depth: Depth) -> Self {
+        Self {
+            address,
+            port: None,
+            started,
+            ended,
+            depth,
+            echo: Tally::default(),
+            syn: None,
+            connect: None,
+            overheard: None,
+            icmp_path: None,
+            tcp_path: None,
+            siblings: Vec::new(),
+            flows: None,
+            large: None,
+            rates: None,
+            asides: AsideFates::default(),
+            local: Vec::new(),
+            packets: 0,
+        }
+    }
+
     /// The largest hop limit at which a router answered on the way to the target, over both flows.
     pub fn last_router(&self) -> u8 {
         let paths = self.icmp_path.iter().chain(&self.tcp_path);
@@ -180,6 +207,9 @@ impl Findings {
         }
         if self.large.is_none() {
             self.large.clone_from(&before.large);
+        }
+        if self.asides.0.is_empty() {
+            self.asides.clone_from(&before.asides);
         }
         // Of a loss that was over in between the next one is another.
         let lost = |tally: &Tally| tally.received() < tally.valid();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Depth;
 use super::findings::Findings;
-use super::{reached, senders, splits};
+use super::{ports, reached, senders, splits};
 use crate::evidence::{
     AnswerKind, ConnectReport, ConnectResult, IcmpKind, InvalidReason, LocalError, ServiceAnswer,
 };
@@ -50,21 +50,23 @@ impl Seen {
 /// Reads all signs off one survey.
 pub fn signs(findings: &Findings, target: &Target, baseline: Option<&Baseline>) -> Vec<Seen> {
     let local = local(findings);
+    let fronted = is_fronted(findings, target);
     let mut seen = Vec::new();
     if is_dead_neighbour(findings) {
         seen.extend(dead_neighbour(findings));
     } else if local.sign == Sign::LocalFine {
-        seen.extend(echo(findings, target));
+        seen.extend(if fronted { front(findings) } else { echo(findings, target) });
         seen.extend(syn(findings, target));
         seen.extend(unreachable(findings, baseline));
         seen.extend(resets(findings, target));
-        seen.extend(path(findings));
+        seen.extend(path(findings, fronted));
         seen.extend(siblings(findings, baseline));
         seen.extend(change(findings, baseline));
         seen.extend(service(findings, target));
         seen.extend(splits::signs(findings));
         seen.extend(senders::signs(findings, target, baseline));
-        seen.extend(history(baseline, findings));
+        seen.extend(ports::signs(findings, fronted, baseline));
+        seen.extend(history(baseline, findings).filter(|_| !fronted));
         seen.extend(way_out(findings));
     }
     seen.push(local);
@@ -114,6 +116,22 @@ pub fn missing(tally: &Tally) -> u64 {
     let through_sockets = tally.ttls.is_empty();
     let untimed = tally.received().saturating_sub(count(tally.rtts.len()));
     lost + count(late) + if through_sockets { untimed } else { 0 }
+}
+
+/// Whether something stands before the host and answers echoes for it. Where nothing but echo is
+/// asked, whoever answers it is what is watched.
+fn is_fronted(findings: &Findings, target: &Target) -> bool {
+    target.fronted != Fronted::None && findings.port.is_some()
+}
+
+/// What a front says of the host behind it is only that the way to it is open.
+fn front(findings: &Findings) -> Option<Seen> {
+    let tally = &findings.echo;
+    if tally.valid() == 0 || tally.received() == 0 && errors_at_full_ttl(tally) > 0 {
+        return None;
+    }
+    let sign = if tally.received() > 0 { Sign::FrontAnswers } else { Sign::FrontSilent };
+    Some(Seen::new(sign, counts(tally)))
 }
 
 fn echo(findings: &Findings, target: &Target) -> Option<Seen> {
@@ -232,7 +250,7 @@ fn resets(findings: &Findings, target: &Target) -> Vec<Seen> {
     seen
 }
 
-fn path(findings: &Findings) -> Option<Seen> {
+fn path(findings: &Findings, fronted: bool) -> Option<Seen> {
     let ends = |path: &Option<Path>| path.as_ref().map(|path| path.end);
     let (icmp, tcp) = (ends(&findings.icmp_path), ends(&findings.tcp_path));
     if icmp.is_none() && tcp.is_none() {
@@ -247,6 +265,9 @@ fn path(findings: &Findings) -> Option<Seen> {
         Sign::PathLoops
     } else if tcp_reaches {
         Sign::PathReachesTarget
+    } else if icmp_reaches && fronted {
+        // Echo ends at the front, and TCP behind it, wherever that is.
+        return None;
     } else if icmp_reaches {
         if tcp.is_some() { Sign::TcpStopsAlone } else { Sign::PathReachesTarget }
     } else {
@@ -308,23 +329,27 @@ fn sibling_sign(findings: &Findings, baseline: Option<&Baseline>) -> Option<Sign
     (paths().any(fails_too) || cut_off()).then_some(Sign::SiblingFailsToo)
 }
 
+/// Whether neither SYNs nor echoes get to the target.
+fn stops(findings: &Findings) -> bool {
+    path(findings, false).is_some_and(|seen| seen.sign == Sign::PathStops)
+}
+
 /// How far the path was learnt to go while the target answered, where it ends before that now.
 fn shortened(findings: &Findings, baseline: Option<&Baseline>) -> Option<u8> {
     let learnt = baseline?.last_router?;
-    let stops = path(findings)?.sign == Sign::PathStops;
-    (stops && findings.furthest_word() < learnt).then_some(learnt)
+    (stops(findings) && findings.furthest_word() < learnt).then_some(learnt)
 }
 
 /// Whoever is heard from behind our own gateway proves that the way out works.
 fn way_out(findings: &Findings) -> Option<Seen> {
-    let (stops, heard) = (path(findings)?.sign == Sign::PathStops, findings.furthest_word());
-    let fine = stops && heard > 1;
+    let heard = findings.furthest_word();
+    let fine = stops(findings) && heard > 1;
     fine.then(|| Seen::new(Sign::VantageFine, Some(format!("hop {heard} answers"))))
 }
 
 fn change(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
     let learnt = baseline?.last_router?;
-    if path(findings)?.sign != Sign::PathStops {
+    if !stops(findings) {
         return None;
     }
     let shorter = shortened(findings, baseline).is_some();

@@ -7,8 +7,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::course::{FIRST_PATIENCE, JITTER};
 use super::splits::SMALL_LOST;
-use super::{Connecting, Depth, JITTER, Part, Scope, Survey};
+use super::{Connecting, Depth, Part, Scope, Survey};
 use crate::evidence::{AnswerKind, ConnectResult, Observation, ServiceAnswer};
 use crate::probe::flows::{FlowFates, Flows};
 use crate::probe::large::Large;
@@ -45,6 +46,9 @@ impl Survey {
         if let Some(ask) = self.large.as_mut().and_then(|large| large.poll_ask(now)) {
             return Some((Part::Large, ask));
         }
+        if let Some(ask) = self.asides.poll_ask(now) {
+            return Some((Part::Aside, ask));
+        }
         let ask = self.rates.as_mut()?.poll_ask(now)?;
         let part = if ask.what == Question::Echo { Part::RateEcho } else { Part::RateSyn };
         Some((part, ask))
@@ -54,7 +58,8 @@ impl Survey {
         let flows = self.flows.as_ref().map(|flows| flows as &dyn Engine);
         let large = self.large.as_ref().map(|large| large as &dyn Engine);
         let rates = self.rates.as_ref().map(|rates| rates as &dyn Engine);
-        [flows, large, rates].into_iter().flatten()
+        let asides = &self.asides as &dyn Engine;
+        [flows, large, rates, Some(asides)].into_iter().flatten()
     }
 
     /// Probes of a sweep are probes of their kind as well; large packets are not, as their loss is
@@ -68,6 +73,7 @@ impl Survey {
             | Part::IcmpTrace
             | Part::TcpTrace
             | Part::Sibling(_)
+            | Part::Aside
             | Part::Large => None,
         };
         if let Some(series) = series {
@@ -180,7 +186,7 @@ impl Survey {
     /// What was asked before this moment is missing, if it has no answer now.
     pub(super) fn missing_since(&self, now: Instant) -> Instant {
         let syn = self.syn.as_ref().and_then(|syn| syn.tally().slowest());
-        let rtt = self.echo.tally().slowest().max(syn).unwrap_or(super::FIRST_PATIENCE);
+        let rtt = self.echo.tally().slowest().max(syn).unwrap_or(FIRST_PATIENCE);
         Instant::from_start(now.since_start().saturating_sub(rtt * 2 + JITTER))
     }
 

@@ -366,7 +366,8 @@ impl<'a> Draft<'a> {
             let silent = u8::from(self.case.has(Confounder::SilentGateway) && !stale);
             let last_router = Some(length.saturating_sub(silent));
             let path_length = Some(length + 1);
-            (key, Baseline { echo_answered, distance, path_length, last_router })
+            let closed_port = None;
+            (key, Baseline { echo_answered, distance, path_length, last_router, closed_port })
         };
         self.world.places.iter().map(of).collect()
     }

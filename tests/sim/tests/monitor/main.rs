@@ -6,6 +6,8 @@ mod hostile;
 mod loss;
 mod once;
 mod performance;
+mod ports;
+mod rhythm;
 mod scene;
 mod sweep;
 mod sweeps;

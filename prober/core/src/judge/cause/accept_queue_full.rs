@@ -40,5 +40,11 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersFail, 0.97),
         (Sign::SecondReaches, 0.1),
         (Sign::EchoNeverAnswered, 0.62),
+        (Sign::CanaryAnswers, 0.44),
+        (Sign::CanaryFellSilent, 0.03),
+        (Sign::ControlAnswers, 0.96),
+        (Sign::AlternateSilent, 0.5),
+        (Sign::AlternateOpen, 0.04),
+        (Sign::ComesAndGoes, 0.6),
     ],
 };

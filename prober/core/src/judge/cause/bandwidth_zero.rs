@@ -32,5 +32,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::InsideFails, 0.35),
         (Sign::PathShortened, 0.15),
         (Sign::EchoUsedToAnswer, 0.62),
+        (Sign::FrontSilent, 0.9),
+        (Sign::NeighboursAnswer, 0.7),
     ],
 };

@@ -36,5 +36,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::VantageFine, 0.75),
         (Sign::VantagePortSuspect, 0.22),
         (Sign::EchoNeverAnswered, 0.62),
+        (Sign::CanaryAnswers, 0.46),
+        (Sign::ControlAnswers, 0.94),
+        (Sign::ComesAndGoes, 0.02),
     ],
 };

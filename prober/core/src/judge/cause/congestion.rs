@@ -38,5 +38,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SynLossAlone, 0.02),
         (Sign::QuickLoses, 0.08),
         (Sign::DelayGrows, 0.88),
+        (Sign::ComesAndGoes, 0.4),
     ],
 };

@@ -31,5 +31,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::InsideFails, 0.35),
         (Sign::PathShortened, 0.3),
         (Sign::EchoUsedToAnswer, 0.62),
+        (Sign::FrontSilent, 0.9),
+        (Sign::ComesAndGoes, 0.02),
     ],
 };

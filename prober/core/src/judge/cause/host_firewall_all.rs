@@ -30,5 +30,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersReach, 0.03),
         (Sign::InsideFails, 0.9),
         (Sign::EchoUsedToAnswer, 0.6),
+        (Sign::ComesAndGoes, 0.02),
     ],
 };

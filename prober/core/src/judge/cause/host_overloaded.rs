@@ -33,5 +33,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ServiceClosed, 0.28),
         (Sign::ServiceLate, 0.15),
         (Sign::ServiceConfirmed, 0.02),
+        (Sign::ComesAndGoes, 0.45),
     ],
 };

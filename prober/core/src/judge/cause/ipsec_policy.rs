@@ -33,5 +33,11 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersReach, 0.03),
         (Sign::InsideFails, 0.85),
         (Sign::EchoNeverAnswered, 0.62),
+        (Sign::CanaryAnswers, 0.34),
+        (Sign::CanaryFellSilent, 0.12),
+        (Sign::CanaryStillSilent, 0.34),
+        (Sign::ControlAnswers, 0.75),
+        (Sign::AlternateSilent, 0.86),
+        (Sign::AlternateOpen, 0.04),
     ],
 };

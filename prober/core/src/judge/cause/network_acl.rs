@@ -34,5 +34,12 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::InsideReaches, 0.05),
         (Sign::InsideFails, 0.4),
         (Sign::EchoNeverAnswered, 0.62),
+        (Sign::CanaryAnswers, 0.3),
+        (Sign::CanaryFellSilent, 0.16),
+        (Sign::CanaryStillSilent, 0.34),
+        (Sign::ControlAnswers, 0.65),
+        (Sign::AlternateSilent, 0.86),
+        (Sign::AlternateOpen, 0.04),
+        (Sign::ComesAndGoes, 0.02),
     ],
 };

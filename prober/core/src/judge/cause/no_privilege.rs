@@ -32,5 +32,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::InsideFails, 0.1),
         (Sign::LocalNoPrivilege, 0.95),
         (Sign::VantageSuspect, 0.6),
+        (Sign::FrontSilent, 0.8),
+        (Sign::ControlAnswers, 0.4),
+        (Sign::NeighboursSilent, 0.8),
     ],
 };

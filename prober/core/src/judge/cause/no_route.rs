@@ -37,5 +37,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersReach, 0.25),
         (Sign::InsideFails, 0.35),
         (Sign::PathShortened, 0.85),
+        (Sign::NeighboursSilent, 0.55),
+        (Sign::ComesAndGoes, 0.15),
     ],
 };

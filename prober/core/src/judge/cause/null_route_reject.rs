@@ -38,5 +38,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersReach, 0.2),
         (Sign::InsideFails, 0.45),
         (Sign::PathShortened, 0.6),
+        (Sign::FrontSilent, 0.95),
+        (Sign::CanaryAnswers, 0.02),
+        (Sign::ControlSilent, 0.95),
     ],
 };

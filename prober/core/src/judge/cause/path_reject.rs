@@ -35,5 +35,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersReach, 0.25),
         (Sign::InsideFails, 0.4),
         (Sign::PathShortened, 0.5),
+        (Sign::ControlAnswers, 0.6),
     ],
 };

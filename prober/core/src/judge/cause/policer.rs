@@ -37,5 +37,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SynLossAlone, 0.02),
         (Sign::QuickLoses, 0.92),
         (Sign::DelayGrows, 0.15),
+        (Sign::ComesAndGoes, 0.3),
     ],
 };

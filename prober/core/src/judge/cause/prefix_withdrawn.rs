@@ -38,5 +38,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersFail, 0.85),
         (Sign::InsideFails, 0.35),
         (Sign::PathShortened, 0.9),
+        (Sign::NeighboursSilent, 0.95),
+        (Sign::ComesAndGoes, 0.15),
     ],
 };

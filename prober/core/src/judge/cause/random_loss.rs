@@ -37,5 +37,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SynLossAlone, 0.02),
         (Sign::QuickLoses, 0.04),
         (Sign::DelayGrows, 0.12),
+        (Sign::ComesAndGoes, 0.2),
     ],
 };

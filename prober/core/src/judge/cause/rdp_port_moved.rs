@@ -28,5 +28,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingSame, 0.8),
         (Sign::FromTarget, 0.8),
         (Sign::ResetSame, 0.97),
+        (Sign::AlternateOpen, 0.8),
+        (Sign::AlternateClosed, 0.12),
     ],
 };

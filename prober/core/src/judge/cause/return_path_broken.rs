@@ -31,5 +31,11 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::InsideFails, 0.05),
         (Sign::SecondFailsToo, 0.9),
         (Sign::PathShortened, 0.7),
+        (Sign::FrontSilent, 0.95),
+        (Sign::CanaryAnswers, 0.02),
+        (Sign::CanaryFellSilent, 0.34),
+        (Sign::ControlSilent, 0.95),
+        (Sign::NeighboursAnswer, 0.3),
+        (Sign::ComesAndGoes, 0.15),
     ],
 };

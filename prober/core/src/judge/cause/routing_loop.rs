@@ -35,5 +35,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersFail, 0.6),
         (Sign::OthersReach, 0.35),
         (Sign::InsideFails, 0.3),
+        (Sign::NeighboursSilent, 0.75),
+        (Sign::ComesAndGoes, 0.2),
     ],
 };

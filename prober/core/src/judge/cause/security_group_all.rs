@@ -32,5 +32,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::InsideReaches, 0.05),
         (Sign::InsideFails, 0.45),
         (Sign::EchoUsedToAnswer, 0.6),
+        (Sign::ComesAndGoes, 0.02),
     ],
 };

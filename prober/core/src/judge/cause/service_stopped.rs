@@ -28,5 +28,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingSame, 0.8),
         (Sign::FromTarget, 0.8),
         (Sign::ResetSame, 0.97),
+        (Sign::ComesAndGoes, 0.12),
     ],
 };

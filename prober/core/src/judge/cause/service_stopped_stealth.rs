@@ -31,5 +31,12 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SiblingFurther, 0.02),
         (Sign::OthersFail, 0.97),
         (Sign::EchoNeverAnswered, 0.62),
+        (Sign::CanaryAnswers, 0.02),
+        (Sign::CanaryFellSilent, 0.04),
+        (Sign::CanaryStillSilent, 0.64),
+        (Sign::ControlAnswers, 0.96),
+        (Sign::AlternateSilent, 0.88),
+        (Sign::AlternateOpen, 0.1),
+        (Sign::ComesAndGoes, 0.03),
     ],
 };

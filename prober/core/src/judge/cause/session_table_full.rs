@@ -40,5 +40,11 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::InsideFails, 0.55),
         (Sign::SecondReaches, 0.1),
         (Sign::EchoNeverAnswered, 0.62),
+        (Sign::CanaryAnswers, 0.1),
+        (Sign::CanaryFellSilent, 0.38),
+        (Sign::CanaryStillSilent, 0.34),
+        (Sign::ControlAnswers, 0.25),
+        (Sign::AlternateSilent, 0.94),
+        (Sign::ComesAndGoes, 0.45),
     ],
 };

@@ -35,5 +35,12 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::InsideFails, 0.05),
         (Sign::SecondReaches, 0.88),
         (Sign::PathAsLearnt, 0.88),
+        (Sign::FrontAnswers, 0.4),
+        (Sign::CanaryAnswers, 0.18),
+        (Sign::CanaryFellSilent, 0.28),
+        (Sign::ControlAnswers, 0.38),
+        (Sign::AlternateSilent, 0.8),
+        (Sign::NeighboursAnswer, 0.78),
+        (Sign::ComesAndGoes, 0.05),
     ],
 };

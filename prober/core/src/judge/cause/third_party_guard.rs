@@ -36,5 +36,12 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::InsideFails, 0.85),
         (Sign::SecondReaches, 0.1),
         (Sign::EchoNeverAnswered, 0.62),
+        (Sign::CanaryAnswers, 0.36),
+        (Sign::CanaryFellSilent, 0.1),
+        (Sign::CanaryStillSilent, 0.34),
+        (Sign::ControlAnswers, 0.8),
+        (Sign::AlternateSilent, 0.86),
+        (Sign::AlternateOpen, 0.04),
+        (Sign::ComesAndGoes, 0.05),
     ],
 };

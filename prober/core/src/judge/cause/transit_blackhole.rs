@@ -32,5 +32,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::InsideFails, 0.1),
         (Sign::PathShortened, 0.93),
         (Sign::EchoUsedToAnswer, 0.62),
+        (Sign::NeighboursSilent, 0.9),
     ],
 };

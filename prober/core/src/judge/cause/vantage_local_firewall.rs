@@ -36,5 +36,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::LocalBlocked, 0.9),
         (Sign::VantageSuspect, 0.4),
         (Sign::VantagePortSuspect, 0.45),
+        (Sign::FrontSilent, 0.5),
+        (Sign::ControlAnswers, 0.5),
+        (Sign::NeighboursAnswer, 0.5),
     ],
 };

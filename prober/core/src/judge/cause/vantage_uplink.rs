@@ -39,5 +39,10 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::LocalGatewaySilent, 0.32),
         (Sign::VantageSuspect, 0.92),
         (Sign::VantageFine, 0.05),
+        (Sign::FrontSilent, 0.95),
+        (Sign::CanaryAnswers, 0.02),
+        (Sign::ControlSilent, 0.95),
+        (Sign::NeighboursSilent, 0.95),
+        (Sign::ComesAndGoes, 0.2),
     ],
 };

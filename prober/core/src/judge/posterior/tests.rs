@@ -6,6 +6,8 @@ use crate::judge::class::Class;
 use crate::judge::sign::Sign::*;
 use crate::judge::sign::{Family, Sign};
 
+mod ports;
+
 /// What a pattern must or must not be believed to be.
 #[derive(Debug)]
 enum Bound {

@@ -249,23 +249,15 @@ fn a_port_whose_fate_is_open_is_not_reachable_yet() {
     let reply = Answer::EchoReply { ttl: Some(64) };
     echo.absorb(&Observation { answer: reply, sent: None, arrived: None });
     let findings = Findings {
-        address: "192.0.2.10".parse().unwrap(),
         port: Some(3389),
-        started: Instant::ZERO,
-        ended: Instant::ZERO,
-        depth: Depth::Full,
         echo,
         syn: Some(Tally::default()),
-        connect: None,
-        overheard: None,
-        icmp_path: None,
-        tcp_path: None,
-        siblings: Vec::new(),
-        flows: None,
-        large: None,
-        rates: None,
-        local: Vec::new(),
         packets: 1,
+        ..Findings::nothing(
+            "192.0.2.10".parse().unwrap(),
+            (Instant::ZERO, Instant::ZERO),
+            Depth::Full,
+        )
     };
     let half = ViewEvidence { findings: Some(&findings), ..view("a", &[Sign::EchoAnswered]) };
     assert_eq!(judge(&target(), &[half]).class, Class::Unknown);

@@ -36,23 +36,15 @@ fn path(routers: u8, end: PathEnd) -> Path {
 
 fn findings(echo: Answer, accepted: TcpAnswer) -> Findings {
     Findings {
-        address: "192.0.2.10".parse().unwrap(),
         port: Some(3389),
-        started: Instant::ZERO,
-        ended: Instant::ZERO,
-        depth: Depth::Full,
         echo: tally(echo),
         syn: Some(tally(Answer::SynAck(accepted))),
-        connect: None,
-        overheard: None,
-        icmp_path: None,
-        tcp_path: None,
-        siblings: Vec::new(),
-        flows: None,
-        large: None,
-        rates: None,
-        local: Vec::new(),
         packets: 1,
+        ..Findings::nothing(
+            "192.0.2.10".parse().unwrap(),
+            (Instant::ZERO, Instant::ZERO),
+            Depth::Full,
+        )
     }
 }
 
@@ -61,7 +53,7 @@ fn shown(findings: &Findings, learnt: Option<u8>) -> Option<Sign> {
         echo_answered: true,
         distance: Some(distance),
         path_length: Some(distance + 1),
-        last_router: None,
+        ..Baseline::default()
     });
     let seen = signs(findings, &target(), baseline.as_ref());
     assert!(seen.len() < 2, "{seen:?}");

@@ -30,23 +30,16 @@ fn tally(answers: &[Answer]) -> Tally {
 fn silent(path: Path, siblings: Vec<Path>) -> Findings {
     let sibling = |path| SiblingPath { address: IpAddr::from([10, 9, 0, 2]), path };
     Findings {
-        address: IpAddr::from([10, 9, 0, 10]),
         port: Some(3389),
-        started: Instant::ZERO,
-        ended: Instant::ZERO,
-        depth: Depth::Suspicion,
         echo: tally(&[Answer::Silence; 5]),
         syn: Some(tally(&[Answer::Silence; 3])),
-        connect: None,
-        overheard: None,
         icmp_path: Some(path),
-        tcp_path: None,
         siblings: siblings.into_iter().map(sibling).collect(),
-        flows: None,
-        large: None,
-        rates: None,
-        local: Vec::new(),
-        packets: 0,
+        ..Findings::nothing(
+            IpAddr::from([10, 9, 0, 10]),
+            (Instant::ZERO, Instant::ZERO),
+            Depth::Suspicion,
+        )
     }
 }
 

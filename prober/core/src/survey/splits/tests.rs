@@ -29,23 +29,13 @@ fn echoes(rtts: &[u64], lost: u64) -> Tally {
 
 fn findings(echo: Tally) -> Findings {
     Findings {
-        address: "192.0.2.10".parse().unwrap(),
-        port: None,
-        started: Instant::ZERO,
-        ended: Instant::ZERO,
-        depth: Depth::Full,
         echo,
-        syn: None,
-        connect: None,
-        overheard: None,
-        icmp_path: None,
-        tcp_path: None,
-        siblings: Vec::new(),
-        flows: None,
-        large: None,
-        rates: None,
-        local: Vec::new(),
         packets: 1,
+        ..Findings::nothing(
+            "192.0.2.10".parse().unwrap(),
+            (Instant::ZERO, Instant::ZERO),
+            Depth::Full,
+        )
     }
 }
 

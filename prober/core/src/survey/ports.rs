@@ -1,0 +1,223 @@
+//! Configured ports and neighbours: when each is asked, and what their answers say.
+//!
+//! They are asked where the main port fails, once per survey; the canary port in health as well,
+//! now and then, so that its silence can be told from a change. Behind a front nobody knows who
+//! answers for which port, so that only an alternate port says anything there.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::findings::Findings;
+use super::signs::Seen;
+use super::{Depth, Survey};
+use crate::evidence::AnswerKind;
+use crate::judge::Sign;
+use crate::monitor::{Baseline, ClosedPort};
+use crate::probe::asides::{About, is_own_answer};
+use crate::target::Target;
+use crate::time::Instant;
+
+/// Configured ports of a kind, and neighbours, asked at most: more would look like a scan.
+const PORTS_MAX: usize = 8;
+const NEIGHBOURS_MAX: usize = 4;
+/// A canary port that has not answered for so long in health is asked a second time: that it is
+/// silent is learnt for long, and must not rest on one lost packet.
+const SECOND_TRY: Duration = Duration::from_secs(1);
+
+/// Ports and neighbours that may be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ports {
+    /// One on which nothing listens.
+    pub canary: Option<u16>,
+    /// Whether it is asked in health as well.
+    pub learn: bool,
+    /// Those that usually answer.
+    pub control: Vec<u16>,
+    /// Those that the service may have moved to.
+    pub alternate: Vec<u16>,
+    /// Addresses of the same network.
+    pub neighbours: Vec<IpAddr>,
+}
+
+impl Ports {
+    /// What a target's configuration allows.
+    pub fn of(target: &Target, learn: bool) -> Self {
+        let ports = |list: &[u16]| {
+            let has_port = target.service.has_port();
+            list.iter().copied().filter(|_| has_port).take(PORTS_MAX).collect()
+        };
+        Self {
+            canary: target.canary_port.filter(|_| target.service.has_port()),
+            learn,
+            control: ports(&target.control_ports),
+            alternate: ports(&target.alternate_ports),
+            neighbours: target.neighbours.iter().copied().take(NEIGHBOURS_MAX).collect(),
+        }
+    }
+
+    /// Leaves out neighbours that cannot be reached from an address of this family, and itself.
+    pub fn beside(mut self, address: IpAddr) -> Self {
+        let is_beside = |near: &IpAddr| *near != address && near.is_ipv4() == address.is_ipv4();
+        self.neighbours.retain(is_beside);
+        self
+    }
+}
+
+/// How the main port fares, once that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Main {
+    Accepts,
+    Resets,
+    Fails,
+}
+
+impl Survey {
+    /// Asks the ports and neighbours that can change the verdict, as soon as they can.
+    pub(super) fn plan_asides(&mut self, now: Instant) {
+        let Some(main) = self.main() else { return };
+        let host_lives = self.echo.tally().received() > 0 || self.asides.fates().is_host_alive();
+        let nothing_came = self.nothing_came();
+        let Self { asides, scope, .. } = self;
+        let ports = &scope.ports;
+        if let Some(port) = ports.canary.filter(|_| main != Main::Accepts || ports.learn) {
+            asides.ask(now, About::Canary(port));
+            if main == Main::Accepts {
+                asides.ask_again(now, About::Canary(port), SECOND_TRY);
+            }
+        }
+        if main == Main::Fails {
+            ports.control.iter().for_each(|port| asides.ask(now, About::Control(*port)));
+        }
+        if main == Main::Resets || main == Main::Fails && host_lives {
+            ports.alternate.iter().for_each(|port| asides.ask(now, About::Alternate(*port)));
+        }
+        if main == Main::Fails && nothing_came {
+            for address in &ports.neighbours {
+                asides.ask(now, About::Neighbour(*address));
+                let port = ports.control.first();
+                port.into_iter()
+                    .for_each(|port| asides.ask(now, About::NeighbourPort(*address, *port)));
+            }
+        }
+    }
+
+    /// How the main port fares; `None` while that is open, and in a recheck that sees what is
+    /// known already. Without a port, echo stands for it.
+    fn main(&self) -> Option<Main> {
+        let main = self.syn.as_ref().unwrap_or(&self.echo).tally();
+        let settled = main.kinds.iter().any(|(kind, _)| *kind != AnswerKind::Invalid);
+        let known = self.scope.known.and_then(|known| match self.syn {
+            Some(_) => known.syn,
+            None => known.echo,
+        });
+        if !settled || self.scope.depth == Depth::Recheck && known == main.usual() {
+            return None;
+        }
+        let accepted = main.count(AnswerKind::SynAck) + main.count(AnswerKind::EchoReply);
+        let reset = main.count(AnswerKind::Reset);
+        Some(if accepted > 0 && accepted >= reset {
+            Main::Accepts
+        } else if reset > 0 {
+            Main::Resets
+        } else {
+            Main::Fails
+        })
+    }
+}
+
+/// What the ports and neighbours say, where the main port fails.
+pub(super) fn signs(findings: &Findings, fronted: bool, baseline: Option<&Baseline>) -> Vec<Seen> {
+    let main = findings.syn.as_ref().unwrap_or(&findings.echo);
+    if main.count(AnswerKind::SynAck) + main.count(AnswerKind::EchoReply) > 0 {
+        return Vec::new();
+    }
+    let mut seen = Vec::new();
+    seen.extend(alternate(findings));
+    if !fronted {
+        seen.extend(canary(findings, baseline));
+        seen.extend(control(findings));
+        seen.extend(neighbours(findings));
+    }
+    seen
+}
+
+fn alternate(findings: &Findings) -> Option<Seen> {
+    let asked = findings.asides.of(|about| matches!(about, About::Alternate(_)));
+    let which = |wanted: AnswerKind| -> Vec<About> {
+        let such = asked.iter().filter(|(_, kind)| *kind == wanted);
+        such.map(|(about, _)| *about).collect()
+    };
+    for (kind, sign, word) in [
+        (AnswerKind::SynAck, Sign::AlternateOpen, "is open"),
+        (AnswerKind::Reset, Sign::AlternateClosed, "is closed"),
+        (AnswerKind::Silence, Sign::AlternateSilent, "is silent"),
+    ] {
+        let such = which(kind);
+        if !such.is_empty() {
+            return Some(Seen::new(sign, Some(format!("{} {word}", names(&such)))));
+        }
+    }
+    None
+}
+
+fn canary(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
+    let asked = findings.asides.of(|about| matches!(about, About::Canary(_)));
+    let (about, kind) = *asked.first()?;
+    let learnt = baseline.and_then(|baseline| baseline.closed_port);
+    let (sign, word) = match (kind, learnt) {
+        (AnswerKind::Silence, Some(ClosedPort::Silent)) => {
+            (Sign::CanaryStillSilent, "is silent, as it was in health")
+        }
+        (AnswerKind::Silence, Some(ClosedPort::Answers)) => {
+            (Sign::CanaryFellSilent, "is silent and was not in health")
+        }
+        (AnswerKind::Silence, None) => {
+            (Sign::CanarySilent, "is silent; in health it was never seen")
+        }
+        (AnswerKind::Reset | AnswerKind::SynAck, Some(ClosedPort::Silent)) => {
+            (Sign::CanaryAnswers, "answers and did not in health")
+        }
+        (AnswerKind::Reset | AnswerKind::SynAck, _) => (Sign::CanaryAnswers, "answers"),
+        (_, _) => return None,
+    };
+    Some(Seen::new(sign, Some(format!("{} {word}", names(&[about])))))
+}
+
+fn control(findings: &Findings) -> Option<Seen> {
+    let asked = findings.asides.of(|about| matches!(about, About::Control(_)));
+    any_or_none(&asked, Sign::ControlAnswers, Sign::ControlSilent)
+}
+
+fn neighbours(findings: &Findings) -> Option<Seen> {
+    let asked = findings.asides.of(|about| about.elsewhere().is_some());
+    any_or_none(&asked, Sign::NeighboursAnswer, Sign::NeighboursSilent)
+}
+
+/// One that answers proves its point; that none does is a sign only where all were silent or
+/// unreachable.
+fn any_or_none(asked: &[(About, AnswerKind)], any: Sign, none: Sign) -> Option<Seen> {
+    let such = |answers: bool| -> Vec<About> {
+        let such = asked.iter().filter(|(_, kind)| is_own_answer(*kind) == answers);
+        such.map(|(about, _)| *about).collect()
+    };
+    let (answering, silent) = (such(true), such(false));
+    if !answering.is_empty() {
+        return Some(Seen::new(any, Some(format!("{} answers", names(&answering)))));
+    }
+    let detail = || format!("no answer from {}", names(&silent));
+    (!silent.is_empty()).then(|| Seen::new(none, Some(detail())))
+}
+
+fn names(all: &[About]) -> String {
+    let name = |about: &About| match about {
+        About::Canary(port) | About::Control(port) | About::Alternate(port) => {
+            format!("port {port}")
+        }
+        About::Neighbour(address) => format!("{address}"),
+        About::NeighbourPort(address, port) => format!("{address} port {port}"),
+    };
+    all.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests;
