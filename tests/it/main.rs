@@ -6,3 +6,4 @@ mod scenarios;
 mod support;
 mod tap;
 mod tidy;
+mod virtual_internet;

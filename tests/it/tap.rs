@@ -9,6 +9,5 @@ mod reborn;
 mod responder;
 mod routes;
 mod stateful;
-mod tun;
 mod untrue;
 mod wires;

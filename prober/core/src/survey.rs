@@ -169,10 +169,10 @@ enum Connecting {
 impl Survey {
     /// A survey that starts now.
     pub fn new(scope: Scope, now: Instant) -> Self {
-        // A first look asks more flows: one dead path of four goes unseen by five of them, and the
-        // connection's own, once in six.
+        // A first look asks more flows: one dead path of four goes unseen by eight of them, and the
+        // connection's own, once in thirteen.
         let (echoes, syns, gap) = match scope.depth {
-            Depth::Full => (10, 5, 100),
+            Depth::Full => (10, 8, 60),
             // Where some SYNs pass, three may all do so by chance.
             Depth::Suspicion if scope.suspects.thinned => (10, 8, 150),
             Depth::Suspicion => (10, 3, 150),

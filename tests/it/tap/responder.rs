@@ -20,7 +20,7 @@ use reachd_core::wire::icmp::Icmp;
 use reachd_core::wire::packet::{Body, Checksums, Packet};
 use reachd_core::wire::reply::{Stack, emit_echo_reply, emit_rst_ack, emit_syn_ack};
 
-use super::tun::{self, Kind};
+use reachd_lab::tun::{self, Kind};
 
 /// How it treats the probes that come from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use reachd_lab::{Family, Lab, Node, Subnet, inside, test_name};
 
 use super::books::{Aim, Books, configuration, nothing_broke, rest, start};
 use super::responder::{Habit, Ledger, Ledgers, Responder};
-use super::tun::{self, Kind};
 use super::wires::address;
 use crate::daemon::harness::{Daemon, until};
 use crate::daemon::page::Page;
+use reachd_lab::tun::{self, Kind};
 
 const FIRST_VERDICT: Duration = Duration::from_secs(20);
 /// Sweeping a second apart, surveys besides: some come soon.

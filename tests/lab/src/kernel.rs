@@ -9,9 +9,12 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
+
+use crate::tun::Kind;
 
 /// What a packet socket says about where a packet was going.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,27 @@ pub(crate) fn die_with_parent(command: &mut Command) {
     };
     // SAFETY: the closure makes two async-signal-safe calls and allocates nothing.
     unsafe { command.pre_exec(arm) };
+}
+
+/// Makes a TUN or TAP device in the namespace of the calling thread.
+pub(crate) fn tunnel(name: &str, kind: Kind) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
+    let file = options.open("/dev/net/tun")?;
+    // SAFETY: ifreq is plain data for which all zeroes is valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let room = libc::IFNAMSIZ - 1;
+    for (slot, byte) in request.ifr_name.iter_mut().take(room).zip(name.bytes()) {
+        *slot = byte as libc::c_char;
+    }
+    let kind = match kind {
+        Kind::Tun => libc::IFF_TUN,
+        Kind::Tap => libc::IFF_TAP,
+    };
+    request.ifr_ifru.ifru_flags = (kind | libc::IFF_NO_PI) as libc::c_short;
+    // SAFETY: the descriptor is open, and the request outlives the call.
+    check(unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })?;
+    Ok(file)
 }
 
 /// Waits until one of the descriptors can be read, and says for each whether it can.

@@ -23,6 +23,7 @@
 mod address;
 mod fault;
 mod injector;
+pub mod internet;
 mod kernel;
 mod lab;
 mod matching;
@@ -34,6 +35,7 @@ pub mod scenario;
 pub mod server;
 mod topology;
 mod traffic;
+pub mod tun;
 
 use std::panic::Location;
 use std::time::{Duration, Instant};

@@ -206,20 +206,38 @@ fn said(bytes: &[u8], speaks: Option<Port>, order: &ConnectOrder) -> Option<Serv
 }
 
 impl Speaks {
+    /// What is said on this port. X.224 Connection Confirm with `RDP_NEG_RSP` or
+    /// `RDP_NEG_FAILURE`: MS-RDPBCGR 2.2.1.2.
+    fn words(&self, port: u16) -> Vec<u8> {
+        let confirm = |kind: u8, value: u32| {
+            let mut words = vec![3, 0, 0, 19, 14, 0xd0, 0, 0, 0x12, 0x34, 0, kind, 0, 8, 0];
+            words.extend(value.to_le_bytes());
+            words
+        };
+        match self {
+            Self::Nothing | Self::Closes { .. } => Vec::new(),
+            Self::Refuses(code) => confirm(3, *code),
+            Self::Foreign(_) => b"HTTP/1.0 400 Bad Request\r\n\r\n".to_vec(),
+            Self::Expected | Self::Late(_) if port == 22 => b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(),
+            Self::Expected | Self::Late(_) => confirm(2, 2),
+        }
+    }
+
     /// What a host's port answers to a segment of a connection, and how much later than it could.
     pub(crate) fn reply(&self, request: &[u8], stack: &Stack) -> Option<(Vec<u8>, Duration)> {
-        let (flags, payload): (Flags, &[u8]) = match self {
-            Self::Nothing => (Flags::ACK, &[]),
+        let asked = Packet::parse(request, Checksums::Verify).ok()?;
+        let Body::Tcp(segment) = asked.body else { return None };
+        let payload = self.words(segment.dest_port);
+        let flags = match self {
+            Self::Nothing => Flags::ACK,
             Self::Closes { reset: true } => {
                 return Some((emit_rst_ack(request, stack)?, Duration::ZERO));
             }
-            Self::Closes { reset: false } => (Flags::FIN | Flags::ACK, &[]),
+            Self::Closes { reset: false } => Flags::FIN | Flags::ACK,
             Self::Expected | Self::Late(_) | Self::Foreign(_) | Self::Refuses(_) => {
-                (Flags::PSH | Flags::ACK, b"answer")
+                Flags::PSH | Flags::ACK
             }
         };
-        let asked = Packet::parse(request, Checksums::Verify).ok()?;
-        let Body::Tcp(segment) = asked.body else { return None };
         let data = u32::try_from(segment.payload.len()).unwrap_or_default();
         let body = Body::Tcp(Segment {
             source_port: segment.dest_port,
@@ -229,7 +247,7 @@ impl Speaks {
             flags,
             window: stack.window,
             options: Options::default(),
-            payload,
+            payload: &payload,
         });
         let (source, dest, ttl) = (asked.dest, asked.source, stack.ttl);
         let (ip_id, dont_fragment) = (Some(stack.ip_id), true);

@@ -19,6 +19,7 @@ mod world;
 
 pub use check::Checker;
 pub use cloud::{Cloud, address, address6, canary};
+pub use forge::forge;
 pub use host::{Absent, Host, Port, Speaks};
 pub use light::{Answers, Light};
 pub use random::Random;

@@ -373,7 +373,7 @@ impl Run {
                 }
             }
             if self.world.random.chance(self.forgeries) {
-                for forged in forge(&order, &place, &mut self.world.random) {
+                for forged in forge(&bytes, &mut self.world.random) {
                     let after = Duration::from_micros(1_000);
                     self.capture((after, AT_ONCE), (tap, Direction::Received), &forged);
                 }

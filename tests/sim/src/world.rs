@@ -12,6 +12,7 @@ use reachd_core::wire::reply::{
     Stack, emit_echo_reply, emit_icmp_error, emit_rst_ack, emit_syn_ack,
 };
 
+use crate::cloud::add_router;
 use crate::host::{Absent, Host, Port};
 use crate::random::Random;
 use crate::router::{Action, Match, Member, Router, Transport};
@@ -198,6 +199,22 @@ impl World {
         self.places.get_mut(name).expect("the vantage exists")
     }
 
+    /// Makes a router several equal ones, of which a flow takes one: `x` becomes `x.0`, `x.1` and so
+    /// on, each with an address of its own.
+    ///
+    /// # Panics
+    /// If there is no such router.
+    pub fn fan(&mut self, name: &str, of: u8) {
+        let members: Vec<_> = (0..of).map(|number| format!("{name}.{number}")).collect();
+        let router = self.router(name).clone();
+        for member in &members {
+            add_router(self, member);
+            let Router { v4, v6, .. } = *self.router(member);
+            self.routers.insert(member.clone(), Router { v4, v6, ..router.clone() });
+        }
+        self.fans.insert(name.to_owned(), members);
+    }
+
     /// Takes a packet from a vantage into the world; gives what comes back.
     pub fn carry(&mut self, now: Instant, from: &str, bytes: &[u8]) -> Vec<Delivery> {
         let Ok(packet) = Packet::parse(bytes, Checksums::Verify) else { return Vec::new() };
@@ -223,6 +240,14 @@ impl World {
             self.random = chance;
         }
         trip.back
+    }
+
+    /// The same with a segment of a connection that was accepted.
+    pub fn carry_said(&mut self, now: Instant, from: &str, bytes: &[u8]) -> Vec<Delivery> {
+        self.talking = true;
+        let back = self.carry(now, from, bytes);
+        self.talking = false;
+        back
     }
 
     fn route(&self, from: &str, packet: &Packet<'_>) -> Vec<String> {

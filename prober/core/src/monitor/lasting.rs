@@ -86,6 +86,20 @@ fn chance(fresh: &Tally, known: &Tally, clean: u64) -> Option<f64> {
     Some(1.0 - at_least(missed(fresh) + 1, clean + fresh.valid(), share))
 }
 
+/// Puts flows that seem to fail for good aside until they are asked again, where their packets were
+/// known to be lost by chance: of eight flows and a loss of most SYNs, one look in some hundreds
+/// sees just this. Gives whether it did.
+pub(super) fn put_aside(view: &mut View, findings: &mut Findings) -> bool {
+    let known = view.findings.as_ref().is_some_and(Findings::is_split);
+    let seen = std::mem::replace(&mut view.split_seen, findings.is_split());
+    if known || seen || !findings.is_split() {
+        return false;
+    }
+    let dead = findings.flows.take().map(|flows| flows.dead()).unwrap_or_default();
+    dead.into_iter().for_each(|flow| view.suspect(flow));
+    true
+}
+
 fn add(fresh: &mut Tally, known: &Tally) {
     let mut known = known.clone();
     if known.valid() > REMEMBERED {

@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::flights::{Purpose as Errand, ViewKey};
-use super::lasting::add_up;
+use super::lasting::{add_up, put_aside};
 use super::queue::Urgency;
 use super::standing::VantageWatch;
 use super::view::View;
@@ -202,9 +202,11 @@ impl Monitor {
             let mut once_more = again && findings.saw_a_turn();
             let watch = self.targets.get_mut(&key.target)?;
             let lossy = watch.loses();
+            let failing = !matches!(watch.class, Class::Reachable | Class::Unknown);
             let view = watch.views.get_mut(&(key.vantage, key.address))?;
             let was_split = view.findings.as_ref().is_some_and(Findings::is_split);
             once_more |= again && was_split && !findings.is_split();
+            once_more |= failing && put_aside(view, &mut findings) && again;
             if lossy && !doubtful {
                 once_more |= add_up(view, &mut findings) && again;
             }

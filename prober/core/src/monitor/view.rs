@@ -116,6 +116,8 @@ pub(super) struct View {
     pub(super) reachable: Option<bool>,
     /// Source ports of the sweep's SYNs that went unanswered since the last survey.
     lost_flows: Vec<u16>,
+    /// Whether the last look at a loss saw flows that fail for good.
+    pub(super) split_seen: bool,
     survey_begun: Option<Instant>,
     /// When a rate sweep may be made, if the loss that was seen lasts.
     rates_due: Option<Instant>,
@@ -151,6 +153,7 @@ impl View {
             learnt: Vec::new(),
             reachable: None,
             lost_flows: Vec::new(),
+            split_seen: false,
             survey_begun: None,
             rates_due: None,
             recheck: None,

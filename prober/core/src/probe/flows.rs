@@ -31,6 +31,8 @@ const BACKGROUND: f64 = 0.01;
 
 /// Odds from which flows count as split: by chance they come up once in 300 surveys at most.
 const SPLIT: f64 = 300.0;
+/// Odds of a dead path below which flows count as mixed.
+const MIXED: f64 = 0.05;
 
 /// What became of the SYNs of one flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,6 +95,11 @@ impl FlowFates {
     pub fn is_split(&self) -> bool {
         let split = self.odds_of_dead_path().is_some_and(|odds| odds >= SPLIT);
         split && self.alive() > 0 && self.0.values().any(|fate| fate.is_dead())
+    }
+
+    /// Whether they tell of loss by chance: all flows fare alike.
+    pub fn is_mixed(&self) -> bool {
+        self.odds_of_dead_path().is_some_and(|odds| odds <= MIXED)
     }
 
     /// How much more probable these fates are when one of several paths is dead than when packets

@@ -172,7 +172,10 @@ impl Survey {
         let offsets = CONFIRM.map(Duration::from_millis);
         self.echo.extend(now, &offsets);
         if let Some(syn) = &mut self.syn {
-            syn.extend(now, &offsets);
+            // A first look has asked more SYNs already.
+            let [at_once, _, later @ ..] = offsets;
+            let fewer = [&[at_once], &later[..]].concat();
+            syn.extend(now, if self.scope.depth == Depth::Full { &fewer } else { &offsets });
         }
         self.phase = Phase::Confirm { dense: false };
         self.icmp_trace.get_or_insert_with(|| Trace::new(Flavour::Icmp, None));
@@ -218,7 +221,8 @@ impl Survey {
         let gone = now.since(self.started);
         let left = DENSE.map(Duration::from_millis).into_iter().filter(|offset| *offset > gone);
         let offsets: Vec<_> = left.map(|offset| offset.saturating_sub(gone)).collect();
-        let few: Vec<_> = offsets.iter().copied().step_by(4).collect();
+        let gap = if self.scope.depth == Depth::Full { 8 } else { 4 };
+        let few: Vec<_> = offsets.iter().copied().step_by(gap).collect();
         self.echo.extend(now, &few);
         if !self.sweep_flows(now)
             && let Some(syn) = &mut self.syn

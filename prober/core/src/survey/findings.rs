@@ -215,6 +215,13 @@ impl Findings {
         let lost = |tally: &Tally| tally.received() < tally.valid();
         if lost(&self.echo) || self.syn.as_ref().is_some_and(lost) {
             self.rates = self.rates.or(before.rates);
+            // So few flows were asked again this time that they say nothing.
+            let told = |flows: &Option<FlowFates>| {
+                flows.as_ref().is_some_and(|flows| flows.is_split() || flows.is_mixed())
+            };
+            if !told(&self.flows) && before.flows.as_ref().is_some_and(FlowFates::is_mixed) {
+                self.flows.clone_from(&before.flows);
+            }
         }
         if self.echo.errors.is_empty() {
             self.echo.errors.clone_from(&before.echo.errors);

@@ -26,8 +26,14 @@ const ALIKE: f64 = 0.1;
 /// asks three times, a second apart, before it says so.
 const NEIGHBOUR_DELAY: Duration = Duration::from_millis(800);
 
-/// An acceptance this much later than the quickest is a repetition: hosts wait a second at least.
-pub(super) const REPEATED_AFTER: Duration = Duration::from_millis(900);
+/// When hosts and kernels repeat what opens a connection: after a second, and each time after twice
+/// as long (RFC 6298 2.1, 5.5).
+const REPETITIONS: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(7)];
+/// How much sooner than that an acceptance may come, by the jitter of the quickest, and how much
+/// later, by that of its own.
+const SOONER: Duration = Duration::from_millis(100);
+const LATER: Duration = Duration::from_millis(400);
 /// A service that answers later than this has kept whoever waits for it waiting too long.
 const LATE: Duration = Duration::from_secs(4);
 
@@ -112,10 +118,16 @@ pub fn missing(tally: &Tally) -> u64 {
     }
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let quickest = tally.rtts.iter().min().copied().unwrap_or_default();
-    let late = tally.rtts.iter().filter(|rtt| **rtt > quickest + REPEATED_AFTER).count();
+    let late = tally.rtts.iter().filter(|rtt| is_repetition(**rtt - quickest)).count();
     let through_sockets = tally.ttls.is_empty();
     let untimed = tally.received().saturating_sub(count(tally.rtts.len()));
     lost + count(late) + if through_sockets { untimed } else { 0 }
+}
+
+/// Whether an acceptance so much later than the quickest waited for a timer: what the network
+/// keeps, it keeps for any time.
+pub(super) fn is_repetition(later: Duration) -> bool {
+    REPETITIONS.iter().any(|timer| later + SOONER >= *timer && later <= *timer + LATER)
 }
 
 /// Whether something stands before the host and answers echoes for it. Where nothing but echo is
@@ -518,11 +530,13 @@ pub fn local(findings: &Findings) -> Seen {
         return Seen::new(Sign::LocalGatewaySilent, Some(detail.to_owned()));
     }
     // The ring reads before netfilter: an acceptance it saw and the kernel did not was eaten here.
+    // Where sockets alone tell, all was accepted by the kernel that another connection timed out in.
     let accepted = findings.syn.as_ref().is_some_and(|tally| {
         // The flow of the connection itself is asked as well, and may still be held over there.
         let (accepted, held) =
             (tally.count(AnswerKind::SynAck), tally.count(AnswerKind::ChallengeAck));
-        accepted >= 3 && accepted + held == tally.valid()
+        let is_captured = !tally.ttls.is_empty();
+        is_captured && accepted >= 3 && accepted + held == tally.valid()
     });
     // Unless that one flow is dead on the wire as well.
     let is_dead = |port: Option<u16>| {

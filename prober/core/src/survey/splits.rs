@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use super::findings::Findings;
-use super::signs::{Seen, missing};
+use super::signs::{Seen, is_repetition, missing};
+use crate::evidence::AnswerKind;
 use crate::judge::Sign;
 use crate::probe::flows::FlowFates;
 use crate::probe::large::{LARGEST, SMALLEST, SizeFates, TRIES};
 use crate::probe::series::Tally;
 use crate::statistics::{fisher, real};
 
-/// Odds of a dead path below which flows count as mixed.
-const MIXED: f64 = 0.05;
 /// Odds for and against a limit of the rate.
 const LIMITED: f64 = 20.0;
 const ALIKE: f64 = 0.2;
@@ -38,11 +37,10 @@ pub(super) fn signs(findings: &Findings) -> Vec<Seen> {
 
 fn flows(findings: &Findings) -> Option<Seen> {
     let fates = findings.flows.as_ref()?;
-    let odds = fates.odds_of_dead_path()?;
     let (dead, alive) = (fates.dead(), fates.alive());
     let sign = if fates.is_split() {
         Sign::FlowsSplit
-    } else if odds <= MIXED {
+    } else if fates.is_mixed() {
         Sign::FlowsMixed
     } else {
         return None;
@@ -106,8 +104,9 @@ fn queueing(findings: &Findings) -> Option<Seen> {
 /// brought waited for a timer, not in a queue.
 fn spread(tally: &Tally) -> Option<(Duration, Duration)> {
     let least = tally.rtts.iter().min().copied()?;
-    let repeated = least + super::signs::REPEATED_AFTER;
-    let mut rtts: Vec<_> = tally.rtts.iter().copied().filter(|rtt| *rtt <= repeated).collect();
+    let accepts = tally.count(AnswerKind::SynAck) > 0;
+    let in_time = |rtt: &Duration| !accepts || !is_repetition(*rtt - least);
+    let mut rtts: Vec<_> = tally.rtts.iter().copied().filter(in_time).collect();
     rtts.sort_unstable();
     let most = rtts.get(rtts.len().saturating_sub(1) * 9 / 10)?;
     (rtts.len() >= ENOUGH).then_some((least, *most))

@@ -225,11 +225,10 @@ fn syns_that_are_lost_alone_are_dropped_by_who_takes_connections() {
         world.router("g0").rule(syns(), Action::DropSome(0.7));
         let plan = plan(&world, vec![rdp(address(0, 10))]);
         let look = look(world, &plan, seed);
-        assert_ne!(look.class(), "reachable", "{seed}");
         said += usize::from(look.class() == "security_group");
         assert!(!shows(&look.report, "syn_loss", "shared"), "{seed}");
     }
-    assert!(said >= 16, "{said} of 20");
+    assert!(said >= 17, "{said} of 20");
     for seed in 0..20 {
         let mut world = Cloud::default().build(seed);
         world.router("x2").forth = Link::new(Loss::Independent(0.4));
@@ -248,7 +247,7 @@ fn a_full_queue_stays_one_while_some_of_its_syns_pass() {
         let since = run.now;
         run.pass(s(180));
         let others = reports(&run, since).filter(|it| it.verdict.class != "security_group");
-        let others: Vec<_> = others.map(|it| it.verdict.class.clone()).collect();
+        let others: Vec<_> = others.map(|it| format!("{:#?}", it.verdict)).collect();
         assert!(others.is_empty(), "seed {seed}: {others:?}");
         run.world.router("g0").rules.clear();
         let healed = run.wait(s(60), judged("reachable"));
