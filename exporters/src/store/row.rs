@@ -1,6 +1,7 @@
 //! What is saved of core's types, which know no serialisation of their own.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use reachd_core::incident::{AlertKind, IncidentState, IncidentUpdate, Resolution, Subject};
 use reachd_core::monitor::{Baseline, ClosedPort};
@@ -159,6 +160,9 @@ pub struct BaselineRow {
     pub path_length: Option<u8>,
     /// The furthest router that answered on the way to it; not known of rows of earlier releases.
     pub last_router: Option<u8>,
+    /// Its smallest round trip, in microseconds; not known of rows of earlier releases.
+    #[serde(default)]
+    pub rtt_micros: Option<u64>,
     /// Whether its canary port answers; rows of before it was asked know nothing of it.
     #[serde(default)]
     pub closed_port_answers: Option<bool>,
@@ -174,6 +178,7 @@ impl BaselineRow {
             distance: baseline.distance,
             path_length: baseline.path_length,
             last_router: baseline.last_router,
+            rtt_micros: baseline.rtt.and_then(|rtt| rtt.as_micros().try_into().ok()),
             closed_port_answers: baseline.closed_port.map(|port| port == ClosedPort::Answers),
         }
     }
@@ -184,6 +189,7 @@ impl BaselineRow {
         let closed_port = self
             .closed_port_answers
             .map(|answers| if answers { ClosedPort::Answers } else { ClosedPort::Silent });
-        Baseline { echo_answered, distance, path_length, last_router, closed_port }
+        let rtt = self.rtt_micros.map(Duration::from_micros);
+        Baseline { echo_answered, distance, path_length, last_router, rtt, closed_port }
     }
 }

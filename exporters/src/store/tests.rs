@@ -1,4 +1,5 @@
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 use reachd_core::incident::IncidentState;
 use reachd_core::monitor::{Baseline, ClosedPort};
@@ -22,8 +23,14 @@ fn incident(version: u64, state: IncidentState) -> IncidentRow {
 
 fn baseline(target: &str) -> BaselineRow {
     let closed_port = Some(ClosedPort::Silent);
-    let baseline =
-        Baseline { echo_answered: true, distance: Some(9), closed_port, ..Baseline::default() };
+    let rtt = Some(Duration::from_micros(12_345));
+    let baseline = Baseline {
+        echo_answered: true,
+        distance: Some(9),
+        rtt,
+        closed_port,
+        ..Baseline::default()
+    };
     BaselineRow::new(&TargetName::new(target), "default", &baseline)
 }
 
@@ -51,6 +58,7 @@ fn what_was_saved_is_there_after_reopening() {
     assert_eq!(store.load_baselines(now(), DAY).unwrap(), [baseline("a")]);
     assert_eq!(baseline("a").baseline().distance, Some(9));
     assert_eq!(baseline("a").baseline().closed_port, Some(ClosedPort::Silent));
+    assert_eq!(baseline("a").baseline().rtt, Some(Duration::from_micros(12_345)));
     assert_eq!(store.meta("run").unwrap().as_deref(), Some("7"));
     assert_eq!(store.meta("other").unwrap(), None);
 }

@@ -24,6 +24,7 @@ mod planning;
 mod proxy;
 mod queries;
 mod queue;
+mod recurrence;
 mod resets;
 mod spells;
 mod standing;
@@ -331,6 +332,8 @@ pub struct Baseline {
     pub path_length: Option<u8>,
     /// The furthest router that answered on the way to it.
     pub last_router: Option<u8>,
+    /// The smallest round trip of its echoes, or of its port where it echoes nothing.
+    pub rtt: Option<Duration>,
     /// What its canary port does.
     pub closed_port: Option<ClosedPort>,
 }

@@ -4,6 +4,7 @@
 //! second; when something is missing, confirmation spreads over wall time (0 to 8 s), since more
 //! packets inside one second buy nothing against bursts, and traces say where.
 
+mod agenda;
 mod course;
 pub mod findings;
 pub mod ports;
@@ -28,6 +29,8 @@ use crate::probe::series::Series;
 use crate::probe::trace::{Flavour, Trace};
 use crate::probe::{Ask, Engine, Question};
 use crate::time::Instant;
+use agenda::Agenda;
+pub use agenda::Topic;
 use findings::{Findings, SiblingPath};
 use ports::Ports;
 
@@ -154,6 +157,7 @@ pub struct Survey {
     large: Option<Large>,
     rates: Option<Rates>,
     asides: Asides,
+    agenda: Agenda,
     local: Vec<LocalError>,
     packets: u64,
 }
@@ -200,6 +204,7 @@ impl Survey {
             large: None,
             rates: None,
             asides: Asides::default(),
+            agenda: Agenda::default(),
             local: Vec::new(),
             packets: 0,
             started: now,

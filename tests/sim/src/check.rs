@@ -1,7 +1,7 @@
 //! Outside checkers: what must hold at every step, whatever the world does.
 #![expect(clippy::panic, reason = "a checker that finds a fault must stop the test")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -16,10 +16,13 @@ use reachd_core::time::Instant;
 /// The sweep turns this seldom at low rates.
 const STEP: Duration = Duration::from_millis(25);
 
+/// A probe is listened for a minute; long after that its number may come back.
+const FORGOTTEN: Duration = Duration::from_secs(3_600);
+
 /// What a checker remembers.
 #[derive(Debug, Default)]
 pub struct Checker {
-    flights: BTreeSet<Flight>,
+    flights: BTreeMap<Flight, Instant>,
     /// Moments of full-distance probes by (vantage, address, probe, port).
     attempts: BTreeMap<(String, IpAddr, Probe, u16), Vec<Instant>>,
     incidents: BTreeMap<String, (IncidentState, u64, Instant)>,
@@ -33,9 +36,9 @@ impl Checker {
     /// A packet was ordered: its number is new.
     pub(crate) fn sent(&mut self, now: Instant, vantage: &str, order: &SendOrder) {
         let is_reset = matches!(order.what, ProbePacket::Reset { .. });
-        // The reset belongs to the probe it ends; no run here lasts for the 4096 probes of a row
-        // after which the sweep's tokens come back.
-        let fresh = is_reset || self.flights.insert(order.flight);
+        // The reset belongs to the probe it ends; and a row's tokens come back after 4096 probes.
+        let known = if is_reset { None } else { self.flights.insert(order.flight, now) };
+        let fresh = known.is_none_or(|before| now.since(before) > FORGOTTEN);
         assert!(fresh, "{:?} was ordered twice", order.flight);
         assert!((1..=FULL_TTL).contains(&order.ttl), "hop limit {}", order.ttl);
         self.packets += 1;

@@ -3,6 +3,9 @@
 //! Priors hold once something looks wrong: health alone stays below one half, so that a judge who
 //! has seen nothing says `unknown`.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use super::cause::{CAUSES, Cause};
 use super::class::Class;
 use super::sign::{Family, Sign};
@@ -45,6 +48,9 @@ const ORDINARY: &[(Sign, f64)] = &[
     (Sign::ControlAnswers, 0.93),
     (Sign::NeighboursAnswer, 0.85),
     (Sign::OnsetOnce, 0.93),
+    // The times around the timers are a twentieth of all from an hour to two days, in logarithms.
+    (Sign::TimerRanOut, 0.05),
+    (Sign::LossSameHours, 0.04),
 ];
 
 /// A row of what is seen, and the classes it is said of.
@@ -236,6 +242,30 @@ impl Posterior {
         self.causes.iter().map(|(_, p)| surprise(*p)).sum()
     }
 
+    /// How many bits of doubt are expected to go if a view that led to this belief, and that does
+    /// not know this signal, learnt it.
+    pub fn expected_drop(&self, view: &[Sign], family: Family) -> f64 {
+        if view.iter().any(|sign| sign.family() == family) {
+            return 0.0;
+        }
+        let surprise = |p: f64| if p > 0.0 { -p * p.log2() } else { 0.0 };
+        let place = |(cause, p): &(&Cause, f64)| Some((place(cause)?, *p));
+        let believed: Vec<_> = self.causes.iter().filter_map(place).collect();
+        let (mut foretold, mut doubt) = (0.0, 0.0);
+        for sign in family.signs() {
+            let exponent = exponent(*sign, view, &Exponents::IN_FORCE);
+            let row = row(*sign);
+            let weigh = |(place, p): &(usize, f64)| {
+                p * row.get(*place).map_or(1.0, |likelihood| likelihood.powf(exponent))
+            };
+            let joint: Vec<f64> = believed.iter().map(weigh).collect();
+            let total: f64 = joint.iter().sum();
+            foretold += total;
+            doubt += joint.into_iter().map(|p| total * surprise(p / total)).sum::<f64>();
+        }
+        (self.entropy() - doubt / foretold).max(0.0)
+    }
+
     /// Takes these causes out; the others of their class share what they had.
     pub fn without(mut self, names: &[&str]) -> Self {
         let gone: Vec<_> =
@@ -267,6 +297,23 @@ fn mass(causes: &[(&'static Cause, f64)], class: Class) -> f64 {
 /// How probable this sign is when this is the cause.
 pub fn likelihood(cause: &Cause, sign: Sign) -> f64 {
     among(sign.family().signs(), cause, sign)
+}
+
+/// How probable each sign is under each cause, in the order of the table of causes: what is read
+/// most often is worked out once.
+static LIKELIHOODS: LazyLock<BTreeMap<Sign, Vec<f64>>> = LazyLock::new(|| {
+    let signs = Family::ALL.into_iter().flat_map(Family::signs);
+    let row = |sign: &Sign| CAUSES.iter().map(|cause| likelihood(cause, *sign)).collect();
+    signs.map(|sign| (*sign, row(sign))).collect()
+});
+
+fn row(sign: Sign) -> &'static [f64] {
+    LIKELIHOODS.get(&sign).map_or(&[], Vec::as_slice)
+}
+
+/// Where a cause stands in the table.
+fn place(cause: &Cause) -> Option<usize> {
+    CAUSES.iter().position(|other| std::ptr::eq(*other, cause))
 }
 
 /// The same, with the signs of its family at hand.
@@ -337,33 +384,33 @@ pub fn posterior_by(by: &Exponents, views: &[&[Sign]]) -> Posterior {
 fn weighed(by: &Exponents, has_port: bool, views: &[&[Sign]]) -> Posterior {
     let seen: Vec<Seen> = views.iter().flat_map(|view| seen(view, by)).collect();
     let weight = 1.0 / count(views.len().max(1));
-    let weigh = |cause: &&'static Cause| {
+    let weigh = |(place, cause): (usize, &&'static Cause)| {
         let silent = |seen: &Seen| {
             !has_port && seen.sign == Sign::EchoSilent && cause.class == Class::Reachable
         };
         let log = |seen: &Seen| {
-            if silent(seen) { FLOOR.ln() } else { seen.log_likelihood(cause) }
+            if silent(seen) { FLOOR.ln() } else { seen.log_likelihood((place, cause)) }
         };
         let evidence: f64 = seen.iter().map(log).sum();
         (*cause, cause.prior.ln() + weight * evidence)
     };
-    let can_be = |cause: &&&'static Cause| has_port || !cause.class.is_about_a_port();
-    Posterior::from_logs(CAUSES.iter().filter(can_be).map(weigh).collect())
+    let can_be = |(_, cause): &(usize, &&'static Cause)| has_port || !cause.class.is_about_a_port();
+    Posterior::from_logs(CAUSES.iter().enumerate().filter(can_be).map(weigh).collect())
 }
 
 /// A sign of a view, ready to be weighed against every cause.
 struct Seen {
     sign: Sign,
-    family: &'static [Sign],
+    row: &'static [f64],
     exponent: f64,
     against_health: f64,
 }
 
 impl Seen {
-    fn log_likelihood(&self, cause: &Cause) -> f64 {
+    fn log_likelihood(&self, (place, cause): (usize, &Cause)) -> f64 {
         let healthy = cause.class == Class::Reachable;
         let exponent = if healthy { self.against_health } else { self.exponent };
-        exponent * among(self.family, cause, self.sign).ln()
+        self.row.get(place).map_or(0.0, |likelihood| exponent * likelihood.ln())
     }
 }
 
@@ -376,36 +423,9 @@ fn seen(view: &[Sign], by: &Exponents) -> Vec<Seen> {
         let exponent = exponent(*sign, &signs, by);
         let refutes = listed(REFUTES_HEALTH, &by.refuted, *sign);
         let against_health = refutes.map_or(exponent, |(_, sharpening)| sharpening);
-        Seen { sign: *sign, family: sign.family().signs(), exponent, against_health }
+        Seen { sign: *sign, row: row(*sign), exponent, against_health }
     };
     signs.iter().map(weigh).collect()
-}
-
-/// How many bits of doubt are expected to go if the views that do not know this signal learnt it.
-pub fn expected_entropy_drop(views: &[&[Sign]], family: Family) -> f64 {
-    let knows = |view: &[Sign]| view.iter().any(|sign| sign.family() == family);
-    if !views.is_empty() && views.iter().all(|view| knows(view)) {
-        return 0.0;
-    }
-    let views = if views.is_empty() { &[&[] as &[Sign]] } else { views };
-    let now = posterior(views);
-    let foretold = |sign: Sign| -> f64 {
-        let sharpening = exponent(sign, &[], &Exponents::IN_FORCE);
-        now.causes.iter().map(|(cause, p)| p * likelihood(cause, sign).powf(sharpening)).sum()
-    };
-    let told = |sign: Sign| {
-        let learn = |view: &&[Sign]| match knows(view) {
-            true => view.to_vec(),
-            false => view.iter().copied().chain([sign]).collect(),
-        };
-        let learnt: Vec<Vec<Sign>> = views.iter().map(learn).collect();
-        posterior(&learnt.iter().map(Vec::as_slice).collect::<Vec<_>>()).entropy()
-    };
-    let (total, after) = family.signs().iter().fold((0.0, 0.0), |(total, after), sign| {
-        let p = foretold(*sign);
-        (total + p, after + p * told(*sign))
-    });
-    (now.entropy() - after / total).max(0.0)
 }
 
 fn count(n: usize) -> f64 {

@@ -66,6 +66,10 @@ pub enum Family {
     Neighbours,
     /// Whether the failure came once or comes and goes.
     Onset,
+    /// Whether the silence before this one ended as providers lift a blackhole, by timer.
+    BlackholeTimer,
+    /// Whether a loss comes back at the same hours of each day.
+    DailyLoss,
 }
 
 /// One value of a signal.
@@ -170,11 +174,15 @@ pub enum Sign {
     NeighboursSilent,
     OnsetOnce,
     ComesAndGoes,
+    TimerRanOut,
+    EndedAtAnyTime,
+    LossSameHours,
+    LossAnyHour,
 }
 
 impl Family {
     /// Every signal.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::Echo,
         Self::Syn,
         Self::Unreachable,
@@ -206,6 +214,8 @@ impl Family {
         Self::ControlPort,
         Self::Neighbours,
         Self::Onset,
+        Self::BlackholeTimer,
+        Self::DailyLoss,
     ];
 
     /// The name used in JSON.
@@ -242,6 +252,8 @@ impl Family {
             Self::ControlPort => "control_port",
             Self::Neighbours => "neighbours",
             Self::Onset => "onset",
+            Self::BlackholeTimer => "blackhole_timer",
+            Self::DailyLoss => "daily_loss",
         }
     }
 
@@ -319,6 +331,8 @@ impl Family {
             Self::ControlPort => &[S::ControlAnswers, S::ControlSilent],
             Self::Neighbours => &[S::NeighboursAnswer, S::NeighboursSilent],
             Self::Onset => &[S::OnsetOnce, S::ComesAndGoes],
+            Self::BlackholeTimer => &[S::TimerRanOut, S::EndedAtAnyTime],
+            Self::DailyLoss => &[S::LossSameHours, S::LossAnyHour],
         }
     }
 }
@@ -424,6 +438,10 @@ impl Sign {
             Self::CanaryFellSilent => "fell_silent",
             Self::OnsetOnce => "once",
             Self::ComesAndGoes => "comes_and_goes",
+            Self::TimerRanOut => "ran_out",
+            Self::EndedAtAnyTime => "ended_otherwise",
+            Self::LossSameHours => "same_hours",
+            Self::LossAnyHour => "any_hour",
         }
     }
 }

@@ -191,7 +191,7 @@ fn packet_loss(facts: &Facts<'_>) -> Sentence {
 fn partial_path(facts: &Facts<'_>) -> Sentence {
     let meaning = facts.verdict.class.meaning();
     let flows = facts.findings.and_then(|findings| findings.flows.as_ref());
-    let Some(flows) = flows.filter(|flows| flows.is_split()) else {
+    let Some(flows) = flows.filter(|_| facts.findings.is_some_and(Findings::is_split)) else {
         return Sentence::fixed(meaning.en, meaning.zh);
     };
     let (all, alive, dead) = (flows.repeated(), flows.alive(), flows.dead());

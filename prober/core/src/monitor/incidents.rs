@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::alarm::{Alarm, Step};
 use super::groups::Place;
+use super::recurrence::Lifted;
 use super::standing::FAULT_CLASS;
 use super::watch::TargetWatch;
 use super::{Event, Monitor};
@@ -105,7 +106,10 @@ impl Monitor {
     ) {
         let Some(watch) = self.targets.get(name) else { return };
         let Some(alarm) = watch.alarms.get(&kind) else { return };
-        let (summary, next_step) = self.words(watch, kind);
+        let (mut summary, next_step) = self.words(watch, kind);
+        if let Some((en, zh)) = released(now, watch, alarm).filter(|_| resolution.is_some()) {
+            summary = (format!("{} {en}", summary.0), format!("{}{zh}", summary.1));
+        }
         let update = IncidentUpdate {
             fingerprint: fingerprint(kind, "target", name.as_str()),
             version: alarm.version,
@@ -221,6 +225,13 @@ impl Monitor {
         };
         self.tell(Event::Incident(Box::new(update)));
     }
+}
+
+/// What is said of a silence that ended as a provider's blackhole does, in this very incident.
+fn released(now: Instant, watch: &TargetWatch, alarm: &Alarm) -> Option<(String, String)> {
+    let lifted = watch.views.values().filter_map(|view| view.recurrence.lifted(now));
+    let mut lifted = lifted.filter(|lifted| lifted.at >= alarm.started && lifted.is_by_timer());
+    lifted.next().map(Lifted::told)
 }
 
 /// A stable identity: the same over restarts and over daemons with the same plan.

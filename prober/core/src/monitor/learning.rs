@@ -1,8 +1,10 @@
 //! Learning: what a healthy target looks like, to compare with when it is not.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::flights::ViewKey;
+use super::view::View;
 use super::{Baseline, ClosedPort, Event, Monitor};
 use crate::evidence::AnswerKind;
 use crate::path::{PathEnd, distance};
@@ -12,6 +14,11 @@ use crate::survey::Depth;
 use crate::survey::findings::Findings;
 use crate::target::TargetName;
 use crate::vantage::VantageId;
+
+/// A healthy look is slower if its best round trip exceeds the usual one by a quarter and this; after
+/// so many in a row, half an hour, that is usual.
+const SLOWER: Duration = Duration::from_millis(2);
+const SLOWER_LOOKS: u8 = 6;
 
 impl Monitor {
     /// What healthy surveys of a target teach for later.
@@ -69,15 +76,20 @@ impl Monitor {
         let seen = Some(findings.last_router()).filter(|last| *last > 0);
         let same_path = length.is_none() || length == known.path_length;
         let last_router = seen.max(known.last_router.filter(|_| same_path || seen.is_none()));
+        let tallies = [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
+        let findings_rtt = tallies.filter_map(|tally| tally.rtts.iter().min()).next().copied();
+        let asides = closed_port(findings);
+        let echo_answered = findings.echo.received() > 0;
         if seen.is_some() {
             view.learnt = findings.routers().collect();
         }
         let baseline = Baseline {
-            echo_answered: findings.echo.received() > 0,
+            echo_answered,
             distance: hop.or(known.distance),
             path_length: length.or(known.path_length),
             last_router,
-            closed_port: closed_port(findings).or(known.closed_port),
+            rtt: usual_rtt(view, findings_rtt, known.rtt.filter(|_| !moved)),
+            closed_port: asides.or(known.closed_port),
         };
         if let Some(routers) = routers {
             self.neighbourhood.note_distance(key, routers);
@@ -87,6 +99,19 @@ impl Monitor {
             self.tell(event);
         }
     }
+}
+
+/// The round trip that is usual from now on: what is learnt, unless it is faster now, or has been
+/// slower for so long that the way must be another. Small changes are not worth a write.
+fn usual_rtt(view: &mut View, seen: Option<Duration>, known: Option<Duration>) -> Option<Duration> {
+    let (Some(seen), Some(known)) = (seen, known) else { return seen.or(known) };
+    view.slower = if seen > known + known / 4 + SLOWER { view.slower.saturating_add(1) } else { 0 };
+    let is_faster = seen < known - known / 10;
+    if is_faster || view.slower >= SLOWER_LOOKS {
+        view.slower = 0;
+        return Some(seen);
+    }
+    Some(known)
 }
 
 /// What the canary port did, if it was asked.

@@ -4,16 +4,20 @@ use std::time::Duration;
 
 use super::flights::{Purpose as Errand, ViewKey};
 use super::lasting::{add_up, put_aside};
+use super::learning::baseline_key;
 use super::queue::Urgency;
 use super::standing::VantageWatch;
 use super::view::View;
 use super::watch::fraction;
 use super::{ConnectOrder, Monitor, Output, ProbePacket, Purpose, Timer};
-use crate::judge::Class;
+use crate::judge::posterior::posterior_of;
+use crate::judge::{Class, Sign};
+use crate::probe::series::Tally;
 use crate::probe::{Ask, Question};
 use crate::survey::findings::Findings;
 use crate::survey::ports::Ports;
-use crate::survey::{Depth, Means, Scope, Survey, Want};
+use crate::survey::signs::signs;
+use crate::survey::{Depth, Means, Scope, Survey, Topic, Want};
 use crate::target::TargetName;
 use crate::time::Instant;
 use crate::vantage::{Mode, VantageId};
@@ -162,6 +166,7 @@ impl Monitor {
     /// Sends what the survey wants; gives how long the budget holds it back, if it does.
     pub(super) fn run_survey(&mut self, now: Instant, key: &ViewKey) -> Option<Duration> {
         loop {
+            self.weigh_questions(now, key);
             let destinations = self.view(key)?.survey.as_ref()?.1.destinations();
             let waits = destinations.into_iter().map(|to| self.budgets.admit(now, to));
             if let Some(wait) = waits.filter_map(Result::err).max() {
@@ -219,6 +224,47 @@ impl Monitor {
             self.begin_waiting(now);
         }
         None
+    }
+
+    /// Says what a survey's open questions are worth, by what it knows and what others see.
+    fn weigh_questions(&mut self, now: Instant, key: &ViewKey) {
+        let Some(watch) = self.targets.get(&key.target) else { return };
+        let at = (key.vantage, key.address);
+        let Some(view) = watch.views.get(&at) else { return };
+        let Some((_, survey)) = view.survey.as_ref().filter(|(_, it)| it.wants_agenda(now)) else {
+            return;
+        };
+        let vantage = self.vantages.get(&key.vantage).map(|vantage| &vantage.vantage.name);
+        let learnt = vantage.map(|name| baseline_key(name, key.address));
+        let baseline = learnt.and_then(|learnt| watch.baselines.get(&learnt));
+        let target = self.as_it_stands(&watch.target, at);
+        let foreseen = survey.foreseen(now);
+        let seen = signs(&foreseen, &target, baseline);
+        // What is lost so far is too little to claim a loss, and all the more reason to ask on.
+        let partial = |tally: &Tally| tally.received() > 0 && tally.received() < tally.valid();
+        let loses = [partial(&foreseen.echo), foreseen.syn.as_ref().is_some_and(partial)];
+        let suspect = |sign: Sign| match (sign, loses) {
+            (Sign::EchoAnswered, [true, _]) => Sign::EchoPartial,
+            (Sign::SynAccepted, [_, true]) => Sign::SynPartial,
+            _ => sign,
+        };
+        let mut known: Vec<_> = seen.into_iter().map(|seen| suspect(seen.sign)).collect();
+        let others = watch.views.iter().filter(|((vantage, _), _)| *vantage != key.vantage);
+        let others: Vec<_> = others.filter_map(|(_, view)| view.reachable).collect();
+        if !others.is_empty() {
+            let reach = others.contains(&true);
+            known.push(if reach { Sign::OthersReach } else { Sign::OthersFail });
+        }
+        let belief = posterior_of(watch.port().is_some(), &[&known]);
+        let worth = |topic: Topic| {
+            let drops = topic.families().iter();
+            let drops = drops.map(|family| belief.expected_drop(&known, *family));
+            (topic, drops.fold(0.0, f64::max))
+        };
+        let worth: Vec<_> = survey.open_questions().map(worth).collect();
+        if let Some((_, survey)) = self.view(key).and_then(|view| view.survey.as_mut()) {
+            survey.set_agenda(now, &worth);
+        }
     }
 
     /// Whether what was last found may tell of our own side's fault.

@@ -177,6 +177,11 @@ impl Spells {
     }
 }
 
+fn is_partial(findings: &Findings) -> bool {
+    let partial = |tally: &Tally| tally.received() > 0 && tally.received() < tally.valid();
+    [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten().any(partial)
+}
+
 fn main(findings: &Findings) -> &Tally {
     findings.syn.as_ref().unwrap_or(&findings.echo)
 }
@@ -252,6 +257,7 @@ impl View {
         if held.is_some() || fails && baseline.is_some() {
             seen.extend(self.spells.onset(now));
         }
+        seen.extend(self.recurrence.signs(now).filter(|_| fails || is_partial(findings)));
         Some((findings, seen))
     }
 }
@@ -264,7 +270,12 @@ impl Monitor {
         let expect = watch.target.expected_from(&vantage.name, vantage.role.as_str());
         let doubtful = self.is_doubtful(key);
         let believed = self.can_judge(key.vantage, watch.port()) && !doubtful;
+        let threshold = watch.target.loss_threshold;
         let Some(view) = self.view(key) else { return };
+        if let Some(findings) = view.findings.as_ref().filter(|_| believed && view.local.is_none())
+        {
+            view.recurrence.note(findings, threshold);
+        }
         // Where silence is what should be, its spells are no failures.
         if !believed || view.local.is_some() || expect != Expect::Reachable {
             view.spells = Spells::default();

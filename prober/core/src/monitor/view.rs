@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::recurrence::Recurrence;
 use super::spells::Spells;
 use crate::budget::{Bucket, Lease};
 use crate::evidence::{Answer, AnswerKind, Probe};
@@ -112,6 +113,8 @@ pub(super) struct View {
     pub(super) path_changes: u64,
     /// Routers on the way while the target was well.
     pub(super) learnt: Vec<IpAddr>,
+    /// Healthy looks in a row that were slower than the usual round trip.
+    pub(super) slower: u8,
     /// Whether the last judgement from here was good.
     pub(super) reachable: Option<bool>,
     /// Source ports of the sweep's SYNs that went unanswered since the last survey.
@@ -126,6 +129,8 @@ pub(super) struct View {
     canary_due: Option<Instant>,
     /// How often it failed lately.
     pub(super) spells: Spells,
+    /// How earlier failures ended and came back.
+    pub(super) recurrence: Recurrence,
     per_minute: Bucket,
     per_hour: Bucket,
 }
@@ -151,6 +156,7 @@ impl View {
             clean: [0; 2],
             path_changes: 0,
             learnt: Vec::new(),
+            slower: 0,
             reachable: None,
             lost_flows: Vec::new(),
             split_seen: false,
@@ -159,6 +165,7 @@ impl View {
             recheck: None,
             canary_due: None,
             spells: Spells::default(),
+            recurrence: Recurrence::default(),
             per_minute: Bucket::new(minute / 60.0, minute, now),
             per_hour: Bucket::new(hour / 3_600.0, hour, now),
         }

@@ -31,6 +31,9 @@ const BACKGROUND: f64 = 0.01;
 
 /// Odds from which flows count as split: by chance they come up once in 300 surveys at most.
 const SPLIT: f64 = 300.0;
+/// How much higher they must be where echoes are partly lost. Not more: they may have met a limit
+/// of their own.
+const MIXED_BESIDE: f64 = 30.0;
 /// Odds of a dead path below which flows count as mixed.
 const MIXED: f64 = 0.05;
 
@@ -92,8 +95,12 @@ impl FlowFates {
 
     /// Whether they tell of a dead path: some never answer, some always do, and the odds against
     /// chance are high.
-    pub fn is_split(&self) -> bool {
-        let split = self.odds_of_dead_path().is_some_and(|odds| odds >= SPLIT);
+    ///
+    /// Where the flow of the echoes loses a part, something loses by chance, and the odds must be
+    /// higher.
+    pub fn is_split(&self, echoes_mixed: bool) -> bool {
+        let least = if echoes_mixed { SPLIT * MIXED_BESIDE } else { SPLIT };
+        let split = self.odds_of_dead_path().is_some_and(|odds| odds >= least);
         split && self.alive() > 0 && self.0.values().any(|fate| fate.is_dead())
     }
 

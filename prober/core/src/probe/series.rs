@@ -259,6 +259,11 @@ impl Series {
         self.outstanding.len()
     }
 
+    /// Probes that are planned and not sent yet.
+    pub fn planned(&self) -> usize {
+        self.due.len()
+    }
+
     /// Whether every probe planned so far was sent.
     pub fn all_sent(&self) -> bool {
         self.due.is_empty()

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Connecting, Depth, Phase, Survey};
+use super::{Connecting, Depth, Phase, Survey, Topic};
 use crate::evidence::{AnswerKind, ConnectResult, ServiceAnswer};
 use crate::path::distance;
 use crate::probe::Engine;
@@ -25,6 +25,7 @@ pub(super) const JITTER: Duration = Duration::from_millis(250);
 
 impl Survey {
     pub(super) fn advance(&mut self, now: Instant) {
+        self.plan_paths();
         self.plan_tcp_trace(now);
         self.plan_large(now);
         self.plan_asides(now);
@@ -178,8 +179,18 @@ impl Survey {
             syn.extend(now, if self.scope.depth == Depth::Full { &fewer } else { &offsets });
         }
         self.phase = Phase::Confirm { dense: false };
-        self.icmp_trace.get_or_insert_with(|| Trace::new(Flavour::Icmp, None));
-        if self.nothing_came() {
+    }
+
+    /// Traces that can still change the verdict.
+    fn plan_paths(&mut self) {
+        let confirming = matches!(self.phase, Phase::Confirm { .. });
+        if !confirming || self.scope.depth == Depth::Recheck && self.nothing_changed() {
+            return;
+        }
+        if self.may_ask(Topic::Path) {
+            self.icmp_trace.get_or_insert_with(|| Trace::new(Flavour::Icmp, None));
+        }
+        if self.nothing_came() && self.may_ask(Topic::Siblings) {
             self.trace_siblings();
         }
     }

@@ -152,9 +152,15 @@ impl Findings {
         is_lossy(deciding, threshold) && !self.is_split() && spell < time
     }
 
+    /// Whether one flow, that of the echoes, loses a part of its packets.
+    fn has_mixed_echoes(&self) -> bool {
+        let (received, valid) = (self.echo.received(), self.echo.valid());
+        received > 0 && valid - received >= 2
+    }
+
     /// Whether some flows fail for good.
     pub fn is_split(&self) -> bool {
-        self.flows.as_ref().is_some_and(FlowFates::is_split)
+        self.flows.as_ref().is_some_and(|flows| flows.is_split(self.has_mixed_echoes()))
     }
 
     /// What a later survey should look for again.
@@ -216,10 +222,11 @@ impl Findings {
         if lost(&self.echo) || self.syn.as_ref().is_some_and(lost) {
             self.rates = self.rates.or(before.rates);
             // So few flows were asked again this time that they say nothing.
-            let told = |flows: &Option<FlowFates>| {
-                flows.as_ref().is_some_and(|flows| flows.is_split() || flows.is_mixed())
-            };
-            if !told(&self.flows) && before.flows.as_ref().is_some_and(FlowFates::is_mixed) {
+            let told = |flows: &Option<FlowFates>| flows.as_ref().is_some_and(FlowFates::is_mixed);
+            if !self.is_split()
+                && !told(&self.flows)
+                && before.flows.as_ref().is_some_and(FlowFates::is_mixed)
+            {
                 self.flows.clone_from(&before.flows);
             }
         }

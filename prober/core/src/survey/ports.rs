@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::findings::Findings;
 use super::signs::Seen;
-use super::{Depth, Survey};
+use super::{Depth, Survey, Topic};
 use crate::evidence::AnswerKind;
 use crate::judge::Sign;
 use crate::monitor::{Baseline, ClosedPort};
@@ -77,21 +77,25 @@ impl Survey {
         let Some(main) = self.main() else { return };
         let host_lives = self.echo.tally().received() > 0 || self.asides.fates().is_host_alive();
         let nothing_came = self.nothing_came();
+        let [canary, control, alternate, neighbours] =
+            [Topic::Canary, Topic::Control, Topic::Alternate, Topic::Neighbours]
+                .map(|topic| self.may_ask(topic));
         let Self { asides, scope, .. } = self;
         let ports = &scope.ports;
-        if let Some(port) = ports.canary.filter(|_| main != Main::Accepts || ports.learn) {
+        let wanted = main != Main::Accepts && canary || main == Main::Accepts && ports.learn;
+        if let Some(port) = ports.canary.filter(|_| wanted) {
             asides.ask(now, About::Canary(port));
             if main == Main::Accepts {
                 asides.ask_again(now, About::Canary(port), SECOND_TRY);
             }
         }
-        if main == Main::Fails {
+        if main == Main::Fails && control {
             ports.control.iter().for_each(|port| asides.ask(now, About::Control(*port)));
         }
-        if main == Main::Resets || main == Main::Fails && host_lives {
+        if alternate && (main == Main::Resets || main == Main::Fails && host_lives) {
             ports.alternate.iter().for_each(|port| asides.ask(now, About::Alternate(*port)));
         }
-        if main == Main::Fails && nothing_came {
+        if main == Main::Fails && nothing_came && neighbours {
             for address in &ports.neighbours {
                 asides.ask(now, About::Neighbour(*address));
                 let port = ports.control.first();

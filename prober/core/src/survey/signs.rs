@@ -69,7 +69,7 @@ pub fn signs(findings: &Findings, target: &Target, baseline: Option<&Baseline>) 
         seen.extend(siblings(findings, baseline));
         seen.extend(change(findings, baseline));
         seen.extend(service(findings, target));
-        seen.extend(splits::signs(findings));
+        seen.extend(splits::signs(findings, baseline));
         seen.extend(senders::signs(findings, target, baseline));
         seen.extend(ports::signs(findings, fronted, baseline));
         seen.extend(history(baseline, findings).filter(|_| !fronted));

@@ -6,6 +6,7 @@ use super::findings::Findings;
 use super::signs::{Seen, is_repetition, missing};
 use crate::evidence::AnswerKind;
 use crate::judge::Sign;
+use crate::monitor::Baseline;
 use crate::probe::flows::FlowFates;
 use crate::probe::large::{LARGEST, SMALLEST, SizeFates, TRIES};
 use crate::probe::series::Tally;
@@ -30,15 +31,15 @@ const LIKE_BOTH: f64 = 0.05;
 pub(super) const SMALL_LOST: u64 = 1;
 
 /// What the sweeps of a survey say.
-pub(super) fn signs(findings: &Findings) -> Vec<Seen> {
-    let first = [flows(findings), rates(findings), queueing(findings), large(findings)];
+pub(super) fn signs(findings: &Findings, baseline: Option<&Baseline>) -> Vec<Seen> {
+    let first = [flows(findings), rates(findings), queueing(findings, baseline), large(findings)];
     first.into_iter().chain([syn_loss(findings)]).flatten().collect()
 }
 
 fn flows(findings: &Findings) -> Option<Seen> {
     let fates = findings.flows.as_ref()?;
     let (dead, alive) = (fates.dead(), fates.alive());
-    let sign = if fates.is_split() {
+    let sign = if findings.is_split() {
         Sign::FlowsSplit
     } else if fates.is_mixed() {
         Sign::FlowsMixed
@@ -79,7 +80,7 @@ fn rates(findings: &Findings) -> Option<Seen> {
 }
 
 /// A queue that drops is full, and what it lets through has waited in it.
-fn queueing(findings: &Findings) -> Option<Seen> {
+fn queueing(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
     if !is_partial(findings) {
         return None;
     }
@@ -88,6 +89,15 @@ fn queueing(findings: &Findings) -> Option<Seen> {
     let (least, most) =
         spread(&findings.echo).or_else(|| findings.syn.as_ref().and_then(spread))?;
     let growth = most - least;
+    let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
+    // A queue that is always full delays all alike.
+    let usual = baseline.and_then(|baseline| baseline.rtt);
+    if let Some(usual) = usual.filter(|usual| least >= *usual + GROWN && least >= *usual * 3 / 2) {
+        let (least, most, usual) = (millis(least), millis(most), millis(usual));
+        let detail =
+            format!("round trips from {least:.1} to {most:.1} ms, when healthy {usual:.1} ms");
+        return Some(Seen::new(Sign::DelayGrows, Some(detail)));
+    }
     let sign = if growth >= GROWN && growth >= least / 2 {
         Sign::DelayGrows
     } else if growth < FLAT.max(least / 5) {
@@ -95,7 +105,6 @@ fn queueing(findings: &Findings) -> Option<Seen> {
     } else {
         return None;
     };
-    let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
     let detail = format!("round trips from {:.1} to {:.1} ms", millis(least), millis(most));
     Some(Seen::new(sign, Some(detail)))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::course::{FIRST_PATIENCE, JITTER};
 use super::splits::SMALL_LOST;
-use super::{Connecting, Depth, Part, Scope, Survey};
+use super::{Connecting, Depth, Part, Scope, Survey, Topic};
 use crate::evidence::{AnswerKind, ConnectResult, Observation, ServiceAnswer};
 use crate::probe::flows::{FlowFates, Flows};
 use crate::probe::large::Large;
@@ -93,7 +93,8 @@ impl Survey {
                 Depth::Recheck => false,
             };
             let echoes = self.echo.tally().received() > 0;
-            if !(echoes && (wanted || self.scope.suspects.sizes) || stalls) {
+            let asked = echoes && (wanted || self.scope.suspects.sizes) || stalls;
+            if !asked || !self.may_ask(Topic::Sizes) {
                 return;
             }
             let port = self.scope.port.filter(|_| self.scope.means.raw);
@@ -115,7 +116,8 @@ impl Survey {
                 large.ask_segments(now);
             }
         }
-        if now.since(self.started) <= LATEST_SWEEP && self.loses_syns_alone(now) {
+        let in_time = now.since(self.started) <= LATEST_SWEEP;
+        if in_time && self.loses_syns_alone(now) && self.may_ask(Topic::Witnesses) {
             let port = self.scope.port.filter(|_| self.scope.means.raw);
             let rtt = self.echo.tally().slowest().unwrap_or_default();
             self.large.get_or_insert_with(|| Large::new(port, rtt)).ask_witnesses(now);
@@ -194,7 +196,7 @@ impl Survey {
     pub(super) fn sweep_flows(&mut self, now: Instant) -> bool {
         let late = now.since(self.started) > LATEST_SWEEP;
         let (Some(port), Some(syn)) = (self.scope.port, &self.syn) else { return false };
-        if late || self.sources.is_empty() {
+        if late || self.sources.is_empty() || !self.may_ask(Topic::Flows) {
             return false;
         }
         let source = |ask: u16| self.sources.get(&ask).copied();
@@ -236,8 +238,11 @@ impl Survey {
 
     /// Begins the rate sweep if it is wanted; `true` if it began.
     pub(super) fn plan_rates(&mut self, now: Instant) -> bool {
-        let split = self.flow_fates().is_some_and(|fates| fates.is_split());
-        if !self.scope.means.patient || self.rates.is_some() || !self.is_partial() || split {
+        let patient = self.scope.means.patient && self.rates.is_none();
+        if !patient || !self.is_partial() || !self.may_ask(Topic::Rates) {
+            return false;
+        }
+        if self.findings(now).is_split() {
             return false;
         }
         // What TCP loses is what counts; where it loses nothing, the limit may be on echoes.

@@ -366,8 +366,8 @@ impl<'a> Draft<'a> {
             let silent = u8::from(self.case.has(Confounder::SilentGateway) && !stale);
             let last_router = Some(length.saturating_sub(silent));
             let path_length = Some(length + 1);
-            let closed_port = None;
-            (key, Baseline { echo_answered, distance, path_length, last_router, closed_port })
+            let rest = Baseline::default();
+            (key, Baseline { echo_answered, distance, path_length, last_router, ..rest })
         };
         self.world.places.iter().map(of).collect()
     }

@@ -7,6 +7,7 @@ mod loss;
 mod once;
 mod performance;
 mod ports;
+mod recurrence;
 mod rhythm;
 mod scene;
 mod sweep;

@@ -39,5 +39,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::QuickLoses, 0.08),
         (Sign::DelayGrows, 0.88),
         (Sign::ComesAndGoes, 0.4),
+        (Sign::LossSameHours, 0.55),
     ],
 };

@@ -15,10 +15,12 @@ pub(super) const CAUSE: Cause = Cause {
              正常运行。",
     },
     remedy: Text {
-        en: "Check the DDoS blackhole state of the address and its release time; until then \
+        en: "Check the DDoS blackhole state of the address and its release time, usually 2 to 24 \
+             hours after the attack (2.5 by default at Alibaba Cloud); until then \
              reach the instance from the same region or private network. Then wait, change the \
              address or buy protection. Do not restart the instance first: that releases nothing.",
-        zh: "查询该 IP 的 DDoS 黑洞状态与解封时间；解封前可从同地域或内网访问实例。之后等待自动解\
+        zh: "查询该 IP 的 DDoS 黑洞状态与解封时间（通常 2 至 24 小时，阿里云默认 2.5 小时）；解封前可\
+             从同地域或内网访问实例。之后等待自动解\
              封、更换公网 IP 或购买防护。勿先重启实例，重启不会解除黑洞。",
     },
     risk: Risk::ReadOnly,
@@ -33,5 +35,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::InsideFails, 0.03),
         (Sign::PathShortened, 0.8),
         (Sign::EchoUsedToAnswer, 0.62),
+        (Sign::TimerRanOut, 0.55),
     ],
 };

@@ -38,5 +38,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::QuickLoses, 0.92),
         (Sign::DelayGrows, 0.15),
         (Sign::ComesAndGoes, 0.3),
+        (Sign::LossSameHours, 0.3),
     ],
 };

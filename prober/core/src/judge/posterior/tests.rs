@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{FLOOR, Posterior, expected_entropy_drop, likelihood, posterior};
+use super::{FLOOR, Posterior, likelihood, posterior};
 use crate::judge::cause::CAUSES;
 use crate::judge::class::Class;
 use crate::judge::sign::Sign::*;
@@ -478,15 +478,14 @@ fn several_views_are_not_several_proofs() {
 
 #[test]
 fn the_sibling_trace_is_the_question_that_splits_silence() {
-    let drop = |family| expected_entropy_drop(&[DARK], family);
+    let after = |view: &[Sign], family| posterior(&[view]).expected_drop(view, family);
+    let drop = |family| after(DARK, family);
     assert!(drop(Family::SiblingPath) > 0.5);
     for family in [Family::ResetDistance, Family::DoubleAnswer, Family::Dns, Family::Service] {
         assert!(drop(Family::SiblingPath) > 2.0 * drop(family), "{family:?}");
     }
     assert_eq!(drop(Family::Echo), 0.0);
-    assert!(expected_entropy_drop(&[], Family::Syn) > 0.5);
-    let partly = expected_entropy_drop(&[DARK, &[EchoSilent]], Family::Syn);
-    assert!(partly > 0.0 && partly < expected_entropy_drop(&[&[EchoSilent]], Family::Syn));
+    assert!(after(&[EchoSilent], Family::Syn) > 0.5);
 }
 
 #[test]
@@ -537,7 +536,7 @@ proptest! {
 
     #[test]
     fn a_question_never_promises_doubt(view in views(), at in 0..Family::ALL.len()) {
-        let drop = expected_entropy_drop(&[&view], Family::ALL[at]);
+        let drop = posterior(&[&view]).expected_drop(&view, Family::ALL[at]);
         prop_assert!(drop.is_finite() && drop >= 0.0);
     }
 }

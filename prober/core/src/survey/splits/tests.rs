@@ -40,7 +40,7 @@ fn findings(echo: Tally) -> Findings {
 }
 
 fn shown(findings: &Findings) -> Vec<Sign> {
-    signs(findings).into_iter().map(|seen| seen.sign).collect()
+    signs(findings, None).into_iter().map(|seen| seen.sign).collect()
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn flows_are_split_mixed_or_nothing_is_said() {
         let fates =
             rows.iter().map(|(answered, lost)| FlowFate { answered: *answered, lost: *lost });
         let flows = FlowFates((61_000..).zip(fates).collect());
-        signs(&Findings { flows: Some(flows), ..findings(echoes(&[10; 10], 0)) })
+        signs(&Findings { flows: Some(flows), ..findings(echoes(&[10; 10], 0)) }, None)
     };
     let split = with(&[(0, 3), (3, 0), (3, 0), (3, 0), (3, 0), (3, 0), (3, 0)]);
     assert_eq!(split.first().map(|seen| seen.sign), Some(Sign::FlowsSplit));
@@ -166,7 +166,7 @@ fn syns_lost_beside_clean_echoes_are_lost_alone() {
         let echo = echoes(&[10; 20], echoes_lost);
         let large = Some(SizeFates([(Packet::Segment(80), segments)].into()));
         let found = Findings { syn: Some(syn), port: Some(3_389), large, ..findings(echo) };
-        let seen = signs(&found);
+        let seen = signs(&found, None);
         let family = seen.iter().filter(|seen| seen.sign.family() == Family::SynLoss);
         family.map(|seen| seen.sign).next()
     };
@@ -182,4 +182,18 @@ fn syns_lost_beside_clean_echoes_are_lost_alone() {
     assert_eq!(with((8, 12), 7, spared), Some(Sign::SynLossShared));
     assert_eq!(with((0, 20), 7, spared), None, "echoes alone are limited");
     assert_eq!(with((20, 0), 0, spared), None, "a filter loses everything");
+}
+
+#[test]
+fn a_queue_that_is_always_full_shows_beside_what_was_learnt() {
+    let flat = findings(echoes(&[112; 20], 8));
+    let read = |rtt| {
+        let baseline = Baseline { rtt, ..Baseline::default() };
+        let seen = signs(&flat, Some(&baseline));
+        seen.into_iter().map(|seen| seen.sign).next()
+    };
+    let millis = |millis| Some(Duration::from_millis(millis));
+    assert_eq!(read(None), Some(Sign::DelayFlat));
+    assert_eq!(read(millis(12)), Some(Sign::DelayGrows));
+    assert_eq!(read(millis(100)), Some(Sign::DelayFlat), "a little more is no queue");
 }
