@@ -6,6 +6,7 @@ mod bad_input;
 mod faces;
 mod healthy;
 mod loss;
+mod manners;
 mod names;
 mod ourselves;
 mod silent;
