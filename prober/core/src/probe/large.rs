@@ -15,9 +15,11 @@ use super::{Ask, Engine, FULL_TTL, Question};
 use crate::evidence::{Answer, IcmpKind, InvalidReason, Observation};
 use crate::time::Instant;
 
-/// The smallest size: what IPv6 demands of every link, so that nothing smaller than this vanishes
-/// for being too large.
+/// The smallest size that is asked first: what IPv6 demands of every link.
 pub const SMALLEST: u16 = 1_280;
+/// What is asked where even that vanishes, since tunnels in tunnels leave less of IPv4. Firewalls
+/// that limit echoes for being echoes do so at 1024 bytes or less.
+pub const NARROW: u16 = 1_100;
 /// The largest size: Ethernet's.
 pub const LARGEST: u16 = 1_500;
 /// Sizes of echoes in bytes; tunnels usually leave between 1,400 and 1,500.
@@ -244,10 +246,11 @@ impl Large {
             return;
         }
         self.echoes_again = true;
+        let narrow = missing.contains(&Packet::Echo(SMALLEST)).then_some(Packet::Echo(NARROW));
         let again = (1..TRIES).flat_map(|round| {
             let from = now + GAP * (round - 1);
             let beside = (round + 1 == TRIES).then_some(Packet::Beside);
-            let asked = missing.clone().into_iter().chain(beside);
+            let asked = missing.clone().into_iter().chain(narrow).chain(beside);
             (0_u32..).map(move |at| from + AT_ONCE * at).zip(asked)
         });
         self.plan(again.collect());

@@ -8,7 +8,7 @@ use crate::evidence::AnswerKind;
 use crate::judge::Sign;
 use crate::monitor::Baseline;
 use crate::probe::flows::FlowFates;
-use crate::probe::large::{LARGEST, SMALLEST, SizeFates, TRIES};
+use crate::probe::large::{LARGEST, NARROW, SMALLEST, SizeFates, TRIES};
 use crate::probe::series::Tally;
 use crate::statistics::{fisher, real};
 
@@ -163,7 +163,7 @@ fn large(findings: &Findings) -> Option<Seen> {
     let segment = fates.segment_passes().filter(|passes| *passes || may_segments());
     let failing = fates.echo_fails().filter(|(_, lost)| !may_be_chance(findings, echoes(), *lost));
     // Large echoes alone may be filtered for being echoes, but hardly from this size on.
-    let sharp = passing.is_some_and(|size| size >= SMALLEST);
+    let sharp = passing.is_some_and(|size| size >= NARROW);
     let sign = match (failing, segment) {
         (Some(_), Some(false)) => Sign::LargeForwardLost,
         (None, Some(false)) if passing.is_none() && told.is_none() => Sign::LargeForwardLost,

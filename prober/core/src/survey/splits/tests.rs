@@ -133,6 +133,18 @@ fn a_size_that_vanishes_is_told_by_its_direction() {
         // All echoes but small ones are filtered: the path carries large segments.
         (vec![(Packet::Echo(1_280), FAILS), (small, PASSES), (large, PASSES)], None),
         (vec![(Packet::Echo(1_280), FAILS)], None),
+        // A path between 1100 and 1280 bytes; a filter of echoes begins below.
+        (
+            vec![
+                (Packet::Echo(1_100), PASSES),
+                (Packet::Echo(1_280), FAILS),
+                (small, PASSES),
+                (large, PASSES),
+            ],
+            Some(Sign::LargeReplyLost),
+        ),
+        (vec![(Packet::Echo(1_100), PASSES), (Packet::Echo(1_280), FAILS)], Some(Sign::LargeLost)),
+        (vec![(Packet::Echo(1_100), FAILS), (Packet::Echo(1_280), FAILS)], None),
     ];
     for (rows, expected) in cases {
         let syn = Some(accepted(12));
