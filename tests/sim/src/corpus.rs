@@ -11,6 +11,7 @@ mod case;
 pub mod examine;
 mod family;
 pub mod fit;
+pub mod incidents;
 mod manifest;
 mod plot;
 pub mod report;

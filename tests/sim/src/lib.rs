@@ -10,6 +10,7 @@ mod cloud;
 mod connect;
 pub mod corpus;
 mod forge;
+pub mod healthy;
 mod host;
 mod light;
 mod random;

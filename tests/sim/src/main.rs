@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reachd_sim::corpus::examine::{Examined, examine, examine_all};
+use reachd_sim::corpus::incidents::happen_all;
 use reachd_sim::corpus::scene::Air;
 use reachd_sim::corpus::{Corpus, Split, calibrate, fit, report};
+use reachd_sim::healthy::watch;
 
 /// The generated corpus of failures with known truth.
 #[derive(Debug, Parser)]
@@ -25,6 +27,12 @@ enum Command {
         /// Folder for the text, the reliability plot and the list of sure mistakes.
         #[arg(long)]
         out: Option<PathBuf>,
+        /// Cases that strike a watched target and are healed again: label changes, alerts.
+        #[arg(long, default_value_t = 300)]
+        incidents: u64,
+        /// Healthy targets, and the days for which false alarms of theirs are counted.
+        #[arg(long, default_value = "60x2", value_name = "TARGETSxDAYS", value_parser = healthy)]
+        healthy: (u32, u32),
     },
     /// Compares the judge's table with the development split and proposes exponents; changes
     /// nothing.
@@ -68,6 +76,12 @@ enum SplitChoice {
     All,
 }
 
+fn healthy(text: &str) -> Result<(u32, u32), String> {
+    let numbers = text.split_once('x');
+    let read = numbers.and_then(|(count, days)| Some((count.parse().ok()?, days.parse().ok()?)));
+    read.ok_or_else(|| format!("{text:?} is not targets and days, as 600x30"))
+}
+
 fn threads(wanted: Option<usize>) -> usize {
     let all = || std::thread::available_parallelism().map_or(1, usize::from);
     wanted.unwrap_or_else(all)
@@ -86,7 +100,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
     let corpus = Corpus::load()?;
     match command {
-        Command::Report { which, out } => {
+        Command::Report { which, out, incidents, healthy: (targets, days) } => {
             let split = match which.split {
                 SplitChoice::Dev => Some(Split::Dev),
                 SplitChoice::Heldout => Some(Split::Heldout),
@@ -97,7 +111,11 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
                 None => corpus.sample(split, which.cases),
             };
             let examined = examine_all(&corpus, &indices, threads(which.threads));
-            let report = report::write(&corpus, &examined);
+            let mut report = report::write(&corpus, &examined);
+            let struck = corpus.sample(split, Some(incidents * 3));
+            let courses = happen_all(&corpus, &struck, threads(which.threads));
+            report::incidents(&mut report.text, &corpus, &courses);
+            report::false_alarms(&mut report.text, (targets, days), &watch(targets, days));
             print!("{}", report.text);
             if let Some(out) = out {
                 save(&out, &report)?;

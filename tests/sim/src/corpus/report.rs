@@ -8,8 +8,10 @@ use reachd_core::judge::cause::CAUSES;
 
 use super::case::Corpus;
 use super::examine::Examined;
+use super::incidents::Course;
 use super::plot;
 use super::score::{Calibration, REPORTED, Row, SURE, Scores, claim, ratio, real, seconds};
+use crate::healthy::Watched;
 
 /// Kinds of sure mistakes shown; the file of mistakes has all of them.
 const SHOWN: usize = 25;
@@ -63,6 +65,55 @@ pub fn write(corpus: &Corpus, all: &[Examined<'_>]) -> Report {
         ],
     );
     Report { text, reliability, mistakes: mistakes(&scores) }
+}
+
+/// What became of whole incidents.
+pub fn incidents(text: &mut String, corpus: &Corpus, courses: &[Course]) {
+    let count = |wanted: &dyn Fn(&Course) -> bool| {
+        let found = courses.iter().filter(|course| wanted(course)).count();
+        u64::try_from(found).unwrap_or_default()
+    };
+    let all = count(&|_| true);
+    let mut line = |name: &str, value: String| put(text, &format!("{name:<44} {value}"));
+    line("\nincidents of a watched target", all.to_string());
+    let seen = count(&|course| !course.labels.is_empty());
+    let changes: usize = courses.iter().map(|course| course.labels.len().saturating_sub(1)).sum();
+    let most = courses.iter().map(|course| course.labels.len().saturating_sub(1)).max();
+    let changes = u64::try_from(changes).unwrap_or_default();
+    line("noticed", format!("{seen} ({:.4})", ratio(seen, all)));
+    let times = courses.iter().filter_map(|course| course.noticed.map(seconds));
+    let super::score::Spread { mean, median, p95 } = super::score::Spread::of(times);
+    let took = format!("mean {mean:.2}  median {median:.2}  p95 {p95:.2}");
+    line("seconds to the first class of a failure", took);
+    let right = count(&|course| course.right);
+    line("class right at the end", format!("{:.4}", ratio(right, all)));
+    line(
+        "label changes per incident after the first",
+        format!("mean {:.3}  most {}", ratio(changes, seen), most.unwrap_or_default()),
+    );
+    let steady = count(&|course| course.labels.len() == 1);
+    line("one label from first to last", format!("{:.4}", ratio(steady, seen)));
+    let one = count(&|course| course.firing == 1);
+    let more = count(&|course| course.firing > 1);
+    line("alerts: one, more than one", format!("{one}, {more}"));
+    let back = count(&|course| course.firing > 0 && course.resolved == course.firing);
+    line("of these taken back after the heal", back.to_string());
+    let mut restless: Vec<_> = courses.iter().filter(|course| course.labels.len() > 2).collect();
+    restless.sort_by_key(|course| std::cmp::Reverse(course.labels.len()));
+    for course in restless.into_iter().take(5) {
+        let family = corpus.case(course.case).map_or("", |case| case.family.name.as_str());
+        let labels: Vec<_> = course.labels.iter().map(|class| class.as_str()).collect();
+        put(text, &format!("  {family}, case {}: {}", course.case, labels.join(", ")));
+    }
+}
+
+/// What was said of targets that were well all the time.
+pub fn false_alarms(text: &mut String, (targets, days): (u32, u32), watched: &Watched) {
+    let (count, bound) = (watched.alarms.len(), watched.bound());
+    let line = format!(
+        "{count} in {targets} targets and {days} days, at most {bound:.4} per target-month (95 %)"
+    );
+    put(text, &format!("{:<44} {line}", "false alarms"));
 }
 
 fn put(text: &mut String, line: &str) {

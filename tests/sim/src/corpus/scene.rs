@@ -69,11 +69,21 @@ const NEIGHBOURS: [u8; 2] = [11, 12];
 impl Scene {
     /// Sets the scene of a case.
     pub fn of(case: &Case<'_>, manifest: &Manifest, air: Air) -> Self {
+        Self::draw(case, manifest, air, true)
+    }
+
+    /// The same before anything went wrong.
+    pub fn before(case: &Case<'_>, manifest: &Manifest, air: Air) -> Self {
+        Self::draw(case, manifest, air, false)
+    }
+
+    fn draw(case: &Case<'_>, manifest: &Manifest, air: Air, struck: bool) -> Self {
         let mut draft = Draft::new(case, manifest, air);
         draft.lay_out();
         draft.populate();
         draft.confound();
-        case.family.strikes.iter().for_each(|strike| strike.apply(&mut draft));
+        let strikes = case.family.strikes.iter().filter(|_| struck);
+        strikes.for_each(|strike| strike.apply(&mut draft));
         let (baselines, stalls) = (draft.baselines(), draft.stalls());
         let vantage = |name: &String| {
             let inside = name == INSIDE;

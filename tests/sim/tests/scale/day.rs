@@ -1,41 +1,14 @@
 //! A day of many targets with bursty background loss: no false outage.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use reachd_core::incident::{AlertKind, IncidentState};
 use reachd_core::monitor::Event;
 use reachd_core::plan::Plan;
 use reachd_core::target::{Service, Siblings, Target};
-use reachd_core::time::Instant;
 use reachd_core::vantage::Vantage;
 use reachd_sim::Light;
-
-use crate::million::{WITHOUT_LIMIT, address};
-
-pub(crate) const HOUR: u64 = 3_600;
-
-/// A number drawn from two others.
-pub(crate) fn draw(a: u64, b: u64) -> u64 {
-    let word = (a ^ b.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let word = (word ^ word >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    word ^ word >> 32
-}
-
-/// Background loss: one packet in two thousand by itself, and in most hours of each target a burst
-/// of half a second to four seconds in which nothing passes.
-pub(crate) fn passes(to: IpAddr, at: Instant) -> bool {
-    let IpAddr::V4(to) = to else { return true };
-    let host = u64::from(to.to_bits());
-    let millis = at.as_nanos() / 1_000_000;
-    let hour = millis / (HOUR * 1_000);
-    let burst = draw(host, hour);
-    let begin = burst % (HOUR * 1_000 - 5_000);
-    let length = 500 + burst / 7 % 3_500;
-    let within = millis % (HOUR * 1_000);
-    let in_burst = !burst.is_multiple_of(5) && (begin..begin + length).contains(&within);
-    !in_burst && !draw(host, millis).is_multiple_of(2_000)
-}
+use reachd_sim::healthy::{HOUR, WITHOUT_LIMIT, address, passes};
 
 fn plan(count: u32) -> Plan {
     let target = |index: u32| {

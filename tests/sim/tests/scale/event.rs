@@ -10,7 +10,7 @@ use reachd_core::target::{Service, Target};
 use reachd_core::vantage::Vantage;
 use reachd_sim::Light;
 
-use crate::million::address;
+use reachd_sim::healthy::address;
 
 const TARGETS: u32 = 25_000;
 const FAILING: u32 = 10_000;

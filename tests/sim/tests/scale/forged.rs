@@ -16,7 +16,7 @@ use reachd_core::wire::reply::{
 };
 use reachd_sim::Random;
 
-use crate::million::{WITHOUT_LIMIT, address};
+use reachd_sim::healthy::{WITHOUT_LIMIT, address};
 
 const TARGETS: u32 = 53_000;
 const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));

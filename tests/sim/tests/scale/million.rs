@@ -1,31 +1,18 @@
 //! A million rows: each is asked in its interval, none is asked twice, every fate is counted.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use reachd_core::budget::{Budgets, Lease};
 use reachd_core::evidence::{Answer, Observation, Probe};
 use reachd_core::monitor::{Flight, SendOrder};
-use reachd_core::plan::Budget;
 use reachd_core::secret::Secret;
 use reachd_core::sweep::{BURST, LaneState, ROW_BYTES, RowId, RowSpec, Sweep};
 use reachd_core::time::{Instant, Stamp, StampSource};
 use reachd_core::vantage::{Mode, VantageId};
+use reachd_sim::healthy::{WITHOUT_LIMIT, address};
 
 const ROWS: u32 = 1_000_000;
 const INTERVAL: Duration = Duration::from_secs(10);
-
-pub(crate) const WITHOUT_LIMIT: Budget = Budget {
-    packets_per_second: 1e9,
-    per_destination: 1e9,
-    per_prefix: 1e9,
-    connects_per_minute: 10,
-    connects_per_hour: 60,
-};
-
-pub(crate) fn address(index: u32) -> IpAddr {
-    IpAddr::from((0x0a40_0000 + index).to_be_bytes())
-}
 
 fn rows(sweep: &mut Sweep, lease: Lease, start: Instant) -> Vec<RowId> {
     let add = |index: u32| {
