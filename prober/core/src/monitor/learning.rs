@@ -19,6 +19,8 @@ use crate::vantage::VantageId;
 /// so many in a row, half an hour, that is usual.
 const SLOWER: Duration = Duration::from_millis(2);
 const SLOWER_LOOKS: u8 = 6;
+/// How often a baseline that stays the same is told again, for whoever keeps it.
+const CONFIRMED_EVERY: Duration = Duration::from_secs(12 * 3_600);
 
 impl Monitor {
     /// What healthy surveys of a target teach for later.
@@ -94,7 +96,11 @@ impl Monitor {
         if let Some(routers) = routers {
             self.neighbourhood.note_distance(key, routers);
         }
-        if watch.baselines.insert(name.clone(), baseline) != Some(baseline) {
+        let is_known = watch.baselines.insert(name.clone(), baseline) == Some(baseline);
+        // What is kept ages: now and then it is said that it still holds.
+        let told = *view.baseline_told.get_or_insert(self.now);
+        if !is_known || self.now.since(told) >= CONFIRMED_EVERY {
+            view.baseline_told = Some(self.now);
             let event = Event::Baseline { target: key.target.clone(), vantage: name, baseline };
             self.tell(event);
         }

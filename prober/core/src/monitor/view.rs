@@ -113,6 +113,8 @@ pub(super) struct View {
     pub(super) path_changes: u64,
     /// Routers on the way while the target was well.
     pub(super) learnt: Vec<IpAddr>,
+    /// When its baseline was last told.
+    pub(super) baseline_told: Option<Instant>,
     /// Healthy looks in a row that were slower than the usual round trip.
     pub(super) slower: u8,
     /// Whether the last judgement from here was good.
@@ -156,6 +158,7 @@ impl View {
             clean: [0; 2],
             path_changes: 0,
             learnt: Vec::new(),
+            baseline_told: None,
             slower: 0,
             reachable: None,
             lost_flows: Vec::new(),

@@ -92,3 +92,16 @@ fn a_loss_at_the_same_hours_of_each_day_is_congestion() {
     assert_eq!(report.verdict.class, "packet_loss");
     assert_eq!(shown(report, "daily_loss").as_deref(), Some("same_hours"), "{:#?}", report.verdict);
 }
+
+#[test]
+fn a_baseline_that_holds_is_confirmed_twice_a_day() {
+    let mut run = watched(5);
+    run.pass(s(3_600));
+    let since = run.now;
+    run.pass(HOUR * 25);
+    let told = run
+        .told
+        .iter()
+        .filter(|(at, event)| *at > since && matches!(event, Event::Baseline { .. }));
+    assert_eq!(told.count(), 2, "or the store would forget what is true");
+}
