@@ -80,6 +80,12 @@ impl AsideFates {
         let own = self.of(|about| about.elsewhere().is_none());
         own.iter().any(|(_, kind)| is_own_answer(*kind))
     }
+
+    /// Whether any neighbour answered.
+    pub fn is_neighbour_alive(&self) -> bool {
+        let others = self.of(|about| about.elsewhere().is_some());
+        others.iter().any(|(_, kind)| is_own_answer(*kind))
+    }
 }
 
 /// Whether whoever was asked answered for itself.

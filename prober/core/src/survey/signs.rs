@@ -337,7 +337,8 @@ fn sibling_sign(findings: &Findings, baseline: Option<&Baseline>) -> Option<Sign
     };
     // The routers that were learnt behind where the path ends now stand before the neighbours as
     // well: they would answer, whoever has those addresses.
-    let cut_off = || paths().count() > 0 && shortened(findings, baseline).is_some();
+    let alive = || findings.asides.is_neighbour_alive();
+    let cut_off = || paths().count() > 0 && !alive() && shortened(findings, baseline).is_some();
     (paths().any(fails_too) || cut_off()).then_some(Sign::SiblingFailsToo)
 }
 
@@ -349,7 +350,22 @@ fn stops(findings: &Findings) -> bool {
 /// How far the path was learnt to go while the target answered, where it ends before that now.
 fn shortened(findings: &Findings, baseline: Option<&Baseline>) -> Option<u8> {
     let learnt = baseline?.last_router?;
-    (stops(findings) && findings.furthest_word() < learnt).then_some(learnt)
+    (stops(findings) && heard_up_to(findings, baseline) < learnt).then_some(learnt)
+}
+
+/// How far anybody was heard from. Routers limit how often they answer traces, but whoever refuses
+/// a probe of the full hop limit tells by its distance where it stands, if it is known how much
+/// longer the way back is than the way there.
+fn heard_up_to(findings: &Findings, baseline: Option<&Baseline>) -> u8 {
+    let learnt = baseline.and_then(|learnt| learnt.distance.zip(learnt.path_length));
+    let detour = learnt.map(|(distance, length)| i16::from(distance) + 1 - i16::from(length));
+    let tallies = [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
+    let passed = tallies.flat_map(|tally| &tally.errors).filter_map(|(error, _)| error.ttl);
+    let hops = passed.filter_map(|ttl| {
+        let hop = i16::from(distance(ttl)) + 1 - detour?;
+        u8::try_from(hop).ok()
+    });
+    hops.fold(findings.furthest_word(), u8::max)
 }
 
 /// Whoever is heard from behind our own gateway proves that the way out works.
@@ -366,7 +382,7 @@ fn change(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
     }
     let shorter = shortened(findings, baseline).is_some();
     let sign = if shorter { Sign::PathShortened } else { Sign::PathAsLearnt };
-    let last = findings.furthest_word();
+    let last = heard_up_to(findings, baseline);
     let detail = format!("routers answer up to hop {last}, while it was well up to hop {learnt}");
     Some(Seen::new(sign, Some(detail)))
 }

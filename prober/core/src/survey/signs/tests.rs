@@ -62,6 +62,17 @@ fn a_path_that_ends_before_it_was_learnt_to_is_shortened() {
     assert_eq!(change(learnt(3)), Some(Sign::PathShortened));
     assert_eq!(change(learnt(2)), Some(Sign::PathAsLearnt));
     assert_eq!(change(learnt(1)), Some(Sign::PathAsLearnt), "further is not shorter");
+    // Routers limit what they answer to traces: whoever refuses from where the last one stood is it.
+    let refused = |ttl| {
+        let (kind, ttl) = (IcmpKind::HostUnreachable, Some(ttl));
+        let error = IcmpAnswer { from: router(9), kind, ty: 3, code: 1, ttl };
+        let refused = Findings { echo: tally(&[Answer::Icmp(error)]), ..findings.clone() };
+        // The way back is one router longer than the way there.
+        let learnt = Baseline { distance: Some(4), path_length: Some(4), ..learnt(3) };
+        read(&refused, Some(&learnt), Family::BaselineChange)
+    };
+    assert_eq!(refused(252), Some(Sign::PathAsLearnt));
+    assert_eq!(refused(253), Some(Sign::PathShortened));
     // What answers has its path, wherever a trace ended.
     let mut alive = findings.clone();
     alive.echo = tally(&[Answer::EchoReply { ttl: Some(60) }; 5]);
