@@ -80,4 +80,9 @@ pub trait Engine {
 
     /// Whether nothing is due or waited for any more.
     fn is_done(&self) -> bool;
+
+    /// Packets that it means to send to the very end and has not asked for yet.
+    fn planned(&self) -> usize {
+        0
+    }
 }

@@ -160,6 +160,8 @@ pub struct Survey {
     agenda: Agenda,
     local: Vec<LocalError>,
     packets: u64,
+    /// Of these, those that are not meant to expire on the way.
+    arriving: u64,
 }
 
 #[derive(Debug)]
@@ -207,6 +209,7 @@ impl Survey {
             agenda: Agenda::default(),
             local: Vec::new(),
             packets: 0,
+            arriving: 0,
             started: now,
             phase: Phase::Quick,
             scope,
@@ -232,6 +235,10 @@ impl Survey {
         let address = self.scope.address;
         let want = self.poll_parts(now, address);
         self.packets += u64::from(want.is_some());
+        let is_trace =
+            |part: Part| matches!(part, Part::IcmpTrace | Part::TcpTrace | Part::Sibling(_));
+        let arrives = matches!(want, Some(Want::Ask(part, ..)) if !is_trace(part));
+        self.arriving += u64::from(arrives);
         want
     }
 

@@ -176,6 +176,10 @@ impl Engine for Asides {
     fn is_done(&self) -> bool {
         self.due.is_empty() && self.outstanding.is_empty()
     }
+
+    fn planned(&self) -> usize {
+        self.due.len()
+    }
 }
 
 #[cfg(test)]

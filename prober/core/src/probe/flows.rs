@@ -248,6 +248,10 @@ impl Engine for Flows {
     fn is_done(&self) -> bool {
         self.due.is_empty() && self.outstanding.is_empty()
     }
+
+    fn planned(&self) -> usize {
+        self.due.len()
+    }
 }
 
 #[cfg(test)]

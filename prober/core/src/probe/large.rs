@@ -314,6 +314,10 @@ impl Engine for Large {
     fn is_done(&self) -> bool {
         self.due.is_empty() && self.outstanding.is_empty()
     }
+
+    fn planned(&self) -> usize {
+        self.due.len()
+    }
 }
 
 #[cfg(test)]

@@ -169,6 +169,10 @@ impl Engine for Rates {
     fn is_done(&self) -> bool {
         self.due.is_empty() && self.outstanding.is_empty()
     }
+
+    fn planned(&self) -> usize {
+        self.due.len()
+    }
 }
 
 #[cfg(test)]

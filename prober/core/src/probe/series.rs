@@ -259,11 +259,6 @@ impl Series {
         self.outstanding.len()
     }
 
-    /// Probes that are planned and not sent yet.
-    pub fn planned(&self) -> usize {
-        self.due.len()
-    }
-
     /// Whether every probe planned so far was sent.
     pub fn all_sent(&self) -> bool {
         self.due.is_empty()
@@ -324,6 +319,10 @@ impl Engine for Series {
 
     fn is_done(&self) -> bool {
         self.due.is_empty() && self.outstanding.is_empty()
+    }
+
+    fn planned(&self) -> usize {
+        self.due.len()
     }
 }
 

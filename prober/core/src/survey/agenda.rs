@@ -13,6 +13,7 @@ use super::findings::Findings;
 use super::{Depth, Phase, Survey};
 use crate::evidence::{Answer, Observation};
 use crate::judge::Family;
+use crate::probe::Engine;
 use crate::probe::series::Series;
 use crate::time::Instant;
 
@@ -138,7 +139,7 @@ impl Survey {
 
     /// Takes what each question is expected to be worth, in bits; the dearest per bit wait.
     pub fn set_agenda(&mut self, now: Instant, worth: &[(Topic, f64)]) {
-        let mut left = PACKETS.saturating_sub(self.asked());
+        let mut left = self.room();
         let mut wanted: Vec<_> = worth.iter().filter(|(_, bits)| *bits >= WORTH).collect();
         let rate =
             |(topic, bits): &(Topic, f64)| bits / crate::statistics::real(topic.packets(self));
@@ -171,11 +172,11 @@ impl Survey {
         fates(&self.echo) + self.syn.as_ref().map_or(0, fates)
     }
 
-    /// Echoes and SYNs at full hop limit, sent and planned.
-    fn asked(&self) -> u64 {
-        let series = [Some(&self.echo), self.syn.as_ref()].into_iter().flatten();
-        let open = |series: &Series| series.outstanding() + series.planned();
-        let count = |open: usize| u64::try_from(open).unwrap_or(u64::MAX);
-        series.map(|series| series.tally().valid() + count(open(series))).sum()
+    /// Packets that may still be sent toward the target beyond those that are planned.
+    pub(super) fn room(&self) -> u64 {
+        let planned: usize = self.sweeps().map(Engine::planned).sum();
+        let planned = planned + self.echo.planned() + self.syn.as_ref().map_or(0, Engine::planned);
+        let planned = u64::try_from(planned).unwrap_or(u64::MAX);
+        PACKETS.saturating_sub(self.arriving).saturating_sub(planned)
     }
 }

@@ -22,6 +22,8 @@ use crate::time::Instant;
 const EARLIEST_SWEEP: Duration = Duration::from_millis(2_800);
 /// SYNs lost beside clean echoes from which it is asked whether segments are lost as well.
 const SYNS_LOST: u64 = 3;
+/// What it takes to ask again for all large packets.
+const FOLLOW_UP: u64 = 10;
 /// A flow sweep that begins later than this would not end within the time of a survey.
 const LATEST_SWEEP: Duration = Duration::from_millis(5_000);
 
@@ -107,7 +109,8 @@ impl Survey {
         // Segments cost five packets: too much beside a sweep of flows, and no help against chance.
         let segments = !self.is_partial();
         // Where small packets vanish as well, large ones tell nothing.
-        let small_pass = self.small_missing(now).is_some_and(|missing| missing <= SMALL_LOST);
+        let small_pass = self.small_missing(now).is_some_and(|missing| missing <= SMALL_LOST)
+            && self.room() >= FOLLOW_UP;
         if let Some(large) = &mut self.large {
             if small_pass {
                 large.follow_up(now, segments);
