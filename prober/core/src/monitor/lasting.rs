@@ -7,6 +7,7 @@ use super::view::View;
 use super::watch::TargetWatch;
 use crate::evidence::AnswerKind;
 use crate::judge::Class;
+use crate::probe::large::SizeFates;
 use crate::probe::series::Tally;
 use crate::statistics::{at_least, real};
 use crate::survey::findings::Findings;
@@ -97,6 +98,19 @@ pub(super) fn put_aside(view: &mut View, findings: &mut Findings) -> bool {
     }
     let dead = findings.flows.take().map(|flows| flows.dead()).unwrap_or_default();
     dead.into_iter().for_each(|flow| view.suspect(flow));
+    true
+}
+
+/// The same of packets that seem to vanish for their size, where that was not known: a host that
+/// limits its echoes takes all large ones in one look of some hundreds.
+pub(super) fn put_sizes_aside(view: &mut View, findings: &mut Findings) -> bool {
+    let fails = |found: &Findings| found.large.as_ref().is_some_and(SizeFates::any_failed);
+    let known = view.findings.as_ref().is_some_and(fails);
+    let seen = std::mem::replace(&mut view.sizes_seen, fails(findings));
+    if known || seen || !fails(findings) {
+        return false;
+    }
+    findings.large = None;
     true
 }
 

@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::flights::{Purpose as Errand, ViewKey};
-use super::lasting::{add_up, put_aside};
+use super::lasting::{add_up, put_aside, put_sizes_aside};
 use super::learning::baseline_key;
 use super::queue::Urgency;
 use super::standing::VantageWatch;
@@ -212,6 +212,9 @@ impl Monitor {
             let was_split = view.findings.as_ref().is_some_and(Findings::is_split);
             once_more |= again && was_split && !findings.is_split();
             once_more |= failing && put_aside(view, &mut findings) && again;
+            if self.purpose == Purpose::Watch && put_sizes_aside(view, &mut findings) {
+                once_more = true;
+            }
             if lossy && !doubtful {
                 once_more |= add_up(view, &mut findings) && again;
             }

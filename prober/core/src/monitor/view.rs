@@ -123,6 +123,8 @@ pub(super) struct View {
     lost_flows: Vec<u16>,
     /// Whether the last look at a loss saw flows that fail for good.
     pub(super) split_seen: bool,
+    /// Whether the last look saw packets vanish for their size.
+    pub(super) sizes_seen: bool,
     survey_begun: Option<Instant>,
     /// When a rate sweep may be made, if the loss that was seen lasts.
     rates_due: Option<Instant>,
@@ -163,6 +165,7 @@ impl View {
             reachable: None,
             lost_flows: Vec::new(),
             split_seen: false,
+            sizes_seen: false,
             survey_begun: None,
             rates_due: None,
             recheck: None,
@@ -291,7 +294,7 @@ impl View {
         let lost = std::mem::take(&mut self.lost_flows);
         let fresh = lost.into_iter().filter(|flow| !found.flows.contains(flow));
         let flows = found.flows.iter().copied().chain(fresh).take(SUSPECTS_MAX).collect();
-        Suspects { flows, ..found }
+        Suspects { flows, sizes: found.sizes || self.sizes_seen, ..found }
     }
 
     /// Begins a survey.
