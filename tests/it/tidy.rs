@@ -51,7 +51,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("reachd-exporters", core.clone()),
         ("reachd-config", core.clone()),
         ("reachd-sim", core),
-        ("reachd-lab", BTreeSet::new()),
+        ("reachd-lab", BTreeSet::from(["reachd-core", "reachd-sim"])),
         (
             "reachd-bench",
             BTreeSet::from(["reachd-core", "reachd-net", "reachd-exporters", "reachd-lab"]),

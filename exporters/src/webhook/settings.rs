@@ -81,12 +81,15 @@ impl Settings {
         }
     }
 
-    /// Whether this receiver is to hear of an update. Resolved always counts as worth a message.
+    /// Whether this receiver is to hear of an update. What nobody was told of is not taken back
+    /// either: members of a group speak through it.
     pub fn wants(&self, update: &IncidentUpdate) -> bool {
         let told = match (self.send, update.state) {
             (_, IncidentState::Pending) => false,
-            (SendMode::Updates, IncidentState::Firing) | (_, IncidentState::Resolved) => true,
-            (SendMode::Transitions, IncidentState::Firing) => update.notify,
+            (SendMode::Updates, IncidentState::Firing | IncidentState::Resolved) => true,
+            (SendMode::Transitions, IncidentState::Firing | IncidentState::Resolved) => {
+                update.notify
+            }
         };
         if !told || update.severity < self.min_severity {
             return false;
@@ -140,8 +143,9 @@ mod tests {
                 update.notify = false;
                 update.state = IncidentState::Resolved;
             },
-            true,
+            false,
         );
+        check(|_, update| update.state = IncidentState::Resolved, true);
         check(|settings, _| settings.matchers = vec![matcher("a_b", "2", true)], true);
         check(|settings, _| settings.matchers = vec![matcher("class", "blackhole", false)], false);
         check(|settings, _| settings.matchers = vec![matcher("missing", "", true)], true);

@@ -339,6 +339,8 @@ impl Survey {
 
     /// What is known now, whether or not the survey is over.
     pub fn findings(&self, now: Instant) -> Findings {
+        let tallies = [Some(self.echo.tally()), self.syn.as_ref().map(Series::tally)];
+        let refused = tallies.into_iter().flatten().any(|tally| !tally.errors.is_empty());
         Findings {
             address: self.scope.address,
             port: self.scope.port,
@@ -363,6 +365,7 @@ impl Survey {
             large: self.large.as_ref().map(|large| large.fates().clone()),
             rates: self.rates.as_ref().map(Rates::fates),
             asides: self.asides.fates().clone(),
+            refused: refused.then_some(now),
             local: self.local.clone(),
             packets: self.packets,
         }

@@ -32,6 +32,8 @@ pub(super) struct Alarm {
     phase: Phase,
     /// Grows with every step told.
     pub(super) version: u64,
+    /// Whether people were told that it fires, not of its group instead.
+    pub(super) told: bool,
     /// Relapses within ten minutes.
     pub(super) flaps: u32,
     /// Class at opening.
@@ -68,6 +70,7 @@ impl Alarm {
             close_after,
             phase: Phase::Quiet,
             version: 0,
+            told: false,
             flaps: 0,
             class: Class::Unknown,
             class_now: Class::Unknown,

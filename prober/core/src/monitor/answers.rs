@@ -244,9 +244,12 @@ impl Monitor {
         key: &ViewKey,
         (seen, probe): (Observation, Probe),
     ) {
-        if let Answer::Icmp(error) = seen.answer
+        let believed =
+            self.vantages.get(&key.vantage).is_some_and(super::standing::VantageWatch::is_believed);
+        if believed
+            && let Answer::Icmp(error) = seen.answer
             && let Some(findings) = self.view(key).and_then(|view| view.findings.as_mut())
-            && findings.learn(probe, (error, seen.rtt()))
+            && findings.learn(now, probe, (error, seen.rtt()))
         {
             self.rejudge(now, &key.target);
         }

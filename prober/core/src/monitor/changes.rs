@@ -121,7 +121,7 @@ impl Monitor {
         if let Some(vantage) = self.vantages.get_mut(&key.vantage)
             && before != Some(stand)
         {
-            vantage.shares.change((canary, port), before, Some(stand));
+            vantage.shares.change((canary, port, key.address.is_ipv4()), before, Some(stand));
         }
     }
 }

@@ -436,6 +436,9 @@ impl Monitor {
         let fingerprint = group_fingerprint(kind, &key, family(class));
         for name in &members {
             self.groups.member_of.insert((name.clone(), kind), fingerprint.clone());
+            let watch = self.targets.get_mut(name);
+            let alarm = watch.and_then(|watch| watch.alarms.get_mut(&kind));
+            alarm.into_iter().for_each(|alarm| alarm.told = false);
         }
         let failing: BTreeSet<_> = members.into_iter().collect();
         let count = u64::try_from(failing.len()).unwrap_or(u64::MAX);

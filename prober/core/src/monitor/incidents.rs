@@ -34,9 +34,13 @@ impl Monitor {
             }
             return;
         }
+        let alone = self.place_of(target, kind) == Place::Alone;
         let Some(watch) = self.targets.get_mut(target) else { return };
         let alarm = Alarm::new(watch.target.open_after, watch.target.close_after);
-        watch.alarms.insert(kind, alarm.resume(class, version, now));
+        let mut alarm = alarm.resume(class, version, now);
+        // Rather twice than never, but of members nobody was told.
+        alarm.told = alone;
+        watch.alarms.insert(kind, alarm);
         if matches!(kind, AlertKind::Unreachable | AlertKind::Degraded) {
             watch.failing_kind = kind;
         }
@@ -104,6 +108,11 @@ impl Monitor {
         (state, resolution): (IncidentState, Option<Resolution>),
         (place, notify): (Place, bool),
     ) {
+        let alarm = self.targets.get_mut(name).and_then(|watch| watch.alarms.get_mut(&kind));
+        let Some(alarm) = alarm else { return };
+        // Who was told of the beginning is told of the end, and nobody else.
+        let notify = if resolution.is_some() { std::mem::take(&mut alarm.told) } else { notify };
+        alarm.told |= notify && resolution.is_none();
         let Some(watch) = self.targets.get(name) else { return };
         let Some(alarm) = watch.alarms.get(&kind) else { return };
         let (mut summary, next_step) = self.words(watch, kind);
@@ -140,13 +149,22 @@ impl Monitor {
         watch: &TargetWatch,
         kind: AlertKind,
     ) -> ((String, String), (String, String)) {
-        let Some(verdict) = watch.verdict.as_ref().filter(|_| kind != AlertKind::Exposed) else {
+        let Some(verdict) = &watch.verdict else {
+            let en = "Nothing is known of it now: no vantage that watches it is believed.";
+            let zh = "目前一无所知：监测它的观测点均不可信。";
+            let next = "Next: look at the vantages' own alerts first.";
+            return (
+                (en.to_owned(), zh.to_owned()),
+                (next.to_owned(), "下一步：先处理观测点自身的告警。".to_owned()),
+            );
+        };
+        if kind == AlertKind::Exposed {
             let port = watch.target.port;
             let en = format!("TCP {port} answers where the plan expects it to be filtered.");
             let zh = format!("TCP {port} 应被过滤，却可以访问。");
             let next = "Next: check which inbound rule admits it.";
             return ((en, zh), (next.to_owned(), "下一步：核对是哪条入方向规则放行。".to_owned()));
-        };
+        }
         let evidence = self.evidence(watch);
         let lenses: Vec<_> = evidence.iter().map(|(id, view)| self.lens(*id, view)).collect();
         let lens = speaker(verdict, &lenses);

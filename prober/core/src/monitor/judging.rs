@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::alarm::Alarm;
 use super::flights::ViewKey;
+use super::groups::Place;
 use super::proxy::looks;
 use super::spells::note_lately;
 use super::watch::TargetWatch;
 use super::{Event, Monitor, Purpose, Timer};
-use crate::incident::{AlertKind, IncidentState};
+use crate::incident::{AlertKind, IncidentState, Resolution};
 use crate::judge::document::document;
 use crate::judge::verdict::{Verdict, judge};
 use crate::judge::{Class, Note};
@@ -172,7 +173,8 @@ impl Monitor {
         (reached, fresh): (Vec<(VantageId, bool)>, bool),
     ) {
         let Some(watch) = self.targets.get_mut(name) else { return };
-        for (id, reached) in reached {
+        for (id, reached) in &reached {
+            let (id, reached) = (*id, *reached);
             let views = watch.views.iter_mut().filter(|((at, _), _)| *at == id);
             views.for_each(|(_, view)| view.reachable = Some(reached));
         }
@@ -191,12 +193,27 @@ impl Monitor {
         if class == Class::Reachable {
             self.learn_baselines(name);
         }
-        if self.purpose == Purpose::Watch && class != Class::VantageFault {
+        let unseen = failing.is_none() && self.fails_unseen(name, &reached);
+        let watch = self.targets.get_mut(name);
+        if let Some(watch) = watch.filter(|_| failing.is_some()) {
+            let from = reached.iter().filter(|(_, reached)| !reached);
+            watch.failing_from = from.map(|(id, _)| *id).collect();
+        }
+        if self.purpose == Purpose::Watch && class != Class::VantageFault && !unseen {
             self.alarm_target(now, name, (failing, exposed, fresh));
         } else {
             self.take_back_pending(now, name);
         }
         self.plan_target(now, name);
+    }
+
+    /// Whether a vantage that saw it fail has no say now: that others reach it, as they may have done
+    /// all the time, is no recovery.
+    fn fails_unseen(&self, name: &TargetName, reached: &[(VantageId, bool)]) -> bool {
+        let is_blind = |id: &VantageId| {
+            self.vantages.contains_key(id) && reached.iter().all(|(asked, _)| asked != id)
+        };
+        self.targets.get(name).is_some_and(|watch| watch.failing_from.iter().any(is_blind))
     }
 
     fn alarm_target(
@@ -261,6 +278,17 @@ impl Monitor {
         let pending = pending.filter(|(_, alarm)| alarm.state() == Some(IncidentState::Pending));
         for (_, alarm) in pending {
             alarm.handle_verdict(now, None, false);
+        }
+        // Nor are people told of one that waits to find out whether it is a group's.
+        let Some(watch) = self.targets.get(name) else { return };
+        let held = |kind: &AlertKind| self.place_of(name, *kind) == Place::Held;
+        let held: Vec<_> = watch.alarms.keys().copied().filter(held).collect();
+        for kind in held {
+            let watch = self.targets.get_mut(name);
+            if let Some(alarm) = watch.and_then(|watch| watch.alarms.get_mut(&kind)) {
+                alarm.remove(now);
+            }
+            self.leave_group(now, (name, kind), Resolution::Recovered);
         }
     }
 

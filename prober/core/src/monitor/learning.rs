@@ -15,8 +15,8 @@ use crate::survey::findings::Findings;
 use crate::target::TargetName;
 use crate::vantage::VantageId;
 
-/// A healthy look is slower if its best round trip exceeds the usual one by a quarter and this; after
-/// so many in a row, half an hour, that is usual.
+/// A healthy look is slower if its best round trip exceeds the usual one by a quarter and this;
+/// after so many in a row, half an hour, that is usual.
 const SLOWER: Duration = Duration::from_millis(2);
 const SLOWER_LOOKS: u8 = 6;
 /// How often a baseline that stays the same is told again, for whoever keeps it.

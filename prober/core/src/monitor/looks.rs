@@ -203,12 +203,16 @@ impl Monitor {
             // Half of what it saw is of before. Where others wait for their look, that must do.
             let again = self.purpose == Purpose::Watch && self.queue.len() == 0;
             let ended = findings.ended;
-            let doubtful = self.is_in_doubt(key, findings.started) || self.is_doubtful(key);
+            let spoilt = self.is_doubtful(key);
+            let doubtful = spoilt || self.is_in_doubt(key, findings.started);
             let mut once_more = again && findings.saw_a_turn();
             let watch = self.targets.get_mut(&key.target)?;
             let lossy = watch.loses();
             let failing = !matches!(watch.class, Class::Reachable | Class::Unknown);
             let view = watch.views.get_mut(&(key.vantage, key.address))?;
+            if spoilt {
+                view.findings = None;
+            }
             let was_split = view.findings.as_ref().is_some_and(Findings::is_split);
             once_more |= again && was_split && !findings.is_split();
             once_more |= failing && put_aside(view, &mut findings) && again;

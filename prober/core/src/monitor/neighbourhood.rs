@@ -107,6 +107,7 @@ impl Monitor {
             IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() | u128::from(host)).into()),
         });
         let configured = watch.target.neighbours.iter().copied();
+        let configured = configured.filter(|near| prefix(*near) == subnet);
         let mut siblings = Vec::new();
         // The nearest: if all targets of a subnet traced the same two, those two would drown.
         let near = self.neighbourhood.nearest(key.vantage, key.address);

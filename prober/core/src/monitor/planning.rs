@@ -168,7 +168,7 @@ impl Monitor {
             self.neighbourhood.remove(vantage, address, canary);
             self.queue.running -= usize::from(view.survey.is_some());
             if let Some(vantage) = self.vantages.get_mut(&vantage) {
-                vantage.shares.change((canary, port), view.stand, None);
+                vantage.shares.change((canary, port, address.is_ipv4()), view.stand, None);
             }
             self.flights.forget_view(&key);
             self.timers.set(Timer::View(key), None);

@@ -101,6 +101,11 @@ impl Recurrence {
         }
     }
 
+    /// How long it was silent cannot be said any more.
+    pub(super) fn interrupt(&mut self) {
+        self.silent_since = None;
+    }
+
     /// How the last silence ended, if that was lately.
     pub(super) fn lifted(&self, now: Instant) -> Option<Lifted> {
         self.lifted.filter(|lifted| now.since(lifted.at) <= MEMORY)

@@ -276,9 +276,12 @@ impl Monitor {
         {
             view.recurrence.note(findings, threshold);
         }
-        // Where silence is what should be, its spells are no failures.
-        if !believed || view.local.is_some() || expect != Expect::Reachable {
+        // Where silence is what should be, its spells are no failures; what our own side may have
+        // done is neither a spell nor the end of one.
+        if expect != Expect::Reachable {
             view.spells = Spells::default();
+        } else if !believed || view.local.is_some() {
+            view.recurrence.interrupt();
         } else if let Some(findings) = &view.findings {
             view.spells.note(findings);
         }

@@ -211,16 +211,16 @@ pub(super) struct Shares {
     canaries: Share,
     /// Targets that are mute.
     targets: Share,
-    /// Targets that our own side refuses.
-    local: Share,
+    /// Targets that our own side refuses, of IPv4 and of IPv6.
+    local: [Share; 2],
     ports: BTreeMap<u16, PortShares>,
 }
 
 impl Shares {
-    /// A view, of a canary or not and of this port, stands otherwise now, or came, or went.
+    /// A view, of a canary or not, of this port and family, stands otherwise now, or came, or went.
     pub(super) fn change(
         &mut self,
-        (canary, port): (bool, Option<u16>),
+        (canary, port, v4): (bool, Option<u16>, bool),
         before: Option<Stand>,
         after: Option<Stand>,
     ) {
@@ -231,7 +231,9 @@ impl Shares {
         } else {
             let (mute, local) = (|stand: Stand| stand.mute[0], |stand: Stand| stand.local);
             self.targets.change(of(before, mute), of(after, mute));
-            self.local.change(of(before, local), of(after, local));
+            let [of_v4, of_v6] = &mut self.local;
+            let family = if v4 { of_v4 } else { of_v6 };
+            family.change(of(before, local), of(after, local));
         }
         let Some(port) = port else { return };
         let shares = self.ports.entry(port).or_default();
@@ -383,11 +385,14 @@ impl Monitor {
         })
     }
 
-    /// Most targets are refused by our own kernel.
+    /// Most targets are refused by our own kernel, of each family that is asked: whoever has no
+    /// IPv6 can still tell of IPv4.
     fn local_majority(&self, id: VantageId) -> Option<Fault> {
-        let share = self.vantages.get(&id)?.shares.local;
+        let shares = self.vantages.get(&id)?.shares.local;
+        let mut asked = shares.into_iter().filter(|share| share.of > 0);
+        let refused = asked.clone().count() > 0 && asked.all(Share::at_least_half);
         let mut local = self.views_from(id, false).filter_map(|(_, view)| view.local.as_ref());
-        let seen = if share.at_least_half() { local.next()? } else { return None };
+        let seen = if refused { local.next()? } else { return None };
         let detail = seen.detail.clone().unwrap_or_else(|| seen.sign.as_str().to_owned());
         Some(Fault { sign: seen.sign, reason: format!("own side: {detail}") })
     }
@@ -406,7 +411,9 @@ impl Monitor {
                 mute.map(|(_, view)| view.findings.as_ref().map_or(0, Findings::furthest_word)),
             )
         };
-        let without = canaries.of == 0
+        // One canary is no witness by itself, but its life is one for us.
+        let without = canaries.of < 2
+            && canaries.failing == canaries.of
             && targets.failing >= 3
             && targets.failing * 5 >= targets.of * 4
             && at_our_door();
@@ -437,7 +444,8 @@ impl Monitor {
                     path.map_or(0, crate::path::Path::last_router)
                 }))
             };
-            let without = canaries.of == 0
+            let without = canaries.of < 2
+                && canaries.failing == canaries.of
                 && targets.failing >= 3
                 && targets.failing * 5 >= targets.of * 4
                 && near();

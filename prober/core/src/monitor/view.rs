@@ -27,6 +27,8 @@ const RATES_AFTER: Duration = Duration::from_secs(120);
 const RATES_EVERY: Duration = Duration::from_secs(3_600);
 /// How often the canary port of a healthy target is asked.
 const CANARY_EVERY: Duration = Duration::from_secs(3_600);
+/// A failure's path is traced anew after this long.
+const RETRACE: Duration = Duration::from_secs(60);
 /// Changes that several vantages see within this time are one change.
 const SAME_CHANGE: Duration = Duration::from_secs(15);
 
@@ -113,6 +115,8 @@ pub(super) struct View {
     pub(super) path_changes: u64,
     /// Routers on the way while the target was well.
     pub(super) learnt: Vec<IpAddr>,
+    /// When its path was last traced.
+    traced: Option<Instant>,
     /// When its baseline was last told.
     pub(super) baseline_told: Option<Instant>,
     /// Healthy looks in a row that were slower than the usual round trip.
@@ -160,6 +164,7 @@ impl View {
             clean: [0; 2],
             path_changes: 0,
             learnt: Vec::new(),
+            traced: None,
             baseline_told: None,
             slower: 0,
             reachable: None,
@@ -297,6 +302,11 @@ impl View {
         Suspects { flows, sizes: found.sizes || self.sizes_seen, ..found }
     }
 
+    /// Whether its path was not traced for a while.
+    pub(super) fn was_traced_long_ago(&self, now: Instant) -> bool {
+        self.traced.is_none_or(|at| now.since(at) >= RETRACE)
+    }
+
     /// Begins a survey.
     pub(super) fn begin(&mut self, now: Instant, number: u64, survey: Survey) {
         self.survey_begun = Some(now);
@@ -373,6 +383,9 @@ impl View {
     /// Takes the result of a survey; says whether what usually answers has changed.
     pub(super) fn conclude(&mut self, mut findings: Findings) -> bool {
         self.survey = None;
+        if findings.icmp_path.is_some() {
+            self.traced = Some(findings.started);
+        }
         let mut changes = false;
         let was_local = self.local.is_some();
         let seen = local(&findings);

@@ -38,6 +38,8 @@ pub(super) struct TargetWatch {
     pub(super) classes_seen: Vec<Class>,
     pub(super) alarms: BTreeMap<AlertKind, Alarm>,
     pub(super) failing_kind: AlertKind,
+    /// From where it was seen failing last.
+    pub(super) failing_from: BTreeSet<VantageId>,
     pub(super) since: Instant,
     /// Since when a verdict waits for evidence that is still being gathered.
     pub(super) waiting: Option<Instant>,
@@ -57,6 +59,7 @@ impl TargetWatch {
             classes_seen: Vec::new(),
             alarms: BTreeMap::new(),
             failing_kind: AlertKind::Unreachable,
+            failing_from: BTreeSet::new(),
             since: now,
             waiting: None,
         }
@@ -75,6 +78,16 @@ impl TargetWatch {
     /// The port that is asked, if any is.
     pub(super) fn port(&self) -> Option<u16> {
         self.target.service.has_port().then_some(self.target.port)
+    }
+
+    /// Whether nothing of it is heard, or only of others on the way to it.
+    fn is_cut_off(&self) -> bool {
+        use Class::{
+            Blackhole, HostSilent, NoRoute, Rejected, RoutingLoop, SourceBlocked, Unknown,
+        };
+        let silent =
+            [Blackhole, HostSilent, NoRoute, Rejected, RoutingLoop, SourceBlocked, Unknown];
+        silent.contains(&self.class)
     }
 
     /// Whether this vantage watches it.
@@ -205,7 +218,7 @@ impl Monitor {
         let stand = Stand::default();
         view.stand = Some(stand);
         if let Some(vantage) = self.vantages.get_mut(vantage) {
-            vantage.shares.change((canary, port), None, Some(stand));
+            vantage.shares.change((canary, port, key.address.is_ipv4()), None, Some(stand));
         }
         watch.views.insert((*vantage, *address), view);
         self.neighbourhood.add(*vantage, *address, canary);
@@ -262,8 +275,11 @@ impl Monitor {
         let partly = self.targets.get(&key.target).is_some_and(|watch| {
             watch.loses() || matches!(watch.class, Class::PartialPath | Class::MtuBlackhole)
         });
+        let silent = self.targets.get(&key.target).is_some_and(TargetWatch::is_cut_off);
         let lossy = self.is_lossy(&key.target);
         let Some(view) = self.view(key) else { return };
+        // What else is silent on the way may change while the target stays so.
+        let partly = partly || silent && view.was_traced_long_ago(now);
         if lossy {
             view.note_loss(now);
         }

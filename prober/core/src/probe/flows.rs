@@ -106,7 +106,7 @@ impl FlowFates {
 
     /// Whether they tell of loss by chance: all flows fare alike.
     pub fn is_mixed(&self) -> bool {
-        self.odds_of_dead_path().is_some_and(|odds| odds <= MIXED)
+        self.repeated() > 0 && self.odds_of_dead_path().is_some_and(|odds| odds <= MIXED)
     }
 
     /// How much more probable these fates are when one of several paths is dead than when packets

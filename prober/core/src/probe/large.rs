@@ -147,6 +147,14 @@ impl SizeFates {
         }
     }
 
+    /// Takes over what is known of segments, where none were asked.
+    pub fn complete_from(&mut self, known: &Self) {
+        let is_segment = |packet: &Packet| matches!(packet, Packet::Segment(_));
+        if !self.0.keys().any(is_segment) {
+            self.0.extend(known.0.iter().filter(|(packet, _)| is_segment(packet)));
+        }
+    }
+
     /// Whether anything failed for its size, so that it is worth asking again.
     pub fn any_failed(&self) -> bool {
         self.echo_fails().is_some() || self.segment_passes() == Some(false)

@@ -52,11 +52,16 @@ pub struct Findings {
     pub rates: Option<RateFates>,
     /// What configured ports and neighbours answered, if asked.
     pub asides: AsideFates,
+    /// When an ICMP error was last among the answers.
+    pub refused: Option<Instant>,
     /// What our own kernel refused.
     pub local: Vec<LocalError>,
     /// Packets asked for, traces included.
     pub packets: u64,
 }
+
+/// How long an ICMP error that no later look drew again still counts.
+const REFUSALS_KEPT: Duration = Duration::from_secs(120);
 
 /// The path toward a neighbouring address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +92,7 @@ impl Findings {
             large: None,
             rates: None,
             asides: AsideFates::default(),
+            refused: None,
             local: Vec::new(),
             packets: 0,
         }
@@ -181,7 +187,13 @@ impl Findings {
 
     /// Adds an error that came late; `true` if nothing was answered and none of its kind from its
     /// sender is known, so that it is a new fact.
-    pub fn learn(&mut self, probe: Probe, (error, delay): (IcmpAnswer, Option<Duration>)) -> bool {
+    pub fn learn(
+        &mut self,
+        now: Instant,
+        probe: Probe,
+        (error, delay): (IcmpAnswer, Option<Duration>),
+    ) -> bool {
+        self.refused = Some(now);
         let tally = match (probe, &mut self.syn) {
             (Probe::Syn, Some(syn)) => syn,
             (Probe::Echo | Probe::Syn | Probe::Connect | Probe::X224, _) => &mut self.echo,
@@ -211,8 +223,11 @@ impl Findings {
             self.connect.clone_from(&before.connect);
             self.overheard = before.overheard;
         }
-        if self.large.is_none() {
-            self.large.clone_from(&before.large);
+        match (&mut self.large, &before.large) {
+            (None, known) => self.large.clone_from(known),
+            // Segments are asked now and then only.
+            (Some(fresh), Some(known)) => fresh.complete_from(known),
+            (Some(_), None) => {}
         }
         if self.asides.0.is_empty() {
             self.asides.clone_from(&before.asides);
@@ -230,6 +245,10 @@ impl Findings {
                 self.flows.clone_from(&before.flows);
             }
         }
+        // Who refuses may be limited to one error in a minute; who has not for two does so no more.
+        let lately = |at: &Instant| self.started.since(*at) < REFUSALS_KEPT;
+        let Some(refused) = before.refused.filter(lately) else { return };
+        self.refused = self.refused.or(Some(refused));
         if self.echo.errors.is_empty() {
             self.echo.errors.clone_from(&before.echo.errors);
         }

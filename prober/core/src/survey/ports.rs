@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::findings::Findings;
 use super::signs::Seen;
 use super::{Depth, Survey, Topic};
+use crate::budget::prefix;
 use crate::evidence::AnswerKind;
 use crate::judge::Sign;
 use crate::monitor::{Baseline, ClosedPort};
@@ -44,10 +45,13 @@ impl Ports {
     pub fn of(target: &Target, learn: bool) -> Self {
         let ports = |list: &[u16]| {
             let has_port = target.service.has_port();
-            list.iter().copied().filter(|_| has_port).take(PORTS_MAX).collect()
+            let others = list.iter().copied().filter(|port| has_port && *port != target.port);
+            others.take(PORTS_MAX).collect()
         };
         Self {
-            canary: target.canary_port.filter(|_| target.service.has_port()),
+            canary: target
+                .canary_port
+                .filter(|port| target.service.has_port() && *port != target.port),
             learn,
             control: ports(&target.control_ports),
             alternate: ports(&target.alternate_ports),
@@ -55,9 +59,10 @@ impl Ports {
         }
     }
 
-    /// Leaves out neighbours that cannot be reached from an address of this family, and itself.
+    /// Leaves out neighbours of other networks than this address's /24 or /64, and itself: how they
+    /// fare says nothing of it.
     pub fn beside(mut self, address: IpAddr) -> Self {
-        let is_beside = |near: &IpAddr| *near != address && near.is_ipv4() == address.is_ipv4();
+        let is_beside = |near: &IpAddr| *near != address && prefix(*near) == prefix(address);
         self.neighbours.retain(is_beside);
         self
     }

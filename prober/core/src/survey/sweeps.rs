@@ -96,7 +96,7 @@ impl Survey {
             };
             let echoes = self.echo.tally().received() > 0;
             let asked = echoes && (wanted || self.scope.suspects.sizes) || stalls;
-            if !asked || !self.may_ask(Topic::Sizes) {
+            if !asked || !(stalls || self.may_ask(Topic::Sizes)) {
                 return;
             }
             let port = self.scope.port.filter(|_| self.scope.means.raw);
