@@ -1,5 +1,5 @@
-//! Healthy targets for days, with all that is no failure: bursts of loss, routers that reboot, hosts
-//! that limit their echoes, and a prober that stands still now and then.
+//! Healthy targets for days, with all that is no failure: bursts of loss, routers that reboot,
+//! hosts that limit their echoes, and a prober that stands still now and then.
 
 use std::net::IpAddr;
 use std::time::Duration;

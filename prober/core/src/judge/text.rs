@@ -7,7 +7,7 @@ use super::verdict::{Verdict, has_sign};
 use crate::probe::series::Tally;
 use crate::statistics::{real, wilson};
 use crate::survey::findings::Findings;
-use crate::survey::signs::missing;
+use crate::survey::signs::{is_lossy, missing};
 use crate::target::{Service, Target};
 
 /// The same sentence in both languages.
@@ -91,6 +91,90 @@ impl Facts<'_> {
 
 /// The summary: what is seen, how sure, from where.
 pub fn summary(facts: &Facts<'_>) -> Sentence {
+    let first = main_summary(facts);
+    let Some(second) = loss_beside(facts) else { return first };
+    Sentence::new(format!("{} {}", first.en, second.en), format!("{}{}", first.zh, second.zh))
+}
+
+/// A loss that is there as well where something else is what matters most: two causes at once. Of
+/// echoes alone it may be their own limit.
+fn loss_beside(facts: &Facts<'_>) -> Option<Sentence> {
+    use Class::{
+        Certificate, PortClosed, RdpRefused, Rejected, ResetInjected, ServiceHung, WrongService,
+    };
+    let answering =
+        [Certificate, PortClosed, RdpRefused, Rejected, ResetInjected, ServiceHung, WrongService];
+    let syn = facts.findings.and_then(|findings| findings.syn.as_ref())?;
+    let lossy = is_lossy(syn, facts.target.loss_threshold);
+    if !lossy || !answering.contains(&facts.verdict.class) {
+        return None;
+    }
+    let (lost, sent) = facts.loss();
+    Some(Sentence::new(
+        format!("Besides, {lost} of {sent} probes are lost."),
+        format!("此外有丢包：{sent} 个探测丢失 {lost} 个。"),
+    ))
+}
+
+/// Silence that the plan expects, in place of an answer.
+fn expected_silence(facts: &Facts<'_>) -> Option<Sentence> {
+    let findings = facts.findings?;
+    let main = findings.syn.as_ref().unwrap_or(&findings.echo);
+    let connected = findings
+        .connect
+        .as_ref()
+        .is_some_and(|report| matches!(report.result, crate::evidence::ConnectResult::Connected));
+    if main.received() > 0 || connected || main.valid() == 0 {
+        return None;
+    }
+    let port = facts.target.port;
+    Some(if findings.syn.is_some() {
+        Sentence::new(
+            format!("As the plan expects: TCP {port} does not answer."),
+            format!("符合预期：TCP {port} 无应答。"),
+        )
+    } else {
+        Sentence::fixed("As the plan expects: nothing answers.", "符合预期：无任何应答。")
+    })
+}
+
+fn blackhole(facts: &Facts<'_>) -> Sentence {
+    let (failing, all) = facts.failing_of_all();
+    let port = facts.target.port;
+    let [silent_en, silent_zh] = match facts.target.service.has_port() {
+        true => [
+            format!("ICMP and TCP {port} are all silent"),
+            format!("ICMP 与 TCP {port} 全部无响应"),
+        ],
+        false => ["ICMP is silent".to_owned(), "ICMP 无响应".to_owned()],
+    };
+    let hop = facts.last_hop();
+    let [hop_en, hop_zh] = match hop.as_str() {
+        "?" => [String::new(), String::new()],
+        hop => [format!(", last answering hop {hop}"), format!("，末个应答跳 {hop}")],
+    };
+    let [near_en, near_zh] = if has_sign(facts.verdict, Sign::SiblingFurther) {
+        [", the path toward neighbours goes further", "，同段邻居路径更远"]
+    } else if has_sign(facts.verdict, Sign::SiblingFailsToo) {
+        [", and the paths toward its neighbours end there too", "，同段邻居路径同样中断"]
+    } else {
+        ["", ""]
+    };
+    Sentence::new(
+        format!(
+            "Suspected blackhole: from {failing} of {all} vantages {silent_en}{hop_en}{near_en}. \
+             Not confirmed by the cloud."
+        ),
+        format!("疑似黑洞：{failing}/{all} 个观测点 {silent_zh}{hop_zh}{near_zh}。未经云侧证实。"),
+    )
+}
+
+fn main_summary(facts: &Facts<'_>) -> Sentence {
+    let expected =
+        if facts.verdict.class == Class::Reachable { expected_silence(facts) } else { None };
+    if let Some(expected) = expected {
+        return expected;
+    }
     let port = facts.target.port;
     let (failing, all) = facts.failing_of_all();
     let hop = facts.last_hop();
@@ -106,16 +190,19 @@ pub fn summary(facts: &Facts<'_>) -> Sentence {
         Class::MtuBlackhole => mtu_blackhole(facts),
         Class::SourceBlocked => source_blocked(facts),
         Class::VantageFault => vantage_fault(facts),
-        Class::Blackhole => Sentence::new(
+        Class::Blackhole => blackhole(facts),
+        Class::HostSilent if facts.is_behind_front() => Sentence::new(
             format!(
-                "Suspected blackhole: from {failing} of {all} vantages ICMP and TCP {port} are \
-                 all silent, last answering hop {hop}, the path toward neighbours goes further. \
-                 Not confirmed by the cloud."
+                "The front answers, TCP {port} behind it does not: the host behind is down, or the \
+                 port is filtered, which cannot be told apart from outside."
             ),
             format!(
-                "疑似黑洞：{failing}/{all} 个观测点 ICMP 与 TCP {port} 全部无响应，末个应答跳 \
-                 {hop}，同段邻居路径更远。未经云侧证实。"
+                "前端有应答，其后的 TCP {port} 无应答：后端主机故障或端口被过滤，外部无法区分。"
             ),
+        ),
+        Class::HostSilent if hop == "?" => Sentence::new(
+            format!("Host silent: from {failing} of {all} vantages nothing answers."),
+            format!("主机无响应：{failing}/{all} 个观测点无任何应答。"),
         ),
         Class::HostSilent => Sentence::new(
             format!(

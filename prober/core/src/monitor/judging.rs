@@ -207,8 +207,8 @@ impl Monitor {
         self.plan_target(now, name);
     }
 
-    /// Whether a vantage that saw it fail has no say now: that others reach it, as they may have done
-    /// all the time, is no recovery.
+    /// Whether a vantage that saw it fail has no say now: that others reach it, as they may have
+    /// done all the time, is no recovery.
     fn fails_unseen(&self, name: &TargetName, reached: &[(VantageId, bool)]) -> bool {
         let is_blind = |id: &VantageId| {
             self.vantages.contains_key(id) && reached.iter().all(|(asked, _)| asked != id)

@@ -1,9 +1,9 @@
 //! Failures that come back: how the last silence ended, and at which hours of the day packets are
 //! lost.
 //!
-//! Providers lift a DDoS blackhole by timer, so a silence that ended after just such a time was one,
-//! and so, most likely, is the next. A link that is full at busy hours loses at the same hours day
-//! after day; a broken one does not care.
+//! Providers lift a DDoS blackhole by timer, so a silence that ended after just such a time was
+//! one, and so, most likely, is the next. A link that is full at busy hours loses at the same hours
+//! day after day; a broken one does not care.
 
 use std::time::Duration;
 

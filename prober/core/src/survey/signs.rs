@@ -546,7 +546,7 @@ pub fn local(findings: &Findings) -> Seen {
         return Seen::new(Sign::LocalGatewaySilent, Some(detail.to_owned()));
     }
     // The ring reads before netfilter: an acceptance it saw and the kernel did not was eaten here.
-    // Where sockets alone tell, all was accepted by the kernel that another connection timed out in.
+    // Where sockets alone tell, all was accepted by the kernel that another of them timed out in.
     let accepted = findings.syn.as_ref().is_some_and(|tally| {
         // The flow of the connection itself is asked as well, and may still be held over there.
         let (accepted, held) =

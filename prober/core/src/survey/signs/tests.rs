@@ -62,7 +62,7 @@ fn a_path_that_ends_before_it_was_learnt_to_is_shortened() {
     assert_eq!(change(learnt(3)), Some(Sign::PathShortened));
     assert_eq!(change(learnt(2)), Some(Sign::PathAsLearnt));
     assert_eq!(change(learnt(1)), Some(Sign::PathAsLearnt), "further is not shorter");
-    // Routers limit what they answer to traces: whoever refuses from where the last one stood is it.
+    // Routers limit what they answer to traces: who refuses from where the last one stood is it.
     let refused = |ttl| {
         let (kind, ttl) = (IcmpKind::HostUnreachable, Some(ttl));
         let error = IcmpAnswer { from: router(9), kind, ty: 3, code: 1, ttl };
