@@ -37,5 +37,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersFail, 0.97),
         (Sign::EchoUsedToAnswer, 0.62),
         (Sign::NeighboursAnswer, 0.75),
+        (Sign::ComesAndGoes, 0.15),
     ],
 };

@@ -36,6 +36,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ErrorDelayed, 0.88),
         (Sign::OthersFail, 0.97),
         (Sign::EchoUsedToAnswer, 0.62),
-        (Sign::ComesAndGoes, 0.02),
+        (Sign::ComesAndGoes, 0.2),
     ],
 };

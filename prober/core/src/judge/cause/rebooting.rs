@@ -36,5 +36,6 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ErrorDelayed, 0.88),
         (Sign::OthersFail, 0.97),
         (Sign::EchoUsedToAnswer, 0.62),
+        (Sign::ComesAndGoes, 0.5),
     ],
 };

@@ -75,6 +75,11 @@ fn what_comes_and_goes_is_hardly_a_changed_rule() {
             &[FILTERED, &[ComesAndGoes]],
             &[Is(Class::SecurityGroup), CauseAbove("accept_queue_full", 0.4), Spread(0.8)],
         ),
+        // A host that starts again and again, or whose link flaps.
+        (
+            &[DARK, &[SiblingSame, ComesAndGoes]],
+            &[Is(Class::HostSilent), CauseBelow("accept_queue_full", 0.2), Spread(0.8)],
+        ),
         (&[FILTERED, &[OnsetOnce]], &[CauseBelow("accept_queue_full", 0.1), Spread(0.6)]),
     ]);
 }
