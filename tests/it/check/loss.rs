@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use reachd_lab::server::rdp_confirm;
-use reachd_lab::{Chain, ChainSpec, Hook, Lab, Match, inside, test_name};
+use reachd_lab::{Chain, ChainSpec, Family, Hook, Lab, Match, inside, test_name};
 
 use super::{LONG, RDP, SHORT, both};
 use crate::support::{Round, Seen, check};
@@ -24,14 +24,21 @@ fn look_at_loss(lab: &mut Lab, spec: ChainSpec, variant: &str) -> Result<()> {
     let lan = &chain.lan;
     let _services =
         [rdp_confirm(&lan.target, RDP)?, rdp_confirm(&lan.n1, RDP)?, rdp_confirm(&lan.n2, RDP)?];
-    let three_of_ten = "numgen inc mod 10 { 0, 3, 7 } counter name taken drop";
+    // Each kind and family is counted off by itself: what else passes must not decide whose turn it is.
+    let three_of =
+        |what: &str| format!("{what} numgen inc mod 10 {{ 0, 3, 7 }} counter name taken drop");
+    let (echoes, syns) = ("meta l4proto { icmp, icmpv6 }", "tcp flags & (syn | rst) == syn");
     let toward_target = Match::all().to(lan.target_at);
     let from_n2 = Match::all().from(lan.n2_at);
-    let _faults = [
-        lab.filter(chain.r(2), Hook::Forward, &toward_target, three_of_ten)?,
-        lab.loss(chain.r(2), 60.0, &Match::all().to(lan.n1_at))?,
-        lab.filter(chain.gateway(), Hook::Forward, &from_n2, three_of_ten)?,
-    ];
+    let mut faults = vec![lab.loss(chain.r(2), 60.0, &Match::all().to(lan.n1_at))?];
+    for family in Family::BOTH {
+        for what in [echoes, syns] {
+            let (there, back) =
+                (toward_target.clone().family(family), from_n2.clone().family(family));
+            faults.push(lab.filter(chain.r(2), Hook::Forward, &there, &three_of(what))?);
+            faults.push(lab.filter(chain.gateway(), Hook::Forward, &back, &three_of(what))?);
+        }
+    }
     let cases = [
         ("30 % lost on the way there", lan.target_at, 0.3),
         ("60 % lost on the way there", lan.n1_at, 0.6),
