@@ -24,7 +24,8 @@ fn look_at_loss(lab: &mut Lab, spec: ChainSpec, variant: &str) -> Result<()> {
     let lan = &chain.lan;
     let _services =
         [rdp_confirm(&lan.target, RDP)?, rdp_confirm(&lan.n1, RDP)?, rdp_confirm(&lan.n2, RDP)?];
-    // Each kind and family is counted off by itself: what else passes must not decide whose turn it is.
+    // Each kind and family is counted off by itself: what else passes must not decide whose turn it
+    // is.
     let three_of =
         |what: &str| format!("{what} numgen inc mod 10 {{ 0, 3, 7 }} counter name taken drop");
     let (echoes, syns) = ("meta l4proto { icmp, icmpv6 }", "tcp flags & (syn | rst) == syn");
