@@ -14,10 +14,14 @@ use std::collections::VecDeque;
 use std::net::TcpListener;
 use std::sync::Mutex;
 use std::time::Duration;
+use tokio::sync::Notify;
 
-/// A brain that does what a script says and notes what happens.
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+/// A brain that does what a script says and notes what happens; whoever waits hears of every note.
 #[derive(Debug, Clone, Default)]
-struct Scripted(Arc<Mutex<Script>>);
+struct Scripted(Arc<Mutex<Script>>, Arc<Notify>);
 
 #[derive(Debug, Default)]
 struct Script {
@@ -52,11 +56,12 @@ impl Brain for Scripted {
             Input::Tick => {
                 script.ticks += 1;
                 script.wake = Some(now + Duration::from_millis(20));
-                std::thread::sleep(std::mem::take(&mut script.nap));
+                think(std::mem::take(&mut script.nap));
             }
             Input::Lag(lag) => script.lag = script.lag.max(lag),
             other => script.log.push(format!("{other:?}")),
         }
+        self.1.notify_waiters();
     }
 
     fn poll(&mut self) -> Output {
@@ -69,12 +74,21 @@ impl Brain for Scripted {
         let mut script = self.0.lock().unwrap();
         script.told = script.told.max(Some(now));
         script.bursts = script.bursts.checked_sub(1)?;
-        std::thread::sleep(Duration::from_millis(100));
+        think(Duration::from_millis(100));
+        self.1.notify_waiters();
         Some(now)
     }
 
     fn snapshot(&self) -> Snapshot {
         Snapshot { unmatched: 42, ..Snapshot::default() }
+    }
+}
+
+/// Keeps the engine's thread as busy as a brain that has very much to reckon.
+fn think(time: Duration) {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < time {
+        std::hint::spin_loop();
     }
 }
 
@@ -85,29 +99,32 @@ impl Scripted {
 
     /// Waits until this holds of the script.
     async fn until(&self, what: &str, holds: impl Fn(&Script) -> bool) {
-        for _ in 0..600 {
-            if holds(&self.0.lock().unwrap()) {
-                return;
+        let found = self.find(|script| holds(script).then_some(())).await;
+        assert!(found.is_some(), "never: {what}");
+    }
+
+    /// Looks at the script after every note, until something is found or patience ends.
+    async fn find<T>(&self, mut found: impl FnMut(&mut Script) -> Option<T>) -> Option<T> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let mut news = std::pin::pin!(self.1.notified());
+            // What happens between the look and the wait must wake as well.
+            news.as_mut().enable();
+            if let Some(found) = found(&mut self.0.lock().unwrap()) {
+                return Some(found);
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::timeout_at(deadline, news).await.ok()?;
         }
-        panic!("never: {what}");
     }
 
     /// Waits until the log has a line with this text.
     async fn heard(&self, text: &str) -> String {
-        for _ in 0..600 {
-            let found = {
-                let mut script = self.0.lock().unwrap();
-                let at = script.log.iter().position(|line| line.contains(text));
-                at.map(|at| script.log.remove(at))
-            };
-            if let Some(line) = found {
-                return line;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("never heard of {text}: {:?}", self.0.lock().unwrap().log);
+        let line = self.find(|script| {
+            let at = script.log.iter().position(|line| line.contains(text));
+            at.map(|at| script.log.remove(at))
+        });
+        let line = line.await;
+        line.unwrap_or_else(|| panic!("never heard of {text}: {:?}", self.0.lock().unwrap().log))
     }
 }
 

@@ -1,8 +1,13 @@
 use super::*;
 use crate::oneshot::{Echo, oneshot_echo};
+use crate::sys;
 use crate::testing::{in_namespace, run, runtime};
 use reachd_core::evidence::{IcmpKind, TcpAnswer};
 use reachd_core::vantage::{Vantage, VantageId};
+
+/// What answers does so within this time; what a timer of the kernel ends, within that.
+const SOON: Duration = Duration::from_secs(2);
+const AT_LEISURE: Duration = Duration::from_secs(5);
 
 /// Two routers in a row behind us; the first counts hop limits, the second rejects.
 const PATH: &str = "
@@ -55,15 +60,18 @@ fn syn(flight: u32, to: &str, ttl: u8, dest_port: u16) -> SendOrder {
     order(flight, to, ttl, what)
 }
 
-/// Reads fates until there are so many or two seconds passed.
-fn collect(hands: &mut Hands, clock: &Clock, count: usize) -> Vec<Fate> {
+/// Reads fates until there are so many or the time is over.
+fn collect(hands: &mut Hands, clock: &Clock, (count, time): (usize, Duration)) -> Vec<Fate> {
     let mut fates = Vec::new();
-    for _ in 0..200 {
+    let begun = std::time::Instant::now();
+    loop {
         hands.read(clock, |fate| fates.push(fate));
-        if fates.len() >= count {
+        let left = time.saturating_sub(begun.elapsed());
+        if fates.len() >= count || left.is_zero() {
             break;
         }
-        std::thread::sleep(Duration::from_millis(10));
+        let interests: Vec<_> = hands.interests().collect();
+        sys::wait(&interests, Some(left), &mut Vec::new()).unwrap();
     }
     fates.sort_by_key(|fate| match fate {
         Fate::Answered { flight, .. } | Fate::Failed { flight, .. } => *flight,
@@ -108,7 +116,7 @@ fn echoes_and_their_errors_are_told_apart() {
     ] {
         hands.send(&order, &clock).unwrap();
     }
-    let fates = collect(&mut hands, &clock, 8);
+    let fates = collect(&mut hands, &clock, (8, SOON));
     let answers = answers(&fates);
     assert_eq!(answers.len(), 8, "{answers:?}");
     // The second router is one hop away: 64 - 1.
@@ -152,22 +160,21 @@ fn syns_and_their_errors_are_told_apart() {
     ] {
         hands.send(&order, &clock).unwrap();
     }
-    let answers = answers(&collect(&mut hands, &clock, 5));
+    let answers = answers(&collect(&mut hands, &clock, (5, SOON)));
     assert_eq!(answers[0], (1, Answer::Reset(unseen)));
     assert_eq!(icmp(&answers[1].1), (IcmpKind::TimeExceeded, "10.1.0.2".to_owned()));
     assert_eq!(icmp(&answers[2].1), (IcmpKind::Prohibited, "10.2.0.4".to_owned()));
     assert_eq!(answers[3], (4, Answer::Reset(unseen)));
     assert_eq!(icmp(&answers[4].1), (IcmpKind::TimeExceeded, "fd00:1::2".to_owned()));
     // The dropped one is silence: it ends without a fate, and its socket is closed.
-    std::thread::sleep(Duration::from_secs(3));
-    assert_eq!(collect(&mut hands, &clock, 1), []);
+    assert_eq!(collect(&mut hands, &clock, (1, AT_LEISURE)), []);
     assert_eq!(hands.interests().count(), 2);
     // Our own kernel's word on a silent gateway is a local fact; it comes after three seconds,
     // which an echo waits for and a connect does not.
     hands.send(&echo(7, "10.60.0.1", 64), &clock).unwrap();
-    std::thread::sleep(Duration::from_secs(2));
     let error = LocalError::GatewaySilent;
-    assert_eq!(collect(&mut hands, &clock, 1), [Fate::Failed { flight: Flight::Survey(7), error }]);
+    let told = collect(&mut hands, &clock, (1, AT_LEISURE));
+    assert_eq!(told, [Fate::Failed { flight: Flight::Survey(7), error }]);
     run("ip route del default");
     let error = hands.send(&syn(8, "198.51.100.1", 64, 9), &clock);
     assert_eq!(error, Err(LocalError::NoRoute));

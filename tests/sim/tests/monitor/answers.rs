@@ -225,6 +225,7 @@ fn syns_that_are_lost_alone_are_dropped_by_who_takes_connections() {
         world.router("g0").rule(syns(), Action::DropSome(0.7));
         let plan = plan(&world, vec![rdp(address(0, 10))]);
         let look = look(world, &plan, seed);
+        assert_ne!(look.class(), "reachable", "{seed}");
         said += usize::from(look.class() == "security_group");
         assert!(!shows(&look.report, "syn_loss", "shared"), "{seed}");
     }

@@ -76,22 +76,14 @@ fn filtered_echo_is_a_note() {
 
 #[test]
 fn random_loss_is_packet_loss() {
-    let mut spared = 0;
     for ratio in [0.3, 0.6] {
-        for seed in 0..50 {
+        for seed in 0..20 {
             let mut world = Cloud::default().build(seed);
             world.router("x2").forth = Link::new(Loss::Independent(ratio));
             let plan = plan(&world, vec![rdp(address(0, 10))]);
-            let look = look(world, &plan, seed);
-            // Of fifty probes 30 % may take no more than six.
-            if ratio < 0.5 && look.class() == "reachable" {
-                spared += 1;
-            } else {
-                look.expect("packet_loss", AT_LEISURE);
-            }
+            look(world, &plan, seed).expect("packet_loss", AT_LEISURE);
         }
     }
-    assert!(spared <= 1, "{spared} of 50");
 }
 
 #[test]
