@@ -1,5 +1,6 @@
 //! Full connections through the virtual Internet, as the kernel's own TCP would make them.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use reachd_core::evidence::{
@@ -72,7 +73,7 @@ impl World {
             local_port: Some(40_000),
         };
         let over = |took, report| Connection { took, report, frames: Vec::new() };
-        if let Some(error) = fault.refuses(Some(order.to.port())) {
+        if let Some(error) = fault.refuses(order.to.ip(), Some(order.to.port())) {
             report.result = ConnectResult::Local(error);
             return over(Duration::ZERO, report);
         }
@@ -282,9 +283,10 @@ fn read(bytes: &[u8]) -> Option<ConnectResult> {
 }
 
 impl LocalFault {
-    /// Whether the kernel refuses a packet toward this TCP port, or an echo, and why.
-    pub fn refuses(self, port: Option<u16>) -> Option<LocalError> {
+    /// Whether the kernel refuses a packet toward this address and TCP port, or an echo, and why.
+    pub fn refuses(self, to: IpAddr, port: Option<u16>) -> Option<LocalError> {
         match self {
+            Self::RefusesV6(error) => to.is_ipv6().then_some(error),
             Self::Refuses(error) => Some(error),
             Self::RefusesPort(blocked, error) => (port == Some(blocked)).then_some(error),
             Self::None | Self::Swallows | Self::EatsAnswers => None,

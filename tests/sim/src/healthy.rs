@@ -89,11 +89,11 @@ fn is_ping(index: u64) -> bool {
     index % 4 == 3
 }
 
-fn plan(count: u32) -> Plan {
+/// A plan of so many targets, whose addresses and services these are, seen from one vantage.
+pub fn plan(count: u32, of: impl Fn(u32) -> (IpAddr, Service)) -> Plan {
     let target = |index: u32| {
-        let service = if is_ping(index.into()) { Service::Ping } else { Service::Tcp };
-        let host = address(index * APART as u32).to_string();
-        let mut target = Target::new(&host, 3389, service);
+        let (host, service) = of(index);
+        let mut target = Target::new(&host.to_string(), 3389, service);
         target.siblings = Siblings::Off;
         target
     };
@@ -149,8 +149,12 @@ impl Watched {
 
 /// Watches so many targets for so many days of virtual time.
 pub fn watch(count: u32, days: u32) -> Watched {
+    let one = |index: u32| {
+        let service = if is_ping(index.into()) { Service::Ping } else { Service::Tcp };
+        (address(index * APART as u32), service)
+    };
     let answers = |to, at| passes(to, at) && router_is_up(to, at);
-    let mut light = Light::new(7, &plan(count), Box::new(answers));
+    let mut light = Light::new(7, &plan(count, one), Box::new(answers));
     light.set_echoes(Box::new(echo_is_granted));
     for hour in 0..u64::from(days) * 24 {
         // The prober itself stands still now and then, from a tenth of a second to eight.

@@ -353,7 +353,7 @@ impl Run {
             | ProbePacket::Connect { dest_port } => Some(dest_port),
         };
         let bytes = order.emit(place.address(order.to));
-        if let Some(error) = place.fault.refuses(port) {
+        if let Some(error) = place.fault.refuses(order.to, port) {
             self.happen(self.now, Happening::SendFailed(order.flight, error));
         } else if place.fault != LocalFault::Swallows
             && let Some(bytes) = bytes

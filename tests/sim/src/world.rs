@@ -25,6 +25,8 @@ pub enum LocalFault {
     None,
     /// The kernel refuses every packet.
     Refuses(LocalError),
+    /// The kernel refuses every packet of IPv6: there is none here.
+    RefusesV6(LocalError),
     /// The kernel refuses TCP toward this port.
     RefusesPort(u16, LocalError),
     /// Packets are accepted and never leave.

@@ -210,10 +210,12 @@ impl Monitor {
     /// Whether a vantage that saw it fail has no say now: that others reach it, as they may have
     /// done all the time, is no recovery.
     fn fails_unseen(&self, name: &TargetName, reached: &[(VantageId, bool)]) -> bool {
+        let Some(watch) = self.targets.get(name) else { return false };
         let is_blind = |id: &VantageId| {
-            self.vantages.contains_key(id) && reached.iter().all(|(asked, _)| asked != id)
+            let watches = watch.views.keys().any(|(vantage, _)| vantage == id);
+            watches && reached.iter().all(|(asked, _)| asked != id)
         };
-        self.targets.get(name).is_some_and(|watch| watch.failing_from.iter().any(is_blind))
+        watch.failing_from.iter().any(is_blind)
     }
 
     fn alarm_target(

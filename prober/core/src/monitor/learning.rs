@@ -79,8 +79,8 @@ impl Monitor {
         let same_path = length.is_none() || length == known.path_length;
         let last_router = seen.max(known.last_router.filter(|_| same_path || seen.is_none()));
         let tallies = [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
-        let findings_rtt = tallies.filter_map(|tally| tally.rtts.iter().min()).next().copied();
-        let asides = closed_port(findings);
+        let rtt = tallies.filter_map(|tally| tally.rtts.iter().min()).next().copied();
+        let closed = closed_port(findings);
         let echo_answered = findings.echo.received() > 0;
         if seen.is_some() {
             view.learnt = findings.routers().collect();
@@ -90,8 +90,8 @@ impl Monitor {
             distance: hop.or(known.distance),
             path_length: length.or(known.path_length),
             last_router,
-            rtt: usual_rtt(view, findings_rtt, known.rtt.filter(|_| !moved)),
-            closed_port: asides.or(known.closed_port),
+            rtt: usual_rtt(view, rtt, known.rtt.filter(|_| !moved)),
+            closed_port: closed.or(known.closed_port),
         };
         if let Some(routers) = routers {
             self.neighbourhood.note_distance(key, routers);

@@ -4,28 +4,13 @@ use std::time::Duration;
 
 use reachd_core::incident::{AlertKind, IncidentState};
 use reachd_core::monitor::Event;
-use reachd_core::plan::Plan;
-use reachd_core::target::{Service, Siblings, Target};
-use reachd_core::vantage::Vantage;
+use reachd_core::target::Service;
 use reachd_sim::Light;
-use reachd_sim::healthy::{HOUR, WITHOUT_LIMIT, address, passes};
-
-fn plan(count: u32) -> Plan {
-    let target = |index: u32| {
-        let mut target = Target::new(&address(index).to_string(), 3389, Service::Ping);
-        target.siblings = Siblings::Off;
-        target
-    };
-    Plan {
-        targets: (0..count).map(target).collect(),
-        vantages: vec![Vantage::unbound("a")],
-        budget: WITHOUT_LIMIT,
-        ..Plan::default()
-    }
-}
+use reachd_sim::healthy::{HOUR, address, passes, plan};
 
 fn a_day_of(count: u32) {
-    let mut light = Light::new(1, &plan(count), Box::new(passes));
+    let mut light =
+        Light::new(1, &plan(count, |index| (address(index), Service::Ping)), Box::new(passes));
     light.pass(Duration::from_secs(24 * HOUR));
     let outages: Vec<_> = light
         .told
