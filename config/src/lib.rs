@@ -5,12 +5,13 @@
 //!
 //! The reading goes in steps, each a module: text to `node`s with places; nodes to values by the
 //! kind of their key (`read`, `layer`); layers to settings and what must hold between them
-//! (`assemble`, `target`, `parties`). The `table` of keys drives the reading, the error
+//! (`assemble`, `target`, `doubts`, `parties`). The `table` of keys drives the reading, the error
 //! texts, the JSON Schema and the reference.
 
 mod assemble;
 mod context;
 mod cost;
+mod doubts;
 mod file_sd;
 mod key;
 mod layer;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use reachd_core::plan::Budget;
 use reachd_core::target::{
     AddressPolicy, DEFAULT_PORT, Expect, FamilyChoice, Fronted, Service, Severity, Siblings,
     Target, TargetName,
 };
 
 use crate::context::Context;
+use crate::doubts;
 use crate::key::ROLES;
 use crate::layer::{Layer, Stack, address_of, port_of, text_of};
 use crate::node::quote;
@@ -108,7 +108,7 @@ pub(crate) fn build(
     target.group = group.map(str::to_owned);
     fill_words(&mut target, stack);
     fill(&mut target, stack);
-    warn(&target, stack, &context.budget, findings);
+    doubts::tell(&target, stack, &context.budget, findings);
     Some(target)
 }
 
@@ -205,48 +205,4 @@ fn fill(target: &mut Target, stack: &Stack<'_>) {
     target.instance_id = stack.string("instance_id");
     target.region = stack.string("region");
     target.account = stack.string("account");
-}
-
-/// What is allowed but probably not meant; told where it is written, so once for a default.
-fn warn(target: &Target, stack: &Stack<'_>, budget: &Budget, findings: &mut Findings) {
-    let mut tell = |name: &str, fault: Fault| {
-        if let Some((layer, item)) = stack.find(name) {
-            findings.warn(item.at, &layer.key(name), fault);
-        }
-    };
-    let same = |what: &str| {
-        let reason = format!("{} is the target's own port", target.port);
-        Fault::new(reason, format!("{what} must be another port to tell anything"))
-    };
-    if target.service.has_port() {
-        if target.canary_port == Some(target.port) {
-            tell("canary_port", same("a canary port"));
-        }
-        if target.control_ports.contains(&target.port) {
-            tell("control_ports", same("a control port"));
-        }
-        if target.alternate_ports.contains(&target.port) {
-            tell("alternate_ports", same("an alternate port"));
-        }
-        let hourly = 3_600.0 / target.connect_interval.as_secs_f64();
-        let (minute, hour) = (budget.connects_per_minute, budget.connects_per_hour);
-        if hourly > f64::from(hour) || hourly / 60.0 > f64::from(minute) {
-            let reason = format!("{hourly:.0} connections an hour are beyond the budget");
-            let hint = format!(
-                "[budget] allows {minute} a minute and {hour} an hour for each target; \
-                 the rest is left out"
-            );
-            tell("connect_interval", Fault::new(reason, hint));
-        }
-    }
-    if target.service != Service::Tcp {
-        for name in ["expect_banner", "send"] {
-            let reason = format!("{} has no use for it", target.service.as_str());
-            tell(name, Fault::new(reason, "only service = \"tcp\" uses it"));
-        }
-    }
-    if target.host.contains('_') {
-        let hint = "RFC 1123 allows none; check the name if it does not resolve";
-        tell("host", Fault::new(format!("{} has an underscore", quote(&target.host)), hint));
-    }
 }

@@ -295,13 +295,14 @@ impl<'a> Screen<'a> {
     fn ticket(&mut self) {
         self.section(w::TICKET);
         let target = &self.report.target;
-        let port = target.port.map_or_else(String::new, |port| port.to_string());
+        let asked =
+            target.port.map_or_else(|| "ICMP echo".to_owned(), |port| format!("TCP {port}"));
         let sources: Vec<_> =
             self.report.vantages.iter().filter_map(|vantage| vantage.address.clone()).collect();
         let instance = self.report.spoken.instance_id.clone();
         let blank = "________".to_owned();
         let rows = [
-            (w::TICKET_TARGET, format!("{} TCP {port}", target.host)),
+            (w::TICKET_TARGET, format!("{} {asked}", target.host)),
             (w::TICKET_INSTANCE, instance.unwrap_or_else(|| blank.clone())),
             (w::TICKET_SOURCE, sources.join(", ")),
             (w::TICKET_TIME, self.report.started.clone().unwrap_or_default()),

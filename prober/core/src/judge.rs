@@ -3,6 +3,7 @@
 pub mod cause;
 pub mod class;
 pub mod document;
+mod honesty;
 pub mod note;
 pub mod posterior;
 pub mod sign;

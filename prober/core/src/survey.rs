@@ -46,7 +46,7 @@ pub enum Depth {
 }
 
 /// What is asked about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Scope {
     /// The address.
     pub address: IpAddr,
@@ -64,6 +64,8 @@ pub struct Scope {
     pub ports: Ports,
     /// What may be asked beyond the usual.
     pub means: Means,
+    /// The ratio of loss, 0 to 1, above which it is a failure.
+    pub loss_threshold: f64,
     /// What an earlier survey found amiss and this one should look for again.
     pub suspects: Suspects,
 }
@@ -156,6 +158,8 @@ pub struct Survey {
     flows: Option<Flows>,
     large: Option<Large>,
     rates: Option<Rates>,
+    /// Whether a loss that the rate sweep left open was counted further.
+    counted: bool,
     asides: Asides,
     agenda: Agenda,
     local: Vec<LocalError>,
@@ -205,6 +209,7 @@ impl Survey {
             flows: Self::suspected_flows(&scope, now),
             large: None,
             rates: None,
+            counted: false,
             asides: Asides::default(),
             agenda: Agenda::default(),
             local: Vec::new(),

@@ -124,6 +124,17 @@ pub enum What {
     },
 }
 
+impl What {
+    /// What came back, if that is what is told.
+    pub const fn answer(&self) -> Option<Answer> {
+        match self {
+            Self::Surprise(answer) => Some(*answer),
+            Self::Fact(seen) => Some(seen.answer),
+            Self::Missed(_) | Self::Back | Self::Loss { .. } => None,
+        }
+    }
+}
+
 /// How a row stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {

@@ -201,6 +201,11 @@ pub struct Target {
     pub account: Option<String>,
 }
 
+/// Configured ports of a kind that are asked at most: more would look like a scan.
+pub const PORTS_ASKED: usize = 8;
+/// Configured neighbours that are asked at most.
+pub const NEIGHBOURS_ASKED: usize = 4;
+
 /// RDP's registered port (IANA `ms-wbt-server`).
 pub const DEFAULT_PORT: u16 = 3389;
 

@@ -10,6 +10,8 @@ type Row = (Mark, Text, Option<Text>);
 /// What the answers of all vantages prove.
 struct Proof {
     echo: bool,
+    /// Whether something before the host answers in its name.
+    fronted: bool,
     /// Whether anything was asked of the target that our own side did not spoil.
     asked: bool,
     accepted: bool,
@@ -35,6 +37,7 @@ impl Proof {
         Self {
             asked: !ours && all().any(|vantage| vantage.echo.is_some()),
             echo: all().filter_map(|vantage| vantage.echo.as_ref()).any(|echo| echo.received > 0),
+            fronted: report.verdict.evidence.iter().any(|part| part.signal == "front"),
             accepted: answers("syn_ack"),
             refused: answers("reset"),
             served: served("confirmed") || served("refused"),
@@ -42,8 +45,14 @@ impl Proof {
         }
     }
 
-    const fn alive(&self) -> bool {
+    /// Whether packets to this address arrive anywhere.
+    const fn arrives(&self) -> bool {
         self.echo || self.accepted || self.refused
+    }
+
+    /// Whether the host itself answers: what a front says, it may say for a dead one.
+    const fn alive(&self) -> bool {
+        if self.fronted { self.served } else { self.arrives() }
     }
 }
 
@@ -78,6 +87,7 @@ pub(super) fn rows(report: &TargetReport) -> Vec<Row> {
 
 fn ping_row(proof: &Proof) -> Row {
     match (proof.echo, proof.asked) {
+        (true, _) if proof.fronted => (Mark::Good, PING, Some(BY_FRONT)),
         (true, _) => (Mark::Good, PING, None),
         (false, true) => (Mark::Bad, PING, Some(PING_NOTE)),
         (false, false) => (Mark::Hidden, PING, Some(NOT_ASKED)),
@@ -95,7 +105,7 @@ fn name_row(class: Class, unresolved: bool) -> Row {
 fn blackhole_row(class: Class, proof: &Proof) -> Row {
     match class {
         Class::Blackhole => (Mark::Bad, BLACKHOLE, Some(AT_CONSOLE_DDOS)),
-        _ => proven(proof.alive(), BLACKHOLE, AT_CONSOLE_DDOS),
+        _ => proven(proof.arrives(), BLACKHOLE, AT_CONSOLE_DDOS),
     }
 }
 
@@ -128,7 +138,8 @@ fn port_rows(class: Class, proof: &Proof, rdp: bool) -> Vec<Row> {
     let mut rows = vec![
         port,
         proven(passes, GROUP, AT_CONSOLE_RULES),
-        proven(passes, FIREWALL, IN_GUEST),
+        // A firewall of the host may answer with a reset as well.
+        proven(proof.accepted, FIREWALL, IN_GUEST),
         service,
     ];
     if rdp {
@@ -189,6 +200,10 @@ const NOT_ASKED: Text =
     Text { en: "nothing can be said of it from here", zh: "此处无法判断" };
 const TCP_STOPS: Text =
     Text { en: "ICMP reaches the host, TCP does not", zh: "ICMP 可达主机，TCP 不可达" };
+const BY_FRONT: Text = Text {
+    en: "answered before the host (NAT, balancer, anycast)",
+    zh: "由主机前方设备应答（NAT、负载均衡、anycast）",
+};
 const PING_NOTE: Text = Text {
     en: "no answer; Windows drops echo by default",
     zh: "无应答；Windows 默认丢弃 echo",

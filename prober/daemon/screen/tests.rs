@@ -109,6 +109,39 @@ fn a_host_that_echoes_proves_the_instance_and_not_the_port() {
 }
 
 #[test]
+fn what_stands_before_the_host_proves_nothing_of_it() {
+    let mut report = report("security_group");
+    report.verdict.evidence.push(EvidencePart {
+        signal: "front".to_owned(),
+        value: "answers".to_owned(),
+        vantage: Some("default".to_owned()),
+        detail: None,
+    });
+    let text = Screen::new(PLAIN, &report).render();
+    for row in ["? instance running", "✓ no DDoS blackhole", "? network interface"] {
+        assert!(text.contains(row), "{row} in {text}");
+    }
+    assert!(text.contains("answered before the host"), "{text}");
+}
+
+#[test]
+fn a_reset_proves_the_security_group_and_not_the_hosts_firewall() {
+    let mut report = report("port_closed");
+    let connect = report.vantages[0].connect.as_mut().unwrap();
+    connect.answers = BTreeMap::from([("reset".to_owned(), 7)]);
+    let text = Screen::new(PLAIN, &report).render();
+    assert!(text.contains("✓ security group, ACL") && text.contains("? host firewall"), "{text}");
+}
+
+#[test]
+fn a_ticket_for_a_ping_names_no_port() {
+    let mut report = report("host_silent");
+    report.target.port = None;
+    let text = Screen::new(PLAIN, &report).render();
+    assert!(text.contains("192.0.2.10 ICMP echo") && !text.contains("TCP"), "{text}");
+}
+
+#[test]
 fn without_capture_the_first_line_says_what_is_lost() {
     let mut report = report("port_closed");
     report.vantages[0].mode = Some("sockets".to_owned());

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use super::cause::{CAUSES, Cause};
 use super::class::Class;
+use super::honesty;
 use super::sign::{Family, Sign};
 
 /// No sign is less probable than this under any cause.
@@ -215,13 +216,14 @@ pub struct Posterior {
 }
 
 impl Posterior {
-    /// From logarithms of weights in any scale.
-    fn from_logs(mut causes: Vec<(&'static Cause, f64)>) -> Self {
+    /// From logarithms of weights in any scale, and the views that they come from.
+    fn from_logs(mut causes: Vec<(&'static Cause, f64)>, views: &[&[Sign]]) -> Self {
         let peak = causes.iter().map(|(_, log)| *log).fold(f64::NEG_INFINITY, f64::max);
         let total: f64 = causes.iter().map(|(_, log)| (log - peak).exp()).sum();
         for (_, log) in &mut causes {
             *log = (*log - peak).exp() / total;
         }
+        honesty::share(&mut causes, views);
         causes.sort_by(|(_, left), (_, right)| right.total_cmp(left));
         let (leading, confidence) = Class::ALL
             .into_iter()
@@ -395,7 +397,7 @@ fn weighed(by: &Exponents, has_port: bool, views: &[&[Sign]]) -> Posterior {
         (*cause, cause.prior.ln() + weight * evidence)
     };
     let can_be = |(_, cause): &(usize, &&'static Cause)| has_port || !cause.class.is_about_a_port();
-    Posterior::from_logs(CAUSES.iter().enumerate().filter(can_be).map(weigh).collect())
+    Posterior::from_logs(CAUSES.iter().enumerate().filter(can_be).map(weigh).collect(), views)
 }
 
 /// A sign of a view, ready to be weighed against every cause.

@@ -274,14 +274,21 @@ fn asked_enough(views: &[&ViewEvidence<'_>], class: Class) -> Class {
 }
 
 fn opinion<'a>(target: &Target, view: &'a ViewEvidence<'a>) -> Opinion<'a> {
-    let signs: Vec<_> = view.seen.iter().map(|seen| seen.sign).collect();
+    // Whoever has an address asked no name, or has been answered.
+    let resolved = view.address.map(|_| Sign::NameResolves);
+    let signs: Vec<_> = view.seen.iter().map(|seen| seen.sign).chain(resolved).collect();
     let believed = posterior_of(target.service.has_port(), &[&signs]);
     let class = asked_enough(&[view], believed.class);
-    let answers = signs.contains(&Sign::SynAccepted) || signs.contains(&Sign::SynPartial);
+    let (layer, answering) = match target.service.has_port() {
+        true => (Family::Syn, [Sign::SynAccepted, Sign::SynPartial]),
+        false => (Family::Echo, [Sign::EchoAnswered, Sign::EchoPartial]),
+    };
+    let answers = answering.iter().any(|sign| signs.contains(sign));
+    let asked = signs.iter().any(|sign| sign.family() == layer);
     let exposed = view.expect != Expect::Reachable && answers;
     let as_expected = match view.expect {
         Expect::Reachable => false,
-        Expect::Filtered => !answers && class != Class::VantageFault && class != Class::Unknown,
+        Expect::Filtered => asked && !answers && class != Class::VantageFault,
         Expect::Closed => signs.contains(&Sign::SynReset),
     };
     let class = if exposed || as_expected { Class::Reachable } else { class };

@@ -161,10 +161,11 @@ impl Alarm {
         }
     }
 
-    /// What is pending was already there at this moment, as its evidence says.
+    /// What is pending was already there at this moment, as its evidence says; but what was there
+    /// before the incident before it ended belonged to that.
     pub(super) fn backdate(&mut self, began: Instant) {
-        if let Phase::Pending { since, .. } = &mut self.phase {
-            *since = (*since).min(began);
+        if let Phase::Pending { since, closed } = &mut self.phase {
+            *since = (*since).min(closed.map_or(began, |at| began.max(at)));
         }
     }
 
@@ -280,6 +281,18 @@ mod tests {
         assert_eq!(alarm.handle_time(at(110)), Some(Step::Opened));
         assert!(alarm.version > version, "versions never start over under one fingerprint");
         assert_eq!((alarm.flaps, alarm.started), (1, at(0)));
+    }
+
+    #[test]
+    fn evidence_from_before_the_end_opens_nothing_at_once() {
+        let mut alarm = firing();
+        for seconds in [20, 35, 50] {
+            alarm.handle_verdict(at(seconds), None, true);
+        }
+        alarm.handle_verdict(at(55), DOWN, true);
+        alarm.backdate(at(20));
+        assert_eq!(alarm.handle_time(at(59)), None);
+        assert_eq!(alarm.handle_time(at(60)), Some(Step::Opened));
     }
 
     #[test]

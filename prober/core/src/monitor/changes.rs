@@ -4,6 +4,7 @@ use super::flights::ViewKey;
 use super::view::Stand;
 use super::{Monitor, Timer};
 use crate::evidence::{Answer, Observation, Probe};
+use crate::path::distance;
 use crate::probe::series::Tally;
 use crate::survey::Depth;
 use crate::survey::findings::Findings;
@@ -28,6 +29,11 @@ impl Monitor {
         let Some(watch) = self.targets.get_mut(&key.target) else { return };
         let canary = watch.canary;
         let Some(view) = watch.views.get_mut(&(key.vantage, key.address)) else { return };
+        if let Some(Answer::Icmp(error)) = change.what.answer()
+            && error.ttl.is_some_and(|ttl| distance(ttl) > 0)
+        {
+            view.refused_beyond = Some(now);
+        }
         match change.what {
             What::Missed(1) => {
                 view.note_missed(probe, Some(now));

@@ -278,11 +278,8 @@ impl Monitor {
 
     fn form_groups(&mut self, now: Instant) {
         for ((kind, _), mut names) in self.ungrouped() {
-            let waiting = |names: &[TargetName]| {
-                let mut ids = names.iter().map(|name| (name.clone(), kind));
-                ids.any(|id| self.groups.held.contains_key(&id))
-            };
-            if !waiting(&names) {
+            let held = |name: &TargetName| self.groups.held.get(&(name.clone(), kind));
+            if !names.iter().any(|name| held(name).is_some()) {
                 continue;
             }
             let all: Vec<_> = self
@@ -291,6 +288,17 @@ impl Monitor {
                 .filter(|watch| !watch.canary && !watch.views.is_empty())
                 .map(|watch| self.groups.keys(watch))
                 .collect();
+            let keys = |name| self.targets.get(name).map(|watch| self.groups.keys(watch));
+            // Those that only seem to fail are no group by themselves before the first would be told
+            // alone: until then it may turn out that our own side is the cause.
+            let ripe = |held: &Held| held.known || now.since(held.since) >= HOLD;
+            let firing = names.iter().filter(|name| self.is_firing(name, kind));
+            let firing: Vec<_> = firing.filter_map(keys).collect();
+            if !names.iter().filter_map(held).any(ripe)
+                && grouping::find(&firing, all.iter()).is_none()
+            {
+                continue;
+            }
             loop {
                 let keys = |name| self.targets.get(name).map(|watch| self.groups.keys(watch));
                 let failing: Vec<_> = names.iter().filter_map(keys).collect();
@@ -304,6 +312,11 @@ impl Monitor {
                 self.open_group(now, (kind, key), census, &members);
             }
         }
+    }
+
+    fn is_firing(&self, name: &TargetName, kind: AlertKind) -> bool {
+        let alarm = self.targets.get(name).and_then(|watch| watch.alarms.get(&kind));
+        alarm.is_some_and(|alarm| alarm.state() == Some(IncidentState::Firing))
     }
 
     fn open_group(
@@ -336,9 +349,8 @@ impl Monitor {
         let mut failing = BTreeSet::new();
         for name in members {
             let id = (name.clone(), kind);
-            let firing = self.targets.get(name).and_then(|watch| watch.alarms.get(&kind));
             // One that is still pending joins when it opens; one that was told stays told.
-            if firing.is_some_and(|alarm| alarm.state() == Some(IncidentState::Firing)) {
+            if self.is_firing(name, kind) {
                 let held = self.groups.held.remove(&id);
                 self.groups.member_of.insert(id, fingerprint.clone());
                 failing.insert(name.clone());

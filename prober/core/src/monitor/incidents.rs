@@ -159,9 +159,10 @@ impl Monitor {
             );
         };
         if kind == AlertKind::Exposed {
-            let port = watch.target.port;
-            let en = format!("TCP {port} answers where the plan expects it to be filtered.");
-            let zh = format!("TCP {port} 应被过滤，却可以访问。");
+            let asked =
+                watch.port().map_or_else(|| "ICMP echo".to_owned(), |port| format!("TCP {port}"));
+            let en = format!("{asked} is answered where the plan expects it to be filtered.");
+            let zh = format!("{asked} 应被过滤，却有应答。");
             let next = "Next: check which inbound rule admits it.";
             return ((en, zh), (next.to_owned(), "下一步：核对是哪条入方向规则放行。".to_owned()));
         }

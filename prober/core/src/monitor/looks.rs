@@ -131,6 +131,7 @@ impl Monitor {
                 && view.may_connect(now),
             known: view.known(),
             means,
+            loss_threshold: watch.target.loss_threshold,
             suspects: view.take_suspects(),
             ports: Ports::of(&watch.target, learn).beside(key.address),
         };

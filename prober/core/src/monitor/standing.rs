@@ -30,6 +30,8 @@ const ASKED_MAX: usize = 1_024;
 /// How long a fault must last before people are told, and how long a recovery before they are.
 const OPEN_AFTER: Duration = Duration::from_secs(10);
 const CLOSE_AFTER: Duration = Duration::from_secs(15);
+/// An error from behind the first router vouches this long for the way there.
+const REFUSED_LATELY: Duration = Duration::from_secs(60);
 /// A fault may have begun this long before it was noticed: canaries are asked every five seconds
 /// and must be mute twice, and targets are asked every ten unless the plan says otherwise.
 const UNNOTICED: Duration = Duration::from_secs(60);
@@ -404,7 +406,13 @@ impl Monitor {
         let (canaries, targets) = (*canaries, *targets);
         let with_canaries =
             canaries.failing >= 2 && canaries.at_least_half() && targets.at_least_half();
+        // Whoever refuses behind the first router was reached by what it refuses.
+        let refused =
+            |view: &View| view.refused_beyond.is_some_and(|at| self.now.since(at) < REFUSED_LATELY);
         let at_our_door = || {
+            if self.views_from(id, false).any(|(_, view)| refused(view)) {
+                return false;
+            }
             let mute = self.views_from(id, false).filter(|(_, view)| view.stand().mute[0]);
             let mute = mute.filter(|(_, view)| view.is_current(Probe::Echo)).take(ASKED_MAX);
             all_near(

@@ -135,6 +135,8 @@ pub(super) struct View {
     recheck: Option<Instant>,
     /// When the canary port is asked in health; at once until it is known.
     canary_due: Option<Instant>,
+    /// When the sweep last drew an error from behind the first router.
+    pub(super) refused_beyond: Option<Instant>,
     /// How often it failed lately.
     pub(super) spells: Spells,
     /// How earlier failures ended and came back.
@@ -175,6 +177,7 @@ impl View {
             rates_due: None,
             recheck: None,
             canary_due: None,
+            refused_beyond: None,
             spells: Spells::default(),
             recurrence: Recurrence::default(),
             per_minute: Bucket::new(minute / 60.0, minute, now),

@@ -46,7 +46,7 @@ impl Survey {
                 self.densify(now);
             }
             Phase::Confirm { .. } if self.is_settled() => {
-                if !self.plan_rates(now) {
+                if !self.plan_rates(now) && !self.count_on(now) {
                     self.phase = Phase::Done;
                 }
             }

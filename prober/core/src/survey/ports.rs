@@ -15,12 +15,9 @@ use crate::evidence::AnswerKind;
 use crate::judge::Sign;
 use crate::monitor::{Baseline, ClosedPort};
 use crate::probe::asides::{About, is_own_answer};
-use crate::target::Target;
+use crate::target::{NEIGHBOURS_ASKED, PORTS_ASKED, Target};
 use crate::time::Instant;
 
-/// Configured ports of a kind, and neighbours, asked at most: more would look like a scan.
-const PORTS_MAX: usize = 8;
-const NEIGHBOURS_MAX: usize = 4;
 /// A canary port that has not answered for so long in health is asked a second time: that it is
 /// silent is learnt for long, and must not rest on one lost packet.
 const SECOND_TRY: Duration = Duration::from_secs(1);
@@ -46,7 +43,7 @@ impl Ports {
         let ports = |list: &[u16]| {
             let has_port = target.service.has_port();
             let others = list.iter().copied().filter(|port| has_port && *port != target.port);
-            others.take(PORTS_MAX).collect()
+            others.take(PORTS_ASKED).collect()
         };
         Self {
             canary: target
@@ -55,7 +52,7 @@ impl Ports {
             learn,
             control: ports(&target.control_ports),
             alternate: ports(&target.alternate_ports),
-            neighbours: target.neighbours.iter().copied().take(NEIGHBOURS_MAX).collect(),
+            neighbours: target.neighbours.iter().copied().take(NEIGHBOURS_ASKED).collect(),
         }
     }
 

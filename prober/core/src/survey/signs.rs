@@ -17,7 +17,7 @@ use crate::statistics::{at_least, loss_above, real};
 use crate::target::{Fronted, Target};
 
 /// Belief in loss above the threshold from which a series counts as lossy.
-const LOSSY: f64 = 0.9;
+pub(super) const LOSSY: f64 = 0.9;
 /// A first look claims a loss only when it is probably above this.
 const COLD_CLAIM: f64 = 0.10;
 /// Two counts are of one loss unless they come apart by chance this rarely.
@@ -63,7 +63,7 @@ pub fn signs(findings: &Findings, target: &Target, baseline: Option<&Baseline>) 
     } else if local.sign == Sign::LocalFine {
         seen.extend(if fronted { front(findings) } else { echo(findings, target) });
         seen.extend(syn(findings, target));
-        seen.extend(unreachable(findings, baseline));
+        seen.extend(unreachable(findings, fronted, baseline));
         seen.extend(resets(findings, target));
         seen.extend(path(findings, fronted));
         seen.extend(siblings(findings, baseline));
@@ -133,7 +133,17 @@ pub(super) fn is_repetition(later: Duration) -> bool {
 /// Whether something stands before the host and answers echoes for it. Where nothing but echo is
 /// asked, whoever answers it is what is watched.
 fn is_fronted(findings: &Findings, target: &Target) -> bool {
-    target.fronted != Fronted::None && findings.port.is_some()
+    let told = target.fronted != Fronted::None || speaks_for_another(findings);
+    told && findings.port.is_some()
+}
+
+/// Whether the target echoes, and says of a SYN that its host does not answer, as late as a router
+/// that asked for a neighbour in vain: it passes the port on.
+fn speaks_for_another(findings: &Findings) -> bool {
+    let Some(syn) = &findings.syn else { return false };
+    let of_itself = syn.main_error() == Some((IcmpKind::HostUnreachable, findings.address));
+    let late = syn.slowest_error(IcmpKind::HostUnreachable) > Some(NEIGHBOUR_DELAY);
+    findings.echo.received() > 0 && syn.received() == 0 && of_itself && late
 }
 
 /// What a front says of the host behind it is only that the way to it is open.
@@ -188,7 +198,7 @@ fn syn(findings: &Findings, target: &Target) -> Option<Seen> {
 /// then both tell of the path. A host or a router that limits echoes spares SYNs.
 fn shares_loss(syn: &Tally, echo: &Tally, threshold: f64) -> bool {
     let (lost, sent) = (missing(syn), syn.valid());
-    if lost < 2 || !is_lossy(echo, threshold) {
+    if lost < 2 || missing(echo) == 0 {
         return false;
     }
     let (all_lost, all_sent) = (lost + missing(echo), sent + echo.valid());
@@ -207,7 +217,7 @@ fn main_tally(findings: &Findings) -> Option<&Tally> {
     candidates.find(|tally| tally.received() == 0 && errors_at_full_ttl(tally) > 0)
 }
 
-fn unreachable(findings: &Findings, baseline: Option<&Baseline>) -> Vec<Seen> {
+fn unreachable(findings: &Findings, fronted: bool, baseline: Option<&Baseline>) -> Vec<Seen> {
     let Some((tally, (kind, from))) =
         main_tally(findings).and_then(|tally| Some((tally, tally.main_error()?)))
     else {
@@ -230,6 +240,8 @@ fn unreachable(findings: &Findings, baseline: Option<&Baseline>) -> Vec<Seen> {
         seen.push(Seen::new(sign, Some(format!("after {:.3} s", delay.as_secs_f64()))));
     }
     let origin = match sibling_sign(findings, baseline) {
+        // A front is the last router of the host behind it.
+        _ if from == findings.address && fronted => Some(Sign::FromLastRouter),
         _ if from == findings.address => Some(Sign::FromTarget),
         Some(Sign::SiblingFurther) => Some(Sign::FromPath),
         Some(_) => Some(Sign::FromLastRouter),

@@ -8,14 +8,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::course::{FIRST_PATIENCE, JITTER};
+use super::signs::{LOSSY, missing};
 use super::splits::SMALL_LOST;
 use super::{Connecting, Depth, Part, Scope, Survey, Topic};
 use crate::evidence::{AnswerKind, ConnectResult, Observation, ServiceAnswer};
 use crate::probe::flows::{FlowFates, Flows};
 use crate::probe::large::Large;
 use crate::probe::rates::Rates;
-use crate::probe::series::Series;
+use crate::probe::series::{Series, Tally};
 use crate::probe::{Ask, Engine, Question};
+use crate::statistics::loss_above;
 use crate::time::Instant;
 
 /// By now most SYNs of the confirmation have left, so that there are flows to choose from.
@@ -26,6 +28,11 @@ const SYNS_LOST: u64 = 3;
 const FOLLOW_UP: u64 = 10;
 /// A flow sweep that begins later than this would not end within the time of a survey.
 const LATEST_SWEEP: Duration = Duration::from_millis(5_000);
+/// Probes of each kind that are added, a second apart, to a count that settles nothing: as many as
+/// fit the time and the packets that a patient look has left (DESIGN section 9).
+const COUNTED_ON: u64 = 30;
+/// A loss of both kinds together that is so probably above the threshold needs no further count.
+const SETTLED: f64 = 0.99;
 
 impl Survey {
     /// Flows that never answered an earlier survey are asked first: that tells a heal.
@@ -256,5 +263,27 @@ impl Survey {
         };
         self.rates = Some(Rates::new(question, now));
         true
+    }
+
+    /// Counts further where a rate sweep left open whether more is lost than may be; `true` if it
+    /// does.
+    pub(super) fn count_on(&mut self, now: Instant) -> bool {
+        let patient = self.scope.depth == Depth::Full && self.rates.is_some();
+        if !patient || std::mem::replace(&mut self.counted, true) {
+            return false;
+        }
+        let all = || [Some(&self.echo), self.syn.as_ref()].into_iter().flatten().map(Series::tally);
+        let (lost, sent) = (all().map(missing).sum(), all().map(Tally::valid).sum());
+        let lossy = loss_above(self.scope.loss_threshold, lost, sent);
+        let open = all().all(|tally| tally.received() > 0) && lossy > 1.0 - LOSSY;
+        let open = open && lossy <= SETTLED;
+        if open {
+            let offsets: Vec<_> = (1..=COUNTED_ON).map(Duration::from_secs).collect();
+            self.echo.extend(now, &offsets);
+            if let Some(syn) = &mut self.syn {
+                syn.extend(now, &offsets);
+            }
+        }
+        open
     }
 }

@@ -8,7 +8,7 @@ use reachd_core::monitor::{Event, Purpose};
 use reachd_core::time::Instant;
 use reachd_sim::{Action, Cloud, Link, Loss, Match, Run, address};
 
-use crate::scene::{plan, rdp, s};
+use crate::scene::{look_for, plan, rdp, s};
 use crate::watch::{HOST, class_of, judged};
 
 /// Every class that was judged from a moment on.
@@ -83,4 +83,25 @@ fn a_small_loss_stays_named_until_it_is_over() {
         assert_eq!(class_of(&run), Class::Reachable, "seed {seed}");
         run.checker.check_books(run.now, &run.monitor.snapshot());
     }
+}
+
+/// Who has a minute and a half to spare may be told of 5 %: a count that leaves it open goes on.
+/// Where the first nineteen probes all return, as they do in two looks of five, nobody asks further.
+#[test]
+fn a_patient_look_counts_until_a_small_loss_is_clear() {
+    let looks = |ratio: f64, threshold: f64| {
+        let of = |seed: u64| {
+            let mut world = Cloud { vantages: 1, subnets: 1, hosts: 1, canaries: 0 }.build(seed);
+            world.router("x1").forth = Link::new(Loss::Independent(ratio));
+            let mut target = rdp(address(0, 10));
+            target.loss_threshold = threshold;
+            let plan = plan(&world, vec![target]);
+            let look = look_for(s(90), world, &plan, seed);
+            assert!(look.packets() <= 160, "seed {seed}: {} packets", look.packets());
+            look.class() == "packet_loss"
+        };
+        (0..80).filter(|seed| of(*seed)).count()
+    };
+    let (of_loss, of_health) = (looks(0.05, 0.02), looks(0.01, 0.05));
+    assert!(of_loss >= 40 && of_health <= 1, "{of_loss} and {of_health} of 80");
 }

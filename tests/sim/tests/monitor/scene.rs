@@ -44,11 +44,17 @@ pub(crate) struct Look {
 
 /// Looks once at the first target of a plan, until it is judged.
 pub(crate) fn look(world: World, plan: &Plan, seed: u64) -> Look {
+    look_for(s(60), world, plan, seed)
+}
+
+/// The same with so much time for it.
+pub(crate) fn look_for(limit: Duration, world: World, plan: &Plan, seed: u64) -> Look {
     let mut run = Run::new(Purpose::Once, seed, world);
     run.orders = Some(Vec::new());
+    run.monitor.set_patience(limit);
     run.plan(plan);
     let judged = |event: &Event| matches!(event, Event::Judged { .. });
-    let took = run.wait(s(60), judged).expect("a verdict within a minute");
+    let took = run.wait(limit, judged).expect("a verdict in time");
     let report = run.told.iter().rev().find_map(|(_, event)| match event {
         Event::Judged { report, .. } => Some((**report).clone()),
         _ => None,

@@ -7,7 +7,7 @@ use reachd_core::evidence::LocalError;
 use reachd_core::incident::{IncidentState, IncidentUpdate, Subject};
 use reachd_core::judge::Class;
 use reachd_core::monitor::{Event, Purpose};
-use reachd_sim::{Action, Cloud, LocalFault, Match, Run, address, address6};
+use reachd_sim::{Action, Cloud, IcmpLimit, LocalFault, Match, Run, address, address6};
 
 use crate::scene::{canary, plan, rdp, s};
 
@@ -116,4 +116,22 @@ fn a_vantage_without_ipv6_still_tells_of_ipv4() {
     run.world.host("10.0.0.11").alive = false;
     run.pass(s(60));
     assert_eq!(run.steps(began, IncidentState::Firing).len(), 1, "a dead host is told");
+}
+
+/// The router behind our own door knows no way any more, and may say so to hardly anybody: most
+/// looks hear nothing from behind the first router, and the way there is well all the same.
+#[test]
+fn whoever_refuses_behind_our_door_speaks_for_our_side() {
+    for seed in 1..=20 {
+        let mut run = watched(seed, 1, 0);
+        let began = run.now;
+        let router = run.world.router("a2");
+        router.rule(Match::default(), Action::Refuse(3, 0));
+        router.limit = Some(IcmpLimit::new(0.2, 1.0));
+        run.pass(s(120));
+        let firing = run.steps(began, IncidentState::Firing);
+        let blamed = firing.iter().any(|update| matches!(update.subject, Subject::Vantage(_)));
+        assert!(!blamed, "seed {seed}: our side");
+        assert!(firing.iter().all(|update| update.class == Class::NoRoute), "seed {seed}");
+    }
 }

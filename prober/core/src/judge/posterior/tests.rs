@@ -160,8 +160,8 @@ fn sizes_that_vanish_are_a_blackhole_of_their_direction() {
 #[test]
 fn siblings_tell_a_blackhole_from_a_dead_host() {
     hold(&[
-        (&[DARK, &[SiblingFurther]], &[Above(Class::Blackhole, 0.85)]),
-        (&[DARK, &[SiblingFurther, OthersFail]], &[Above(Class::Blackhole, 0.85)]),
+        (&[DARK, &[SiblingFurther]], &[Above(Class::Blackhole, 0.8)]),
+        (&[DARK, &[SiblingFurther, OthersFail]], &[Above(Class::Blackhole, 0.8)]),
         (
             &[DARK, &[SiblingSame]],
             &[
@@ -267,6 +267,25 @@ fn other_vantages_tell_where_it_is_silent() {
             &[Is(Class::SourceBlocked), CauseAbove("carrier_port_block", 0.1)],
         ),
     ]);
+}
+
+#[test]
+fn no_member_of_a_set_that_looks_alike_is_said_to_be_it() {
+    // All that one vantage can see of a blackhole: it may hold elsewhere or not, and an address
+    // without an instance ends at the same edge.
+    let alone: &[Sign] = &[EchoSilent, SynSilent, PathStops, SiblingFurther, PathShortened];
+    let elsewhere = [alone, &[OthersFail]].concat();
+    let timed = [alone, &[OthersFail, TimerRanOut]].concat();
+    for (view, most, least) in
+        [(alone, 0.801, 0.7), (elsewhere.as_slice(), 0.801, 0.75), (timed.as_slice(), 1.0, 0.9)]
+    {
+        let found = posterior(&[view]);
+        let blackhole = of_cause(&found, "ddos_blackhole");
+        assert!((least..=most).contains(&blackhole), "{view:?}: {}", shown(&found));
+        let sum: f64 = found.causes.iter().map(|(_, p)| p).sum();
+        assert!((sum - 1.0).abs() < 1e-9, "{sum}");
+        assert!(found.causes.is_sorted_by(|(_, one), (_, next)| one >= next));
+    }
 }
 
 #[test]

@@ -56,6 +56,26 @@ fn an_open_port_that_should_be_filtered_is_exposed() {
 }
 
 #[test]
+fn a_host_whose_echo_should_be_filtered_is_exposed_by_its_echo() {
+    let ping = Target::new("192.0.2.10", 0, Service::Ping);
+    let answers = expecting(Expect::Filtered, &[Sign::EchoAnswered, Sign::LocalFine]);
+    assert_eq!(judge(&ping, &[answers]).exposed, ["outside"]);
+    let silent = expecting(Expect::Filtered, &[Sign::EchoSilent, Sign::LocalFine]);
+    let verdict = judge(&ping, &[silent]);
+    assert!(verdict.exposed.is_empty());
+    assert_eq!(verdict.class, Class::Reachable, "its silence is expected");
+}
+
+#[test]
+fn whoever_has_an_address_has_no_failing_name() {
+    let dns = |verdict: &Verdict| verdict.posterior.of_class(Class::DnsFailure);
+    let known = judge(&target(), &[view("a", &DARK)]);
+    assert!(dns(&known) < 0.001, "{}", dns(&known));
+    let nothing = [ViewEvidence { address: None, ..view("a", &[]) }];
+    assert!(dns(&judge(&target(), &nothing)) > 0.001);
+}
+
+#[test]
 fn a_closed_port_may_be_what_is_expected() {
     let closed = [Sign::EchoAnswered, Sign::SynReset, Sign::ResetSame, Sign::LocalFine];
     let verdict = judge(&target(), &[expecting(Expect::Closed, &closed)]);

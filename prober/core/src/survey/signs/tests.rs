@@ -6,7 +6,7 @@ use crate::judge::Family;
 use crate::path::Hop;
 use crate::survey::findings::SiblingPath;
 use crate::target::Service;
-use crate::time::Instant;
+use crate::time::{Instant, Stamp, StampSource};
 
 fn router(hop: u8) -> IpAddr {
     IpAddr::from([10, 1, hop, 1])
@@ -119,4 +119,35 @@ fn whoever_refuses_behind_the_first_router_proves_the_way_out() {
     assert_eq!(read(&beyond, None, Family::Vantage), Some(Sign::VantageFine));
     let near = silent(traced(&[1], PathEnd::Silent), Vec::new());
     assert_eq!(read(&near, None, Family::Vantage), None);
+}
+
+#[test]
+fn a_target_that_speaks_for_a_silent_host_is_a_front() {
+    let stamp = |millis| Stamp {
+        at: Instant::ZERO + Duration::from_millis(millis),
+        source: StampSource::Capture,
+    };
+    let told = |after: u64, from: IpAddr| {
+        let kind = IcmpKind::HostUnreachable;
+        let error = IcmpAnswer { kind, ty: 3, code: 1, from, ttl: None };
+        let mut findings = silent(traced(&[1, 2], PathEnd::Reached(3)), Vec::new());
+        let mut syn = Tally::default();
+        for _ in 0..3 {
+            syn.absorb(&Observation {
+                answer: Answer::Icmp(error),
+                sent: Some(stamp(0)),
+                arrived: Some(stamp(after)),
+            });
+        }
+        findings.syn = Some(syn);
+        findings.echo = tally(&[Answer::EchoReply { ttl: Some(62) }; 3]);
+        let front = read(&findings, None, Family::Front);
+        (front, read(&findings, None, Family::UnreachableFrom))
+    };
+    let target = IpAddr::from([10, 9, 0, 10]);
+    // A translator asks for its host in vain before it says so.
+    assert_eq!(told(3_000, target), (Some(Sign::FrontAnswers), Some(Sign::FromLastRouter)));
+    // A firewall of the host says no at once.
+    assert_eq!(told(2, target), (None, Some(Sign::FromTarget)));
+    assert_eq!(told(3_000, router(2)).0, None, "a router speaks for itself");
 }
