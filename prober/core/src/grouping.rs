@@ -96,7 +96,9 @@ pub fn find<'a>(
         }
     }
     let fail = u64::try_from(failing.len()).unwrap_or(u64::MAX);
-    let tried = counts.len();
+    // Keys of the same targets, as the routers of one way are, are one that was tried.
+    let spread = |census: &Census| (census.failing, census.members);
+    let tried = counts.values().map(spread).collect::<BTreeSet<_>>().len();
     let explaining = counts.into_iter().filter_map(|(key, census)| {
         let others = total - census.members.min(total);
         let census = Census { others, others_failing: fail - census.failing, ..census };
@@ -158,6 +160,9 @@ mod tests {
         let spread: Vec<_> = elsewhere.iter().take(20).cloned().collect();
         assert_eq!(search(&spread, &elsewhere), None, "all over the place");
         assert_eq!(search(&vec![one; 3], &[]), Some(subnet(1)), "three of three");
+        let routers = (1..=12).map(|hop| GroupKey::Router(IpAddr::from([10, 1, hop, 1])));
+        let far: BTreeSet<_> = routers.chain([subnet(1)]).collect();
+        assert_eq!(search(&vec![far; 3], &[]), Some(subnet(1)), "however long their way is");
     }
 
     #[test]

@@ -103,6 +103,8 @@ struct Opinion<'a> {
     signs: Vec<Sign>,
     class: Class,
     exposed: bool,
+    /// Silent where silence is expected: no failure, and no proof that anybody gets through.
+    silent: bool,
 }
 
 /// Causes that only a Remote Desktop service can have.
@@ -194,7 +196,9 @@ fn judge_address<'a>(
     let views_of = |opinions: &[&Opinion<'a>]| -> Vec<&'a ViewEvidence<'a>> {
         opinions.iter().map(|opinion| opinion.view).collect()
     };
-    let witnesses = (views_of(&failing), views_of(&reaching));
+    let proving: Vec<&Opinion<'_>> =
+        reaching.iter().copied().filter(|opinion| !opinion.silent).collect();
+    let witnesses = (views_of(&failing), views_of(&proving));
     let others = witness::others(&witnesses.0, &witnesses.1);
     let mut seconds = witness::seconds(&witnesses.0, &witnesses.1);
     let mut weighing: Vec<&Opinion<'_>> =
@@ -222,7 +226,7 @@ fn judge_address<'a>(
     let named_failing: Vec<&Opinion<'_>> =
         failing.iter().copied().filter(|opinion| opinion.saw_something()).collect();
     let blamed: Vec<_> = opinions.iter().filter(ours).collect();
-    let scope = match (witness::count(&witnesses.0), reaching.len()) {
+    let scope = match (witness::count(&witnesses.0), proving.len()) {
         (0, 0) if !blamed.is_empty() => Scope::Ourselves,
         (0, _) | (_, 0) => Scope::All,
         (1, _) => Scope::One,
@@ -238,7 +242,7 @@ fn judge_address<'a>(
             _ => posterior.of_class(class),
         },
         scope,
-        reaching: names(&reaching),
+        reaching: names(if failing.is_empty() { &reaching } else { &proving }),
         failing: names(&named_failing),
         address,
         addresses: address.map(|address| (address, class)).into_iter().collect(),
@@ -288,11 +292,13 @@ fn opinion<'a>(target: &Target, view: &'a ViewEvidence<'a>) -> Opinion<'a> {
     let exposed = view.expect != Expect::Reachable && answers;
     let as_expected = match view.expect {
         Expect::Reachable => false,
-        Expect::Filtered => asked && !answers && class != Class::VantageFault,
-        Expect::Closed => signs.contains(&Sign::SynReset),
+        // What has no port cannot be closed, only silent.
+        Expect::Closed if target.service.has_port() => signs.contains(&Sign::SynReset),
+        Expect::Filtered | Expect::Closed => asked && !answers && class != Class::VantageFault,
     };
+    let heard = answers || signs.contains(&Sign::SynReset);
     let class = if exposed || as_expected { Class::Reachable } else { class };
-    Opinion { view, signs, class, exposed }
+    Opinion { view, signs, class, exposed, silent: as_expected && !exposed && !heard }
 }
 
 fn weighed(

@@ -30,8 +30,6 @@ const ASKED_MAX: usize = 1_024;
 /// How long a fault must last before people are told, and how long a recovery before they are.
 const OPEN_AFTER: Duration = Duration::from_secs(10);
 const CLOSE_AFTER: Duration = Duration::from_secs(15);
-/// An error from behind the first router vouches this long for the way there.
-const REFUSED_LATELY: Duration = Duration::from_secs(60);
 /// A fault may have begun this long before it was noticed: canaries are asked every five seconds
 /// and must be mute twice, and targets are asked every ten unless the plan says otherwise.
 const UNNOTICED: Duration = Duration::from_secs(60);
@@ -406,9 +404,11 @@ impl Monitor {
         let (canaries, targets) = (*canaries, *targets);
         let with_canaries =
             canaries.failing >= 2 && canaries.at_least_half() && targets.at_least_half();
-        // Whoever refuses behind the first router was reached by what it refuses.
-        let refused =
-            |view: &View| view.refused_beyond.is_some_and(|at| self.now.since(at) < REFUSED_LATELY);
+        // Whoever refuses behind the first router, since all fell silent, was reached.
+        let refused = |view: &View| {
+            let (refused, silent) = (view.refused_beyond, view.missed_since());
+            view.stand().mute[0] && refused.zip(silent).is_some_and(|(at, since)| at >= since)
+        };
         let at_our_door = || {
             if self.views_from(id, false).any(|(_, view)| refused(view)) {
                 return false;

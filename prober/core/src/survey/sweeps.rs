@@ -31,6 +31,8 @@ const LATEST_SWEEP: Duration = Duration::from_millis(5_000);
 /// Probes of each kind that are added, a second apart, to a count that settles nothing: as many as
 /// fit the time and the packets that a patient look has left (DESIGN section 9).
 const COUNTED_ON: u64 = 30;
+/// What a patient look may ask in all (DESIGN section 9).
+const PATIENT_PACKETS: u64 = 160;
 /// A loss of both kinds together that is so probably above the threshold needs no further count.
 const SETTLED: f64 = 0.99;
 
@@ -278,7 +280,8 @@ impl Survey {
         let open = all().all(|tally| tally.received() > 0) && lossy > 1.0 - LOSSY;
         let open = open && lossy <= SETTLED;
         if open {
-            let offsets: Vec<_> = (1..=COUNTED_ON).map(Duration::from_secs).collect();
+            let left = PATIENT_PACKETS.saturating_sub(self.packets) / 2;
+            let offsets: Vec<_> = (1..=COUNTED_ON.min(left)).map(Duration::from_secs).collect();
             self.echo.extend(now, &offsets);
             if let Some(syn) = &mut self.syn {
                 syn.extend(now, &offsets);

@@ -67,6 +67,23 @@ fn a_host_whose_echo_should_be_filtered_is_exposed_by_its_echo() {
 }
 
 #[test]
+fn expected_silence_proves_of_a_dead_host_that_nobody_reaches_it() {
+    let outside = expecting(Expect::Filtered, &DARK);
+    let inside = ViewEvidence { role: Role::Inside, ..view("inside", &DARK) };
+    let verdict = judge(&target(), &[outside, inside]);
+    assert!(matches!(verdict.class, Class::HostSilent | Class::Blackhole), "{:?}", verdict.class);
+    assert!(verdict.posterior.of_class(Class::SourceBlocked) < 0.3);
+    assert_eq!((verdict.reaching.len(), verdict.scope), (0, Scope::All));
+}
+
+#[test]
+fn a_ping_that_should_be_closed_is_one_that_should_be_silent() {
+    let ping = Target::new("192.0.2.10", 0, Service::Ping);
+    let silent = expecting(Expect::Closed, &[Sign::EchoSilent, Sign::LocalFine]);
+    assert_eq!(judge(&ping, &[silent]).class, Class::Reachable);
+}
+
+#[test]
 fn whoever_has_an_address_has_no_failing_name() {
     let dns = |verdict: &Verdict| verdict.posterior.of_class(Class::DnsFailure);
     let known = judge(&target(), &[view("a", &DARK)]);
