@@ -289,8 +289,8 @@ impl Monitor {
                 .map(|watch| self.groups.keys(watch))
                 .collect();
             let keys = |name| self.targets.get(name).map(|watch| self.groups.keys(watch));
-            // Those that only seem to fail are no group by themselves before the first would be told
-            // alone: until then it may turn out that our own side is the cause.
+            // Those that only seem to fail are no group by themselves before the first would be
+            // told alone: until then it may turn out that our own side is the cause.
             let ripe = |held: &Held| held.known || now.since(held.since) >= HOLD;
             let firing = names.iter().filter(|name| self.is_firing(name, kind));
             let firing: Vec<_> = firing.filter_map(keys).collect();

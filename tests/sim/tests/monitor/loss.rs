@@ -86,7 +86,7 @@ fn a_small_loss_stays_named_until_it_is_over() {
 }
 
 /// Who has a minute and a half to spare may be told of 5 %: a count that leaves it open goes on.
-/// Where the first nineteen probes all return, as they do in two looks of five, nobody asks further.
+/// Where the first nineteen probes all return, as they do in two looks of five, nobody asks on.
 #[test]
 fn a_patient_look_counts_until_a_small_loss_is_clear() {
     let looks = |ratio: f64, threshold: f64| {
