@@ -87,8 +87,9 @@ impl Doubts<'_, '_> {
     fn too_many_ports(&mut self) {
         let lists = [&self.target.control_ports, &self.target.alternate_ports];
         for (name, list) in ["control_ports", "alternate_ports"].into_iter().zip(lists) {
-            if list.len() > PORTS_ASKED {
-                let reason = format!("{} ports are too many", list.len());
+            let others = list.iter().filter(|port| **port != self.target.port).count();
+            if others > PORTS_ASKED {
+                let reason = format!("{others} ports are too many");
                 let hint = format!("only the first {PORTS_ASKED} are asked: more look like a scan");
                 self.tell(name, Fault::new(reason, hint));
             }
@@ -141,7 +142,8 @@ impl Doubts<'_, '_> {
     }
 
     fn behind_a_front(&mut self) {
-        if self.target.fronted == Fronted::None {
+        // Whoever answers a ping is what is watched, a front or not.
+        if self.target.fronted == Fronted::None || !self.target.service.has_port() {
             return;
         }
         for name in ["canary_port", "control_ports", "neighbours"] {

@@ -54,6 +54,11 @@ impl Proof {
     const fn alive(&self) -> bool {
         if self.fronted { self.served } else { self.arrives() }
     }
+
+    /// Whether connections get as far as the host itself.
+    const fn lets_in(&self) -> bool {
+        if self.fronted { self.served } else { self.accepted }
+    }
 }
 
 fn proven(proof: bool, label: Text, otherwise: Text) -> Row {
@@ -79,8 +84,8 @@ pub(super) fn rows(report: &TargetReport) -> Vec<Row> {
     rows.extend([
         proven(proof.alive() && !foreign, NIC, IN_GUEST),
         (Mark::Hidden, LOAD, Some(AT_MONITORING)),
-        proven(proof.accepted, IPSEC, IN_GUEST),
-        proven(proof.accepted, ANTIVIRUS, IN_GUEST),
+        proven(proof.lets_in(), IPSEC, IN_GUEST),
+        proven(proof.lets_in(), ANTIVIRUS, IN_GUEST),
     ]);
     rows
 }
@@ -122,7 +127,8 @@ fn path_row(report: &TargetReport) -> Row {
 
 fn port_rows(class: Class, proof: &Proof, rdp: bool) -> Vec<Row> {
     let (name, look) = if rdp { (RDP_SERVICE, IN_GUEST_RDP) } else { (SERVICE, IN_GUEST_SERVICE) };
-    let passes = proof.accepted || proof.refused && class != Class::ResetInjected;
+    let refuses = proof.refused && !proof.fronted && class != Class::ResetInjected;
+    let passes = proof.lets_in() || refuses;
     let port = match (proof.accepted, proof.refused) {
         (true, _) => (Mark::Good, PORT, None),
         (false, true) => (Mark::Bad, PORT, Some(PORT_CLOSED)),
@@ -139,7 +145,7 @@ fn port_rows(class: Class, proof: &Proof, rdp: bool) -> Vec<Row> {
         port,
         proven(passes, GROUP, AT_CONSOLE_RULES),
         // A firewall of the host may answer with a reset as well.
-        proven(proof.accepted, FIREWALL, IN_GUEST),
+        proven(proof.lets_in(), FIREWALL, IN_GUEST),
         service,
     ];
     if rdp {

@@ -52,7 +52,7 @@ impl Ports {
             learn,
             control: ports(&target.control_ports),
             alternate: ports(&target.alternate_ports),
-            neighbours: target.neighbours.iter().copied().take(NEIGHBOURS_ASKED).collect(),
+            neighbours: target.neighbours.clone(),
         }
     }
 
@@ -61,6 +61,7 @@ impl Ports {
     pub fn beside(mut self, address: IpAddr) -> Self {
         let is_beside = |near: &IpAddr| *near != address && prefix(*near) == prefix(address);
         self.neighbours.retain(is_beside);
+        self.neighbours.truncate(NEIGHBOURS_ASKED);
         self
     }
 }
