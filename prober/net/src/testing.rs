@@ -1,6 +1,15 @@
 //! Tests that need a network of their own run in a fresh namespace, by running themselves again.
 
+use std::os::fd::AsFd;
 use std::process::Command;
+use std::time::Duration;
+
+use reachd_core::monitor::Captured;
+
+use crate::clock::Clock;
+use crate::sys::{self, Interest};
+use crate::tap::Tap;
+use crate::tap::store::Store;
 
 const MARK: &str = "REACHD_NET_IN_NAMESPACE";
 
@@ -34,6 +43,24 @@ pub(crate) fn in_namespace_without(test: &str, capabilities: &str, prepare: &str
     assert!(output.status.success(), "in its namespace:\n{text}\n{errors}");
     assert!(text.contains("1 passed"), "no such test: {test}\n{text}");
     false
+}
+
+/// Reads from a ring for so long as something comes within 200 ms.
+pub(crate) fn drain(
+    tap: &mut Tap,
+    clock: &Clock,
+    store: &mut Store,
+    mut deliver: impl FnMut(Captured<'_>),
+) {
+    let mut ready = Vec::new();
+    loop {
+        let interests = [Interest { fd: tap.as_fd(), events: libc::POLLIN }];
+        sys::wait(&interests, Some(Duration::from_millis(200)), &mut ready).unwrap();
+        if ready == [0] {
+            return;
+        }
+        while tap.read_block(clock, store, &mut deliver).is_some() {}
+    }
 }
 
 /// Runs a shell command and insists on its success.

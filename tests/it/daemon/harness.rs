@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use reachd_lab::{Node, Running, in_namespace, wait_until};
+use reachd_lab::{Node, Running, in_namespace, wait_until, wait_until_every};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -275,13 +275,9 @@ pub(crate) fn until<T>(
     mut look: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
     let mut outcome = Ok(None);
-    let waited = wait_until(within, || {
+    let waited = wait_until_every(LOOK, within, || {
         outcome = look();
-        let done = !matches!(outcome, Ok(None));
-        if !done {
-            thread::sleep(LOOK);
-        }
-        done
+        !matches!(outcome, Ok(None))
     });
     match outcome {
         Ok(Some(found)) => Ok(found),

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use reachd_core::monitor::FIRST_PORT;
 use reachd_core::plan::VERDICT_TIMER;
 use reachd_lab::Node;
 use serde_json::Value;
 
-use crate::daemon::harness::{Daemon, Ground};
+use crate::daemon::harness::{Daemon, Ground, until};
 use crate::daemon::page::Page;
 
 /// Swept every second; neighbours nobody built are not asked.
@@ -173,18 +172,14 @@ pub(super) fn rest<T: Clone + PartialEq>(
 ) -> Result<(Page, T)> {
     let text = std::fs::read_to_string(daemon.ground()?.path("reachd.toml")).context("read")?;
     reload(daemon, &text.replace(SWEPT, RESTING))?;
-    let begun = Instant::now();
-    let mut last = (watch()?, begun);
-    while last.1.elapsed() < FATES_KNOWN {
-        if begun.elapsed() > PAUSE_WITHIN {
-            bail!("the wire does not fall quiet");
-        }
-        thread::sleep(Duration::from_millis(100));
+    let mut last = (watch()?, Instant::now());
+    until("the wire does not fall quiet", PAUSE_WITHIN, || {
         let now = watch()?;
         if now != last.0 {
             last = (now, Instant::now());
         }
-    }
+        Ok((last.1.elapsed() >= FATES_KNOWN).then_some(()))
+    })?;
     let page = daemon.metrics()?;
     let after = watch()?;
     ensure!(after == last.0, "a packet slipped in between two looks: ask again");

@@ -57,7 +57,17 @@ pub use traffic::{Flood, hold_connections, udp_flood};
 
 /// Polls every five milliseconds until a condition holds, and fails when the time is over.
 #[track_caller]
-pub fn wait_until(within: Duration, mut condition: impl FnMut() -> bool) -> Result<()> {
+pub fn wait_until(within: Duration, condition: impl FnMut() -> bool) -> Result<()> {
+    wait_until_every(POLL, within, condition)
+}
+
+/// The same for a condition that is dear to look at, or that looking would disturb.
+#[track_caller]
+pub fn wait_until_every(
+    pause: Duration,
+    within: Duration,
+    mut condition: impl FnMut() -> bool,
+) -> Result<()> {
     let deadline = Instant::now() + within;
     loop {
         if condition() {
@@ -66,7 +76,7 @@ pub fn wait_until(within: Duration, mut condition: impl FnMut() -> bool) -> Resu
         if Instant::now() >= deadline {
             bail!("the condition at {} did not hold within {within:?}", Location::caller());
         }
-        std::thread::sleep(POLL);
+        std::thread::sleep(pause);
     }
 }
 

@@ -1,7 +1,6 @@
 use super::store::Wanted;
 use super::*;
-use crate::sys::{self, Interest};
-use crate::testing::{in_namespace, in_namespace_without, run};
+use crate::testing::{self, in_namespace, in_namespace_without, run};
 use crate::vantage::OpenedVantage;
 use reachd_core::monitor::{Direction, Flight, ProbePacket, SendOrder};
 use reachd_core::vantage::{Vantage, VantageId};
@@ -21,29 +20,19 @@ fn open(ports: &[u16]) -> Tap {
     Tap::open(TapId(3), TapOptions::default(), &ports).unwrap()
 }
 
-/// Reads for so long as something comes within 200 ms.
+/// What comes, owned.
 fn drain(tap: &mut Tap, clock: &Clock, store: &mut Store) -> Vec<Seen> {
     let mut seen = Vec::new();
-    let mut ready = Vec::new();
-    loop {
-        let interests = [Interest { fd: tap.as_fd(), events: libc::POLLIN }];
-        sys::wait(&interests, Some(Duration::from_millis(200)), &mut ready).unwrap();
-        if ready == [0] {
-            return seen;
-        }
-        while tap
-            .read_block(clock, store, |captured| {
-                assert_eq!(captured.tap, TapId(3));
-                seen.push(Seen {
-                    direction: captured.direction,
-                    at: captured.at.at.as_nanos(),
-                    checksums_final: captured.checksums_final,
-                    bytes: captured.bytes.to_vec(),
-                });
-            })
-            .is_some()
-        {}
-    }
+    testing::drain(tap, clock, store, |captured| {
+        assert_eq!(captured.tap, TapId(3));
+        seen.push(Seen {
+            direction: captured.direction,
+            at: captured.at.at.as_nanos(),
+            checksums_final: captured.checksums_final,
+            bytes: captured.bytes.to_vec(),
+        });
+    });
+    seen
 }
 
 fn echo(to: IpAddr, seq: u16) -> SendOrder {

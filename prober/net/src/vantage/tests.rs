@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{in_namespace, run};
+use crate::testing::{drain, in_namespace, run};
 use reachd_core::evidence::LocalError;
 use reachd_core::monitor::{Direction, Flight, ProbePacket, SendOrder, TapId};
 use reachd_core::time::Instant;
@@ -181,17 +181,11 @@ fn marks_and_interfaces_choose_the_way_out() {
         vantage.send_raw(&echo("198.51.100.7"), clock.now()).unwrap();
         let index = crate::sys::interface_index(interface).unwrap();
         let mut sent = Vec::new();
-        for _ in 0..50 {
-            std::thread::sleep(Duration::from_millis(10));
-            while tap
-                .read_block(&clock, &mut store, |seen| {
-                    if seen.direction == Direction::Sent {
-                        sent.push((seen.interface, seen.bytes[12..16].to_vec()));
-                    }
-                })
-                .is_some()
-            {}
-        }
+        drain(&mut tap, &clock, &mut store, |seen| {
+            if seen.direction == Direction::Sent {
+                sent.push((seen.interface, seen.bytes[12..16].to_vec()));
+            }
+        });
         let IpAddr::V4(source) = vantage.source_toward(dest, clock.now()).unwrap() else {
             panic!("not IPv4")
         };
