@@ -298,7 +298,7 @@ fn opinion<'a>(target: &Target, view: &'a ViewEvidence<'a>) -> Opinion<'a> {
     };
     let heard = answers || signs.contains(&Sign::SynReset);
     let class = if exposed || as_expected { Class::Reachable } else { class };
-    Opinion { view, signs, class, exposed, silent: as_expected && !exposed && !heard }
+    Opinion { view, signs, class, exposed, silent: as_expected && !heard }
 }
 
 fn weighed(

@@ -264,8 +264,7 @@ impl Monitor {
         for ((kind, _), names) in self.ungrouped() {
             let mut by_key: BTreeMap<GroupKey, Vec<&TargetName>> = BTreeMap::new();
             for name in &names {
-                let Some(watch) = self.targets.get(name) else { continue };
-                self.groups.keys(watch).into_iter().for_each(|key| {
+                self.keys_of(name).into_iter().flatten().for_each(|key| {
                     by_key.entry(key).or_default().push(name);
                 });
             }
@@ -288,30 +287,31 @@ impl Monitor {
                 .filter(|watch| !watch.canary && !watch.views.is_empty())
                 .map(|watch| self.groups.keys(watch))
                 .collect();
-            let keys = |name| self.targets.get(name).map(|watch| self.groups.keys(watch));
             // Those that only seem to fail are no group by themselves before the first would be
             // told alone: until then it may turn out that our own side is the cause.
             let ripe = |held: &Held| held.known || now.since(held.since) >= HOLD;
             let firing = names.iter().filter(|name| self.is_firing(name, kind));
-            let firing: Vec<_> = firing.filter_map(keys).collect();
+            let firing: Vec<_> = firing.filter_map(|name| self.keys_of(name)).collect();
             if !names.iter().filter_map(held).any(ripe)
                 && grouping::find(&firing, all.iter()).is_none()
             {
                 continue;
             }
             loop {
-                let keys = |name| self.targets.get(name).map(|watch| self.groups.keys(watch));
-                let failing: Vec<_> = names.iter().filter_map(keys).collect();
+                let failing: Vec<_> = names.iter().filter_map(|name| self.keys_of(name)).collect();
                 let Some((key, census)) = grouping::find(&failing, all.iter()) else { break };
                 let members: BTreeSet<_> = names
                     .extract_if(.., |name| {
-                        let watch = self.targets.get(name);
-                        watch.is_some_and(|watch| self.groups.keys(watch).contains(&key))
+                        self.keys_of(name).is_some_and(|keys| keys.contains(&key))
                     })
                     .collect();
                 self.open_group(now, (kind, key), census, &members);
             }
         }
+    }
+
+    fn keys_of(&self, name: &TargetName) -> Option<BTreeSet<GroupKey>> {
+        self.targets.get(name).map(|watch| self.groups.keys(watch))
     }
 
     fn is_firing(&self, name: &TargetName, kind: AlertKind) -> bool {

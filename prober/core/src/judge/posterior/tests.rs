@@ -160,7 +160,7 @@ fn sizes_that_vanish_are_a_blackhole_of_their_direction() {
 #[test]
 fn siblings_tell_a_blackhole_from_a_dead_host() {
     hold(&[
-        (&[DARK, &[SiblingFurther]], &[Above(Class::Blackhole, 0.8)]),
+        (&[DARK, &[SiblingFurther]], &[Above(Class::Blackhole, 0.85)]),
         (&[DARK, &[SiblingFurther, OthersFail]], &[Above(Class::Blackhole, 0.8)]),
         (
             &[DARK, &[SiblingSame]],
