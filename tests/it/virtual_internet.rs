@@ -15,6 +15,9 @@ use crate::support::{Round, Seen, check};
 
 const HOST: &str = "10.0.0.10";
 
+/// From here on a class counts as one of those that are named.
+const PLAUSIBLE: f64 = 0.05;
+
 /// One vantage, two subnets, three Windows servers in each.
 fn world(seed: u64) -> World {
     Cloud { vantages: 1, subnets: 2, hosts: 3, canaries: 0 }.build(seed)
@@ -190,7 +193,8 @@ fn what_only_a_virtual_network_can_do_is_named() {
 }
 
 /// Which path a flow takes is chance, and so is whether one look meets both: of six targets it does
-/// for nearly all, and of none may anything else be said.
+/// for nearly all. Where all flows but one or two meet the dead path, one look may find the loss
+/// only, with the dead member among its causes. Nothing else may be said of any.
 #[test]
 fn one_of_two_equal_paths_is_dead() {
     inside(test_name!(), |lab| {
@@ -205,7 +209,12 @@ fn one_of_two_equal_paths_is_dead() {
         round.ask_many("six targets", check(&node, &words.join(" ")), |seen| {
             let named = |class: &str| seen.iter().filter(|seen| seen.class() == class).count();
             let (split, missed) = (named("partial_path"), named("reachable"));
-            ensure!(split >= 4 && split + missed == 6, "{split} split, {missed} missed");
+            let doubted = |seen: &&Seen| {
+                seen.class() == "packet_loss" && seen.mass("partial_path") >= PLAUSIBLE
+            };
+            let doubted = seen.iter().filter(doubted).count();
+            ensure!(split >= 4, "{split} split, {doubted} doubted, {missed} missed");
+            ensure!(split + doubted + missed == 6, "{split} split, {doubted} doubted");
             Ok(())
         })?;
         round.finish()
