@@ -23,7 +23,9 @@ use crate::kernel;
 use crate::node::{Node, in_namespace};
 
 pub use dns::{Behaviour, DnsServer, dns};
-pub use rdp::{Waves, rdp_certificate, rdp_confirm, rdp_in_waves, rdp_slow};
+pub use rdp::{
+    RdpScript, TlsScript, Waves, rdp_certificate, rdp_confirm, rdp_in_waves, rdp_scripted, rdp_slow,
+};
 pub use webhook::{Delivery, Webhook, webhook};
 
 /// Serves what a hung program shows: connections are accepted and never answered.

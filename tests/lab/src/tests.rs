@@ -1,7 +1,7 @@
 //! Proofs that the topologies, the faults and the servers do what they say.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::*;
 mod fault;
 mod middlebox;
 mod scenario;
+mod script;
 mod serving;
 mod topology;
 
