@@ -118,6 +118,22 @@ pub(crate) fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
     check(result).map(drop)
 }
 
+/// Kills every process of a group.
+pub(crate) fn kill_group(group: u32) -> io::Result<()> {
+    signal_group(group, libc::SIGKILL)
+}
+
+/// Says whether a process of the group is left; a dead one counts until it is reaped.
+pub(crate) fn group_exists(group: u32) -> bool {
+    signal_group(group, 0).is_ok()
+}
+
+fn signal_group(group: u32, signal: i32) -> io::Result<()> {
+    let group = i32::try_from(group).map_err(|_| io::Error::from_raw_os_error(libc::ESRCH))?;
+    // SAFETY: kill takes two integers.
+    check(unsafe { libc::kill(-group, signal) }).map(drop)
+}
+
 /// Opens a packet socket that sees every packet of this namespace from the IP header on.
 pub(crate) fn packet_socket() -> io::Result<OwnedFd> {
     let protocol = (libc::ETH_P_ALL as u16).to_be();
