@@ -1,10 +1,9 @@
 //! Real servers of other people, as they come from the distribution.
 
-use std::io::Write;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use reachd_lab::server::{SecurityLayer, Xrdp, XrdpSpec};
 use reachd_lab::{Chain, ChainSpec, Lab, Node, inside, probe, test_name, wait_until};
 use serde_json::Value;
 
@@ -29,41 +28,12 @@ fn answers(chain: &Chain, port: u16) -> bool {
     matches!(connected, Ok(Ok(_)))
 }
 
-/// The distribution's xrdp.ini with this security layer, in the test's own folder.
-fn xrdp_ini(folder: &Path, layer: &str) -> Result<std::path::PathBuf> {
-    let original = std::fs::read_to_string("/etc/xrdp/xrdp.ini").context("read xrdp.ini")?;
-    let mut text = String::new();
-    let mut in_globals = false;
-    for line in original.lines() {
-        if line.starts_with('[') {
-            in_globals = line.trim() == "[Globals]";
-        }
-        let key = line.split('=').next().unwrap_or_default();
-        let line = match key {
-            "port" if in_globals => "port=tcp://10.9.0.10:3389".to_owned(),
-            "security_layer" => format!("security_layer={layer}"),
-            "LogFile" => format!("LogFile={}", folder.join("xrdp.log").display()),
-            "EnableSyslog" => "EnableSyslog=false".to_owned(),
-            _ => line.to_owned(),
-        };
-        text += &line;
-        text.push('\n');
-    }
-    let path = folder.join("xrdp.ini");
-    std::fs::File::create(&path)?.write_all(text.as_bytes())?;
-    Ok(path)
-}
-
 #[test]
 fn xrdp_is_reachable_and_its_security_is_noted() {
     inside(test_name!(), |lab| {
         let chain = chain(lab)?;
-        let folder = tempfile::tempdir()?;
-        std::fs::create_dir_all("/run/xrdp/sockdir")?;
-        let ini = xrdp_ini(folder.path(), "rdp")?;
-        let ini = ini.to_string_lossy().into_owned();
-        let _xrdp = chain.lan.target.spawn(&["xrdp", "--nodaemon", "--config", &ini])?;
-        wait_until(Duration::from_secs(10), || answers(&chain, 3389))?;
+        let spec = XrdpSpec { layer: SecurityLayer::Rdp, ..XrdpSpec::default() };
+        let _xrdp = Xrdp::start(&chain.lan.target, spec)?;
         let verdict = check(&chain.v1, &["10.9.0.10"])?;
         assert_eq!(verdict["verdict"]["class"], "reachable", "{verdict}");
         let notes = verdict["verdict"]["notes"].as_array().context("notes")?;

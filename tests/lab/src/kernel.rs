@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
@@ -100,6 +100,38 @@ pub(crate) fn wait_readable<const N: usize>(
 pub(crate) fn set_backlog(listener: &TcpListener, backlog: u16) -> io::Result<()> {
     // SAFETY: listen takes a descriptor that `listener` keeps open, and an integer.
     check(unsafe { libc::listen(listener.as_raw_fd(), i32::from(backlog)) }).map(drop)
+}
+
+/// Arranges that closing the connection sends a reset, whatever was read or not.
+pub(crate) fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    // SAFETY: the descriptor is open, and the value lives for the call with its true length.
+    let result = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of::<libc::linger>() as libc::socklen_t,
+        )
+    };
+    check(result).map(drop)
+}
+
+/// Kills every process of a group.
+pub(crate) fn kill_group(group: u32) -> io::Result<()> {
+    signal_group(group, libc::SIGKILL)
+}
+
+/// Says whether a process of the group is left; a dead one counts until it is reaped.
+pub(crate) fn group_exists(group: u32) -> bool {
+    signal_group(group, 0).is_ok()
+}
+
+fn signal_group(group: u32, signal: i32) -> io::Result<()> {
+    let group = i32::try_from(group).map_err(|_| io::Error::from_raw_os_error(libc::ESRCH))?;
+    // SAFETY: kill takes two integers.
+    check(unsafe { libc::kill(-group, signal) }).map(drop)
 }
 
 /// Opens a packet socket that sees every packet of this namespace from the IP header on.

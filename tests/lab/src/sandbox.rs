@@ -5,6 +5,7 @@
 //! `unshare`; [`inside`] does both halves. Whatever happens in there, the kernel takes the box
 //! apart when its first process ends: namespaces, devices, filters, servers and stray children.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -77,9 +78,7 @@ pub fn is_inside() -> bool {
 
 /// Fails with what to install or allow when this machine cannot run the lab.
 pub fn check_machine() -> Result<()> {
-    let missing: Vec<&str> =
-        TOOLS.iter().filter(|(tool, _)| !is_installed(tool)).map(|(_, package)| *package).collect();
-    ensure!(missing.is_empty(), "the lab needs these packages installed: {}", missing.join(", "));
+    check_tools("the lab", &TOOLS)?;
     if is_inside() {
         return Ok(());
     }
@@ -87,6 +86,15 @@ pub fn check_machine() -> Result<()> {
     if !output.status.success() {
         bail!("{}\n{ADVICE}", String::from_utf8_lossy(&output.stderr).trim());
     }
+    Ok(())
+}
+
+/// Fails with what to install when one of the tools, each with its package, is missing.
+pub(crate) fn check_tools(user: &str, tools: &[(&str, &str)]) -> Result<()> {
+    let missing: BTreeSet<&str> =
+        tools.iter().filter(|(tool, _)| !is_installed(tool)).map(|(_, package)| *package).collect();
+    let packages = missing.iter().copied().collect::<Vec<_>>().join(", ");
+    ensure!(missing.is_empty(), "{user} needs these packages installed: {packages}");
     Ok(())
 }
 

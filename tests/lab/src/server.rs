@@ -1,11 +1,16 @@
-//! Servers that run as threads of the test, with sockets in a node's namespace.
+//! Servers in a node's namespace: threads of the test that play a part, and real programs.
 //!
-//! A socket belongs to the namespace it was opened in, so only the binding needs to happen there.
-//! All listen on both families and stop, their connections cut, when the handle is dropped.
+//! A socket belongs to the namespace it was opened in, so only a thread's binding happens there; a
+//! program lives there whole. All listen on both families and stop, their connections cut, when
+//! the handle is dropped.
 
+mod certificate;
 mod dns;
+mod freerdp;
+mod program;
 mod rdp;
 mod webhook;
+mod xrdp;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -22,9 +27,14 @@ use anyhow::{Context, Result};
 use crate::kernel;
 use crate::node::{Node, in_namespace};
 
+pub use certificate::Certificate;
 pub use dns::{Behaviour, DnsServer, dns};
-pub use rdp::{Waves, rdp_certificate, rdp_confirm, rdp_in_waves, rdp_slow};
+pub use freerdp::{FreeRdp, FreeRdpSpec, Security};
+pub use rdp::{
+    RdpScript, TlsScript, Waves, rdp_certificate, rdp_confirm, rdp_in_waves, rdp_scripted, rdp_slow,
+};
 pub use webhook::{Delivery, Webhook, webhook};
+pub use xrdp::{SecurityLayer, TlsOffer, Xrdp, XrdpSpec};
 
 /// Serves what a hung program shows: connections are accepted and never answered.
 pub fn silent(node: &Node, port: u16) -> Result<TcpServer> {

@@ -1,19 +1,22 @@
 //! Proofs that the topologies, the faults and the servers do what they say.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::probe::{self, Answer, DEFAULT_TTL, Pinger};
 use crate::server::{self, Behaviour};
 use crate::*;
 
 mod fault;
+mod hello;
 mod middlebox;
+mod rdp;
 mod scenario;
+mod script;
 mod serving;
 mod topology;
 

@@ -1,5 +1,7 @@
 //! What hosts show of Remote Desktop before any login, in good health and in bad.
 
+mod script;
+
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -13,6 +15,8 @@ use super::{PATIENCE, TcpServer, bind, discard, read_until, read_whole, serve};
 use crate::kernel;
 use crate::node::Node;
 use crate::traffic::hold_connections;
+
+pub use script::{RdpScript, TlsScript, rdp_scripted};
 
 /// Serves what a Windows host shows of RDP before any login: an X.224 Connection Confirm.
 ///
@@ -117,29 +121,37 @@ impl Host {
 
 fn confirm(mut stream: TcpStream, delay: Duration, flight: usize) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE + delay;
-    let mut header = [0; 4];
-    read_whole(&mut stream, &mut header, deadline)?;
-    let [3, _, high, low] = header else { return Ok(()) };
-    let length = usize::from(u16::from_be_bytes([high, low])).saturating_sub(header.len());
-    let mut request = vec![0; length];
-    read_whole(&mut stream, &mut request, deadline)?;
-    if request.get(1) != Some(&X224_CONNECTION_REQUEST) {
+    if !read_request(&mut stream, deadline)? {
         return Ok(());
     }
-    if !delay.is_zero() {
-        // A client that leaves ends the wait as well.
-        let until = Instant::now() + delay;
-        match read_until(&mut stream, &mut [0; 64], until) {
-            Ok(_) => return Ok(()),
-            Err(error) if is_timeout(&error) => {}
-            Err(error) => return Err(error),
-        }
+    if !delay.is_zero() && !stays_for(&mut stream, delay)? {
+        return Ok(());
     }
     stream.write_all(&X224_CONNECTION_CONFIRM)?;
     if flight > 0 && read_until(&mut stream, &mut [0; 4096], deadline)? > 0 {
         stream.write_all(&handshake_record(flight))?;
     }
     discard(&mut stream, deadline)
+}
+
+/// Reads one TPKT frame and says whether it was an X.224 Connection Request.
+fn read_request(stream: &mut TcpStream, deadline: Instant) -> io::Result<bool> {
+    let mut header = [0; 4];
+    read_whole(stream, &mut header, deadline)?;
+    let [3, _, high, low] = header else { return Ok(false) };
+    let length = usize::from(u16::from_be_bytes([high, low])).saturating_sub(header.len());
+    let mut request = vec![0; length];
+    read_whole(stream, &mut request, deadline)?;
+    Ok(request.get(1) == Some(&X224_CONNECTION_REQUEST))
+}
+
+/// Waits, and says whether the client waited as well: one that leaves or speaks ends the wait.
+fn stays_for(stream: &mut TcpStream, wait: Duration) -> io::Result<bool> {
+    match read_until(stream, &mut [0; 64], Instant::now() + wait) {
+        Ok(_) => Ok(false),
+        Err(error) if is_timeout(&error) => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 fn is_timeout(error: &io::Error) -> bool {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn connect_error(node: &Node, target: std::net::SocketAddr, within: Duration) -> Result<ErrorKind> {
+fn connect_error(node: &Node, target: SocketAddr, within: Duration) -> Result<ErrorKind> {
     let error = probe::connect(node, target, within)?.err().context("it connected")?;
     Ok(error.kind())
 }
