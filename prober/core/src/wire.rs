@@ -7,6 +7,8 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod banner;
+#[cfg(test)]
+mod captures;
 pub mod checksum;
 pub mod icmp;
 pub mod ipv4;
@@ -16,6 +18,7 @@ pub mod quote;
 mod reader;
 pub mod reply;
 pub mod tcp;
+pub mod tls;
 pub mod udp;
 pub mod x224;
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::captures::capture;
 use proptest::prelude::*;
 
 /// Modern Windows, as in nmap's probe file: HYBRID chosen.
@@ -57,6 +58,34 @@ fn known_servers_confirm() {
     assert_eq!(read_answer(&WINDOWS_XP), Answer::Confirm { selected: None, flags });
     let with_more = [&WINDOWS[..], &[0xff; 600]].concat();
     assert_eq!(read_answer(&with_more), read_answer(&WINDOWS));
+}
+
+#[test]
+fn real_servers_answer_as_their_security_layer_has_it() {
+    let confirm =
+        |selected, flags| Answer::Confirm { selected: Some(selected), flags: ResponseFlags(flags) };
+    let failure = |code| Answer::Failure { code };
+    let cases = [
+        (capture!("x224/xrdp_negotiate_0.bin"), confirm(0, 1)),
+        (capture!("x224/xrdp_negotiate_1.bin"), confirm(1, 1)),
+        (capture!("x224/xrdp_negotiate_3.bin"), confirm(1, 1)),
+        (capture!("x224/xrdp_negotiate_8.bin"), confirm(0, 1)),
+        (capture!("x224/xrdp_negotiate_11.bin"), confirm(1, 1)),
+        (capture!("x224/xrdp_negotiate_16.bin"), Answer::Malformed),
+        (capture!("x224/xrdp_tls_0.bin"), failure(FailureCode::SslRequiredByServer)),
+        (capture!("x224/xrdp_nocert_3.bin"), failure(FailureCode::SslCertNotOnServer)),
+        (capture!("x224/xrdp_rdp_3.bin"), confirm(0, 1)),
+        (capture!("x224/freerdp_nla_0.bin"), failure(FailureCode::HybridRequiredByServer)),
+        (capture!("x224/freerdp_nla_3.bin"), confirm(2, 3)),
+        (capture!("x224/freerdp_nla_11.bin"), confirm(2, 3)),
+        (capture!("x224/freerdp_rdp_3.bin"), failure(FailureCode::SslNotAllowedByServer)),
+        (capture!("x224/freerdp_tls_0.bin"), failure(FailureCode::SslRequiredByServer)),
+    ];
+    for (bytes, expected) in cases {
+        assert_eq!(read_answer(bytes), expected, "{bytes:02x?}");
+    }
+    let asked_for_tls = Protocols::SSL.with(Protocols::HYBRID);
+    assert_eq!(asked_for_tls.allows(0), Selection::Downgrade, "what xrdp under rdp answers to 3");
 }
 
 #[test]
