@@ -30,3 +30,34 @@ pub(super) fn assert_pieces_agree<A: Debug + PartialEq>(
     }
     whole
 }
+
+/// Builds a CHALLENGE message of NTLM as Windows lays it out: the target name, then the AV pairs.
+pub(super) fn challenge(flags: u32, target: &[u8], pairs: &[(u16, &[u8])]) -> Vec<u8> {
+    let info: Vec<u8> = pairs
+        .iter()
+        .flat_map(|(id, value)| {
+            [&id.to_le_bytes()[..], &(value.len() as u16).to_le_bytes(), value].concat()
+        })
+        .collect();
+    let fields = |len: usize, offset: usize| {
+        let len = (len as u16).to_le_bytes();
+        [&len[..], &len, &(offset as u32).to_le_bytes()].concat()
+    };
+    [
+        &b"NTLMSSP\0"[..],
+        &[2, 0, 0, 0],
+        &fields(target.len(), 56),
+        &flags.to_le_bytes(),
+        &[0xcc; 8],
+        &[0; 8],
+        &fields(info.len(), 56 + target.len()),
+        &[10, 0, 0x39, 0x38, 0, 0, 0, 15],
+        target,
+        &info,
+    ]
+    .concat()
+}
+
+pub(super) fn utf16le(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
