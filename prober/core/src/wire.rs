@@ -9,6 +9,7 @@
 pub mod banner;
 #[cfg(test)]
 mod captures;
+pub mod certificate;
 pub mod checksum;
 pub mod credssp;
 mod der;

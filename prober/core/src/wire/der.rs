@@ -1,4 +1,5 @@
-//! Elements of the Distinguished Encoding Rules (X.690), as far as CredSSP needs them.
+//! Elements of the Distinguished Encoding Rules (X.690), as far as CredSSP and certificates
+//! need them.
 
 use super::ParseError;
 use super::reader::Reader;
