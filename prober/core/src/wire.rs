@@ -7,15 +7,23 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod banner;
+#[cfg(test)]
+mod captures;
+pub mod certificate;
 pub mod checksum;
+pub mod credssp;
+mod der;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
+pub mod ntlm;
 pub mod packet;
 pub mod quote;
 mod reader;
 pub mod reply;
 pub mod tcp;
+mod text;
+pub mod tls;
 pub mod udp;
 pub mod x224;
 

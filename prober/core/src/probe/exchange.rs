@@ -99,7 +99,7 @@ impl Exchange {
                 };
                 Some(ServiceAnswer::Confirmed { selected, detail })
             }
-            Answer::Failure { code } => Some(ServiceAnswer::Refused { code }),
+            Answer::Failure { code } => Some(ServiceAnswer::Refused { code: code.code() }),
             Answer::Foreign { hint } => Some(ServiceAnswer::Foreign { hint: hint.to_string() }),
             Answer::Malformed => {
                 Some(ServiceAnswer::Foreign { hint: "malformed TPKT answer".to_owned() })

@@ -25,6 +25,12 @@ impl<'a> Reader<'a> {
         self.array().map(u16::from_be_bytes)
     }
 
+    /// Reads a length of three bytes, as TLS has them.
+    pub(super) fn u24(&mut self) -> Result<usize, ParseError> {
+        let [high, middle, low] = self.array()?;
+        Ok(usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low))
+    }
+
     pub(super) fn u32(&mut self) -> Result<u32, ParseError> {
         self.array().map(u32::from_be_bytes)
     }

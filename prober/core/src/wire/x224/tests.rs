@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::captures::capture;
 use proptest::prelude::*;
 
 /// Modern Windows, as in nmap's probe file: HYBRID chosen.
@@ -19,23 +20,112 @@ fn request_is_well_formed() {
         0x03, 0x00, 0x00, 0x00,
     ];
     assert_eq!(CONNECTION_REQUEST, expected);
+    let all = Protocols::HYBRID_EX.with(Protocols::RDSTLS).with(Protocols::RDSAAD);
+    assert_eq!(all.bits(), 0x1c);
+    let request = connection_request(all);
+    assert_eq!(request[..15], expected[..15]);
+    assert_eq!(request[15..], [0x1c, 0, 0, 0]);
+    assert_eq!(connection_request(Protocols::RDP)[15..], [0; 4]);
+}
+
+#[test]
+fn selection_is_compared_with_the_offer() {
+    use Selection::{Downgrade, Offered, Violation};
+    let both = Protocols::SSL.with(Protocols::HYBRID);
+    let cases = [
+        (Protocols::RDP, 0, Offered),
+        (Protocols::RDP, 1, Violation),
+        (both, 0, Downgrade),
+        (both, 1, Offered),
+        (both, 2, Offered),
+        (both, 3, Violation),
+        (both, 8, Violation),
+        (both.with(Protocols::HYBRID_EX), 8, Offered),
+        (Protocols::RDSAAD, 0x10, Offered),
+        (Protocols::RDSAAD, 0x20, Violation),
+        (both, u32::MAX, Violation),
+    ];
+    for (offered, selected, expected) in cases {
+        assert_eq!(offered.allows(selected), expected, "{offered:?} {selected}");
+    }
 }
 
 #[test]
 fn known_servers_confirm() {
-    assert_eq!(read_answer(&WINDOWS), Answer::Confirm { selected: Some(2), flags: 0x1f });
-    assert_eq!(read_answer(&WINDOWS_XP), Answer::Confirm { selected: None, flags: 0 });
+    let flags = ResponseFlags(0x1f);
+    assert_eq!(read_answer(&WINDOWS), Answer::Confirm { selected: Some(2), flags });
+    let flags = ResponseFlags(0);
+    assert_eq!(read_answer(&WINDOWS_XP), Answer::Confirm { selected: None, flags });
     let with_more = [&WINDOWS[..], &[0xff; 600]].concat();
     assert_eq!(read_answer(&with_more), read_answer(&WINDOWS));
+}
+
+#[test]
+fn real_servers_answer_as_their_security_layer_has_it() {
+    let confirm =
+        |selected, flags| Answer::Confirm { selected: Some(selected), flags: ResponseFlags(flags) };
+    let failure = |code| Answer::Failure { code };
+    let cases = [
+        (capture!("x224/xrdp_negotiate_0.bin"), confirm(0, 1)),
+        (capture!("x224/xrdp_negotiate_1.bin"), confirm(1, 1)),
+        (capture!("x224/xrdp_negotiate_3.bin"), confirm(1, 1)),
+        (capture!("x224/xrdp_negotiate_8.bin"), confirm(0, 1)),
+        (capture!("x224/xrdp_negotiate_11.bin"), confirm(1, 1)),
+        (capture!("x224/xrdp_negotiate_16.bin"), Answer::Malformed),
+        (capture!("x224/xrdp_tls_0.bin"), failure(FailureCode::SslRequiredByServer)),
+        (capture!("x224/xrdp_nocert_3.bin"), failure(FailureCode::SslCertNotOnServer)),
+        (capture!("x224/xrdp_rdp_3.bin"), confirm(0, 1)),
+        (capture!("x224/freerdp_nla_0.bin"), failure(FailureCode::HybridRequiredByServer)),
+        (capture!("x224/freerdp_nla_3.bin"), confirm(2, 3)),
+        (capture!("x224/freerdp_nla_11.bin"), confirm(2, 3)),
+        (capture!("x224/freerdp_rdp_3.bin"), failure(FailureCode::SslNotAllowedByServer)),
+        (capture!("x224/freerdp_tls_0.bin"), failure(FailureCode::SslRequiredByServer)),
+    ];
+    for (bytes, expected) in cases {
+        assert_eq!(read_answer(bytes), expected, "{bytes:02x?}");
+    }
+    let asked_for_tls = Protocols::SSL.with(Protocols::HYBRID);
+    assert_eq!(asked_for_tls.allows(0), Selection::Downgrade, "what xrdp under rdp answers to 3");
 }
 
 #[test]
 fn failure_carries_its_code() {
     let mut bytes = WINDOWS;
     bytes[11..].copy_from_slice(&[3, 0, 8, 0, 5, 0, 0, 0]);
-    assert_eq!(read_answer(&bytes), Answer::Failure { code: 5 });
+    assert_eq!(read_answer(&bytes), Answer::Failure { code: FailureCode::HybridRequiredByServer });
     bytes[15..].copy_from_slice(&[1, 2, 3, 4]);
-    assert_eq!(read_answer(&bytes), Answer::Failure { code: 0x0403_0201 });
+    assert_eq!(read_answer(&bytes), Answer::Failure { code: FailureCode::Unknown(0x0403_0201) });
+}
+
+#[test]
+fn failure_codes_have_the_names_of_the_specification() {
+    let names = [
+        "SSL_REQUIRED_BY_SERVER",
+        "SSL_NOT_ALLOWED_BY_SERVER",
+        "SSL_CERT_NOT_ON_SERVER",
+        "INCONSISTENT_FLAGS",
+        "HYBRID_REQUIRED_BY_SERVER",
+        "SSL_WITH_USER_AUTH_REQUIRED_BY_SERVER",
+    ];
+    for (code, name) in (1..).zip(names) {
+        let failure = FailureCode::from(code);
+        assert_eq!((failure.code(), failure.to_string()), (code, name.to_owned()));
+    }
+    for code in [0, 7, u32::MAX] {
+        assert_eq!(FailureCode::from(code), FailureCode::Unknown(code));
+        assert_eq!(FailureCode::from(code).code(), code);
+    }
+    assert_eq!(FailureCode::from(0x1c).to_string(), "failure code 0x1c");
+}
+
+#[test]
+fn response_flags_are_named() {
+    let names = |flags: u8| ResponseFlags(flags).names().collect::<Vec<_>>();
+    assert_eq!(names(0x00), [""; 0]);
+    assert_eq!(names(0x03), ["EXTENDED_CLIENT_DATA_SUPPORTED", "DYNVC_GFX_PROTOCOL_SUPPORTED"]);
+    assert_eq!(names(0x1f).len(), 5);
+    let windows_only = "REDIRECTED_AUTHENTICATION_MODE_SUPPORTED";
+    assert_eq!(names(0xf0), [windows_only], "higher bits have no name");
 }
 
 #[test]
@@ -97,8 +187,8 @@ proptest! {
         bytes[11..13].copy_from_slice(&[kind, flags]);
         bytes[15..].copy_from_slice(&selected.to_le_bytes());
         let expected = match kind {
-            2 => Answer::Confirm { selected: Some(selected), flags },
-            _ => Answer::Failure { code: selected },
+            2 => Answer::Confirm { selected: Some(selected), flags: ResponseFlags(flags) },
+            _ => Answer::Failure { code: FailureCode::from(selected) },
         };
         prop_assert_eq!(read_answer(&bytes), expected);
     }
