@@ -20,6 +20,7 @@ use reachd_core::sweep::Cell;
 use reachd_core::target::{Service, Severity, Target};
 use reachd_core::time::Instant;
 use reachd_core::vantage::{Mode, Role};
+use reachd_core::wording::Wording;
 
 use crate::prometheus::SelfMetrics;
 
@@ -74,7 +75,7 @@ pub(crate) fn report() -> TargetReport {
                 signal: "syn".to_owned(),
                 value: "silent".to_owned(),
                 vantage: Some("default".to_owned()),
-                detail: Some("0 of 4".to_owned()),
+                detail: Some(Wording::new("0 of 4", "4 个中 0 个")),
             }],
             next_evidence: vec![NextEvidencePart {
                 ask: "blackhole state".to_owned(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use reachd_core::wording::{Text, Wording};
 
 /// Says whether hosts can be reached and, when not, why.
 #[derive(Debug, Parser)]
@@ -182,10 +183,18 @@ impl Lang {
     }
 
     /// The text in this language.
-    pub const fn of(self, text: reachd_core::judge::Text) -> &'static str {
+    pub const fn of(self, text: Text) -> &'static str {
         match self {
             Self::En => text.en,
             Self::Zh => text.zh,
+        }
+    }
+
+    /// The words in this language.
+    pub fn words(self, words: &Wording) -> &str {
+        match self {
+            Self::En => &words.en,
+            Self::Zh => &words.zh,
         }
     }
 }

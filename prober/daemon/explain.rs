@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use reachd_core::judge::cause::{self, CAUSES};
-use reachd_core::judge::{Class, Note};
+use reachd_core::judge::{Class, Note, Text};
 
 use crate::cli::{Explain, Lang};
 use crate::exit;
@@ -18,7 +18,7 @@ pub fn run(arguments: &Explain) -> Result<u8> {
     let texts: Vec<_> = [
         Class::from_name(name).map(|class| explain_class(class, lang)),
         cause::find(name).map(|cause| explain_cause(cause, lang)),
-        Note::from_name(name).map(|note| format!("{name} (note)\n  {}\n", lang.of(note.meaning()))),
+        Note::from_name(name).map(|note| explain_note(note, lang)),
     ]
     .into_iter()
     .flatten()
@@ -41,11 +41,12 @@ fn overview(lang: Lang) -> String {
         }
     }
     let notes: Vec<_> = Note::ALL.iter().map(|note| note.as_str()).collect();
-    text + &format!("notes: {}\n", notes.join(", "))
+    text + &format!("{}: {}\n", lang.of(NOTES), notes.join(", "))
 }
 
 fn explain_class(class: Class, lang: Lang) -> String {
-    let mut text = format!("{} (class): {}\n", class.as_str(), lang.of(class.title()));
+    let (name, kind) = (class.as_str(), lang.of(CLASS));
+    let mut text = format!("{name} ({kind}): {}\n", lang.of(class.title()));
     text += &format!("  {}\n", lang.of(class.meaning()));
     let causes: Vec<_> = CAUSES
         .iter()
@@ -53,15 +54,16 @@ fn explain_class(class: Class, lang: Lang) -> String {
         .map(|cause| cause.name)
         .collect();
     if !causes.is_empty() {
-        text += &format!("  causes: {}\n", causes.join(", "));
+        text += &format!("  {}: {}\n", lang.of(CAUSES_OF_IT), causes.join(", "));
     }
     text
 }
 
 fn explain_cause(cause: &cause::Cause, lang: Lang) -> String {
     format!(
-        "{} (cause of {})\n  {}\n  -> {} [{}]\n",
+        "{} ({} {})\n  {}\n  -> {} [{}]\n",
         cause.name,
+        lang.of(CAUSE_OF),
         cause.class.as_str(),
         lang.of(cause.meaning),
         lang.of(cause.remedy),
@@ -69,9 +71,43 @@ fn explain_cause(cause: &cause::Cause, lang: Lang) -> String {
     )
 }
 
+fn explain_note(note: Note, lang: Lang) -> String {
+    format!("{} ({})\n  {}\n", note.as_str(), lang.of(NOTE), lang.of(note.meaning()))
+}
+
+const CLASS: Text = Text { en: "class", zh: "类别" };
+const CAUSE_OF: Text = Text { en: "cause of", zh: "原因，属于" };
+const CAUSES_OF_IT: Text = Text { en: "causes", zh: "可能原因" };
+const NOTE: Text = Text { en: "note", zh: "备注" };
+const NOTES: Text = Text { en: "notes", zh: "备注" };
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kinds_are_named_in_the_language() {
+        let of = |lang| {
+            [
+                explain_class(Class::Blackhole, lang),
+                explain_cause(cause::find("ddos_blackhole").unwrap(), lang),
+                explain_note(Note::NlaOff, lang),
+            ]
+            .map(|text| text.lines().next().unwrap().to_owned())
+        };
+        let english = [
+            "blackhole (class): suspected blackhole",
+            "ddos_blackhole (cause of blackhole)",
+            "nla_off (note)",
+        ];
+        assert_eq!(of(Lang::En), english);
+        let chinese = [
+            "blackhole (类别): 疑似黑洞",
+            "ddos_blackhole (原因，属于 blackhole)",
+            "nla_off (备注)",
+        ];
+        assert_eq!(of(Lang::Zh), chinese);
+    }
 
     #[test]
     fn every_name_is_explained_in_both_languages() {
@@ -84,6 +120,9 @@ mod tests {
             for cause in CAUSES.iter().filter(|cause| cause.class != Class::Reachable) {
                 assert!(all.contains(cause.name), "{}", cause.name);
                 assert!(explain_cause(cause, lang).contains("->"));
+            }
+            for note in Note::ALL {
+                assert!(explain_note(note, lang).starts_with(note.as_str()));
             }
         }
     }

@@ -3,10 +3,13 @@
 mod checklist;
 mod words;
 
-use reachd_core::judge::cause::{self, Text};
+use reachd_core::evidence::AnswerKind;
 use reachd_core::judge::verdict::NEXT_EVIDENCE;
-use reachd_core::judge::{Class, Note};
-use reachd_core::report::{HopPart, SeriesPart, TargetReport, VantagePart};
+use reachd_core::judge::{Class, Note, Sign, cause};
+use reachd_core::report::{
+    EvidencePart, HopPart, SeriesPart, ServicePart, TargetReport, VantagePart,
+};
+use reachd_core::wording::{Text, Wording};
 use unicode_width::UnicodeWidthStr;
 
 use crate::cli::Lang;
@@ -68,6 +71,15 @@ impl<'a> Screen<'a> {
 
     fn say(&self, text: Text) -> &'static str {
         self.style.lang.of(text)
+    }
+
+    fn words<'b>(&self, words: &'b Wording) -> &'b str {
+        self.style.lang.words(words)
+    }
+
+    /// A machine name as people read it: in English it is that name.
+    fn named<'b>(&self, name: &'b str, title: Option<Text>) -> &'b str {
+        title.map_or(name, |title| self.say(title))
     }
 
     fn line(&mut self, text: &str) {
@@ -165,15 +177,12 @@ impl<'a> Screen<'a> {
         let mut told: Vec<(String, String, Vec<&str>)> = Vec::new();
         let evidence = self.report.verdict.evidence.iter();
         for part in evidence.filter(|part| !DULL.contains(&part.signal.as_str())) {
-            let detail = part.detail.as_ref().map_or_else(String::new, |text| format!(": {text}"));
-            let text = format!("{}{detail}", part.value);
+            let (signal, text) = self.piece(part);
             let vantage = part.vantage.as_deref();
-            match told
-                .iter_mut()
-                .find(|(signal, known, _)| (signal, known) == (&part.signal, &text))
-            {
+            let same = told.iter_mut().find(|(about, known, _)| *about == signal && *known == text);
+            match same {
                 Some((_, _, from)) => from.extend(vantage),
-                None => told.push((part.signal.clone(), text, vantage.into_iter().collect())),
+                None => told.push((signal, text, vantage.into_iter().collect())),
             }
         }
         let several = self.report.vantages.len() > 1;
@@ -184,10 +193,30 @@ impl<'a> Screen<'a> {
         told.into_iter().map(whole).collect()
     }
 
+    /// A signal, and its value with the numbers behind it. In Chinese the machine names follow:
+    /// they are what documents, alerts and the manual have.
+    fn piece(&self, part: &EvidencePart) -> (String, String) {
+        let (signal, value) = (&part.signal, &part.value);
+        let detail = part.detail.as_ref().map(|detail| self.words(detail));
+        let sign = Sign::from_names(signal, value);
+        match (self.style.lang, sign) {
+            (Lang::Zh, Some(sign)) => {
+                let detail = detail.map_or_else(String::new, |detail| format!("：{detail}"));
+                let title = sign.title().zh;
+                (sign.family().title().zh.to_owned(), format!("{title}{detail} [{signal}={value}]"))
+            }
+            (Lang::En | Lang::Zh, _) => {
+                let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
+                (signal.clone(), format!("{value}{detail}"))
+            }
+        }
+    }
+
     fn seen_from(&mut self, vantage: &VantagePart) {
         if let Some(echo) = &vantage.echo {
             let text = self.series(echo);
-            self.labelled("  ICMP echo", &text);
+            let label = format!("  {}", self.say(w::ECHO));
+            self.labelled(&label, &text);
         }
         if let Some(syn) = &vantage.connect {
             let port = self.report.target.port.unwrap_or(0);
@@ -195,11 +224,8 @@ impl<'a> Screen<'a> {
             self.labelled(&format!("  SYN {port}"), &text);
         }
         if let Some(service) = &vantage.service {
-            let mut text = service.connection.clone();
-            for detail in [&service.connection_detail, &service.answer, &service.detail] {
-                text += &detail.as_deref().map_or_else(String::new, |detail| format!(", {detail}"));
-            }
             let label = format!("  {}", self.say(w::SERVICE));
+            let text = self.service(service);
             self.labelled(&label, &text);
         }
         for (flow, hops) in [("TCP", &vantage.path.tcp), ("ICMP", &vantage.path.icmp)] {
@@ -210,15 +236,31 @@ impl<'a> Screen<'a> {
         }
     }
 
+    fn service(&self, service: &ServicePart) -> String {
+        let of = |table: &[Text], name: &str| table.iter().copied().find(|text| text.en == name);
+        let connection = self.named(&service.connection, of(&w::CONNECTIONS, &service.connection));
+        let answer = service.answer.as_deref();
+        let parts = [
+            Some(connection),
+            service.connection_detail.as_ref().map(|detail| self.words(detail)),
+            answer.map(|answer| self.named(answer, of(&w::SERVICE_ANSWERS, answer))),
+            service.detail.as_ref().map(|detail| self.words(detail)),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(self.say(w::COMMA))
+    }
+
     fn series(&self, series: &SeriesPart) -> String {
         let mut text = format!("{}/{} {}", series.received, series.sent, self.say(w::ANSWERED));
-        let answers: Vec<_> =
-            series.answers.iter().map(|(answer, count)| format!("{answer} {count}")).collect();
+        let named = |answer: &str| AnswerKind::from_name(answer).map(AnswerKind::title);
+        let answers = series.answers.iter();
+        let answers =
+            answers.map(|(name, count)| format!("{} {count}", self.named(name, named(name))));
+        let answers = answers.collect::<Vec<_>>().join(", ");
         if !answers.is_empty() {
-            text += &format!(" ({})", answers.join(", "));
+            text += &format!(" ({answers})");
         }
         if let Some(rtt) = series.rtt_mean_seconds {
-            text += &format!(", rtt {:.3} ms", rtt * 1_000.0);
+            text += &format!(", {} {:.3} ms", self.say(w::RTT), rtt * 1_000.0);
         }
         if let (Some(ttl), Some(distance)) = (series.ttl, series.distance) {
             text += &format!(", TTL {ttl} ({distance} {})", self.say(w::ROUTERS));
@@ -292,6 +334,15 @@ impl<'a> Screen<'a> {
         }
     }
 
+    /// The class by its machine name, in Chinese after the words for it.
+    fn ticket_class(&self) -> String {
+        let name = &self.report.verdict.class;
+        match self.style.lang {
+            Lang::En => name.clone(),
+            Lang::Zh => format!("{} {name}", self.class().title().zh),
+        }
+    }
+
     fn ticket(&mut self) {
         self.section(w::TICKET);
         let target = &self.report.target;
@@ -308,11 +359,7 @@ impl<'a> Screen<'a> {
             (w::TICKET_TIME, self.report.started.clone().unwrap_or_default()),
             (
                 w::TICKET_CLASS,
-                format!(
-                    "{} ({})",
-                    self.report.verdict.class,
-                    percent(self.report.verdict.confidence)
-                ),
+                format!("{} ({})", self.ticket_class(), percent(self.report.verdict.confidence)),
             ),
             (w::TICKET_CONSOLE, blank),
         ];

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use reachd_core::incident::{GroupSubject, IncidentState, IncidentUpdate, Resolution, Subject};
-use reachd_core::report::TargetReport;
+use reachd_core::judge::Sign;
+use reachd_core::report::{EvidencePart, TargetReport};
 use serde::Serialize;
 
 use super::settings::Language;
@@ -149,23 +150,25 @@ fn annotations(update: &IncidentUpdate, context: &Context<'_>) -> BTreeMap<&'sta
         ("summary", summary(update, context.language)),
         ("cause", report.map(causes).unwrap_or_default()),
         ("confidence", confidence.unwrap_or_default()),
-        ("evidence", report.map(evidence).unwrap_or_default()),
+        ("evidence", report.map(|report| evidence(report, context.language)).unwrap_or_default()),
         ("next_step", choose(&update.next_step)),
         ("evidence_url", evidence_url.unwrap_or_default()),
         ("version", update.version.to_string()),
     ]);
     if let Subject::Group(group) = &update.subject {
-        annotations.insert("members", members(group));
+        annotations.insert("members", members(group, context.language));
     }
     annotations
 }
 
 /// The members of a group, as many as a message bears.
-fn members(group: &GroupSubject) -> String {
+fn members(group: &GroupSubject, language: Language) -> String {
     let named: Vec<_> = group.members.iter().take(MEMBERS_MAX).map(ToString::to_string).collect();
-    match group.members.len().saturating_sub(MEMBERS_MAX) {
-        0 => named.join(", "),
-        more => format!("{} and {more} more", named.join(", ")),
+    let all = group.members.len();
+    match (all.saturating_sub(MEMBERS_MAX), language) {
+        (0, _) => named.join(", "),
+        (more, Language::En) => format!("{} and {more} more", named.join(", ")),
+        (_, Language::Zh) => format!("{} 等 {all} 个", named.join(", ")),
     }
 }
 
@@ -191,17 +194,38 @@ fn causes(report: &TargetReport) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-fn evidence(report: &TargetReport) -> String {
+fn evidence(report: &TargetReport, language: Language) -> String {
     let pieces = report.verdict.evidence.iter().take(TOP_EVIDENCE).map(|piece| {
-        let mut text = format!("{}={}", piece.signal, piece.value);
-        for (open, part, close) in [(" (", &piece.detail, ")"), (" @", &piece.vantage, "")] {
-            if let Some(part) = part {
-                text = text + open + part + close;
-            }
-        }
-        text
+        let vantage = piece.vantage.iter().map(|vantage| format!(" @{vantage}"));
+        let told = match language {
+            Language::En => english(piece),
+            Language::Zh => chinese(piece),
+        };
+        vantage.fold(told, |told, vantage| told + &vantage)
     });
-    pieces.collect::<Vec<_>>().join("; ")
+    pieces.collect::<Vec<_>>().join(match language {
+        Language::En => "; ",
+        Language::Zh => "；",
+    })
+}
+
+fn english(piece: &EvidencePart) -> String {
+    let detail = piece.detail.as_ref().map(|detail| format!(" ({})", detail.en));
+    format!("{}={}{}", piece.signal, piece.value, detail.unwrap_or_default())
+}
+
+/// The machine names stand behind, as in the report on the screen.
+fn chinese(piece: &EvidencePart) -> String {
+    let names = format!("{}={}", piece.signal, piece.value);
+    let detail = piece.detail.as_ref().map(|detail| format!("（{}）", detail.zh));
+    let detail = detail.unwrap_or_default();
+    match Sign::from_names(&piece.signal, &piece.value) {
+        Some(sign) => {
+            let (signal, value) = (sign.family().title().zh, sign.title().zh);
+            format!("{signal}：{value}{detail} [{names}]")
+        }
+        None => format!("{names}{detail}"),
+    }
 }
 
 fn own_url(context: &Context<'_>, path: &str) -> String {
@@ -246,6 +270,9 @@ mod tests {
         );
         let named = alert["annotations"]["members"].as_str().unwrap();
         assert!(named.starts_with("host-1, host-2, ") && named.ends_with("host-20 and 5 more"));
+        let body = rendered(&update, Language::Zh);
+        let named = body["alerts"][0]["annotations"]["members"].as_str().unwrap();
+        assert!(named.ends_with("host-20 等 25 个"), "{named}");
     }
 
     #[test]
@@ -292,6 +319,8 @@ mod tests {
         assert_eq!(alert["labels"]["class"], "blackhole");
         assert_eq!(alert["annotations"]["class_now"], "reachable");
         assert_eq!(alert["annotations"]["summary"], "无响应。");
+        let evidence = "SYN 应答：无应答（4 个中 0 个） [syn=silent] @default";
+        assert_eq!(alert["annotations"]["evidence"], evidence);
     }
 
     #[test]

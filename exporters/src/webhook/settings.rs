@@ -48,7 +48,7 @@ pub struct Settings {
     pub url: String,
     /// The key that signs; unsigned without one.
     pub secret: Option<Secret>,
-    /// Language of summary and next step.
+    /// Language of summary, evidence and next step.
     pub language: Language,
     /// Less severe incidents are not sent.
     pub min_severity: Severity,

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::time::Stamp;
+use crate::wording::Wording;
 
 /// The kinds of standing probe; the `probe` label of the packet counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -373,7 +374,7 @@ pub enum ServiceAnswer {
         /// For RDP: the selected security protocol, if a negotiation block came.
         selected: Option<u32>,
         /// A short printable description: a banner or the negotiated protocol.
-        detail: String,
+        detail: Wording,
     },
     /// RDP: a negotiation failure with this code; the service lives.
     Refused {
@@ -383,7 +384,7 @@ pub enum ServiceAnswer {
     /// Something else speaks on the port.
     Foreign {
         /// What it seems to be.
-        hint: String,
+        hint: Wording,
     },
     /// It accepted the connection and said nothing in time.
     Silent,

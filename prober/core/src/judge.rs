@@ -8,6 +8,7 @@ pub mod note;
 pub mod posterior;
 pub mod sign;
 pub mod text;
+mod title;
 pub mod verdict;
 mod witness;
 

@@ -25,3 +25,4 @@ pub mod target;
 pub mod time;
 pub mod vantage;
 pub mod wire;
+pub mod wording;

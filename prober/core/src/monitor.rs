@@ -50,6 +50,7 @@ use crate::target::{FamilyChoice, Service, TargetName};
 use crate::time::{Instant, Stamp};
 use crate::vantage::{Mode, Vantage, VantageId};
 use crate::wire::packet::{Checksums, Packet};
+use crate::wording::Wording;
 
 use self::chores::Chores;
 pub use self::emit::{ProbePacket, SendOrder};
@@ -179,7 +180,7 @@ pub enum VantageState {
         /// Why, as evidence.
         error: LocalError,
         /// Why, for people.
-        detail: String,
+        detail: Wording,
     },
 }
 

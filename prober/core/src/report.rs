@@ -1,12 +1,15 @@
 //! The verdict document: what `check --json`, the HTTP interface and the alert outbox tell.
 //!
 //! Field names and shapes are the contract of schema 1 (`deploy/schema/verdict.schema.json`).
-//! Unknown is `null`, never absent.
+//! Unknown is `null`, never absent. Texts are English in the document; those for people have both
+//! languages.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Serialize;
+
+use crate::wording::Wording;
 
 /// The schema number of [`TargetReport`].
 pub const SCHEMA: u32 = 1;
@@ -105,7 +108,7 @@ pub struct NotePart {
     /// A note of the closed list.
     pub note: String,
     /// The particulars.
-    pub detail: Option<String>,
+    pub detail: Option<Wording>,
 }
 
 /// One piece of evidence.
@@ -118,7 +121,7 @@ pub struct EvidencePart {
     /// Who saw it; `null` when it is about several vantages.
     pub vantage: Option<String>,
     /// The numbers behind it.
-    pub detail: Option<String>,
+    pub detail: Option<Wording>,
 }
 
 /// One thing that would settle the rest.
@@ -193,13 +196,13 @@ pub struct ServicePart {
     /// `connected`, `refused`, `icmp`, `timed_out` or `local_error`.
     pub connection: String,
     /// The particulars of a failed connection.
-    pub connection_detail: Option<String>,
+    pub connection_detail: Option<Wording>,
     /// The handshake's round-trip time.
     pub handshake_seconds: Option<f64>,
     /// `confirmed`, `refused`, `foreign`, `silent`, `closed` or `null` when not asked.
     pub answer: Option<String>,
     /// The particulars of the answer.
-    pub detail: Option<String>,
+    pub detail: Option<Wording>,
     /// Time to the service's answer.
     pub seconds: Option<f64>,
 }

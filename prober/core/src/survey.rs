@@ -6,6 +6,7 @@
 
 mod agenda;
 mod course;
+mod details;
 pub mod findings;
 pub mod ports;
 mod senders;

@@ -212,7 +212,7 @@ const BY_FRONT: Text = Text {
 };
 const PING_NOTE: Text = Text {
     en: "no answer; Windows drops echo by default",
-    zh: "无应答；Windows 默认丢弃 echo",
+    zh: "无应答；Windows 默认丢弃 ICMP 回显",
 };
 const PORT_CLOSED: Text = Text { en: "reset", zh: "RST" };
 const PORT_SILENT: Text = Text { en: "no answer", zh: "无应答" };

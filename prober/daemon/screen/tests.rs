@@ -6,6 +6,8 @@ use reachd_core::report::{
 
 use super::*;
 
+mod chinese;
+
 fn report(class: &str) -> TargetReport {
     let series = SeriesPart {
         sent: 7,
@@ -170,7 +172,7 @@ fn evidence_of_several_vantages_is_told_once_and_says_whose_it_is() {
         signal: "last_hop".to_owned(),
         value: value.to_owned(),
         vantage: Some(vantage.to_owned()),
-        detail: Some("last answer at hop 2".to_owned()),
+        detail: Some(Wording::new("last answer at hop 2", "末个应答在第 2 跳")),
     };
     report.verdict.evidence =
         vec![part("stops", "default"), part("stops", "far"), part("loops", "far")];

@@ -13,6 +13,25 @@ pub(super) const VANTAGE: Text = Text { en: "from", zh: "观测点" };
 pub(super) const ANSWERED: Text = Text { en: "answered", zh: "有应答" };
 pub(super) const ROUTERS: Text = Text { en: "routers", zh: "跳" };
 pub(super) const SERVICE: Text = Text { en: "connection", zh: "连接" };
+pub(super) const ECHO: Text = Text { en: "ICMP echo", zh: "ICMP 回显" };
+pub(super) const RTT: Text = Text { en: "rtt", zh: "往返" };
+pub(super) const COMMA: Text = Text { en: ", ", zh: "，" };
+/// How a connection went, by its name in the document.
+pub(super) const CONNECTIONS: [Text; 5] = [
+    Text { en: "connected", zh: "已建立" },
+    Text { en: "refused", zh: "被拒绝（RST）" },
+    Text { en: "icmp", zh: "收到 ICMP 差错" },
+    Text { en: "timed_out", zh: "超时" },
+    Text { en: "local_error", zh: "本机出错" },
+];
+/// What the service answered, by its name in the document.
+pub(super) const SERVICE_ANSWERS: [Text; 5] = [
+    Text { en: "confirmed", zh: "服务应答正常" },
+    Text { en: "refused", zh: "服务拒绝协商" },
+    Text { en: "foreign", zh: "其他服务应答" },
+    Text { en: "silent", zh: "服务无应答" },
+    Text { en: "closed", zh: "服务断开连接" },
+];
 pub(super) const PATH: Text = Text { en: "path", zh: "路径" };
 pub(super) const CAUSES: Text = Text { en: "Possible causes", zh: "可能原因" };
 pub(super) const NOTES: Text = Text { en: "Notes", zh: "备注" };

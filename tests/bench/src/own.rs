@@ -215,7 +215,9 @@ impl Brain for Driver {
                 let state = LaneState { mode: Some(mode), tap, believed: true };
                 self.sweep.set_lane(now, vantage, state);
             }
-            Input::Vantage(_, VantageState::Down { detail, .. }) => self.failure = Some(detail),
+            Input::Vantage(_, VantageState::Down { detail, .. }) => {
+                self.failure = Some(detail.en);
+            }
             Input::SendFailed { flight: Flight::Sweep(token), error } => {
                 self.sweep.handle_send_failed(token, error);
             }

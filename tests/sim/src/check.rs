@@ -12,12 +12,22 @@ use reachd_core::plan::VERDICT_TIMER;
 use reachd_core::probe::FULL_TTL;
 use reachd_core::snapshot::Snapshot;
 use reachd_core::time::Instant;
+use reachd_core::wording::english_words;
 
 /// The sweep turns this seldom at low rates.
 const STEP: Duration = Duration::from_millis(25);
 
+/// Names of our worlds that look like words.
+const NAMES: [&str; 1] = ["default"];
+
 /// A probe is listened for a minute; long after that its number may come back.
 const FORGOTTEN: Duration = Duration::from_secs(3_600);
+
+/// A Chinese operator can read it: no English word is left but names.
+fn told_in_chinese(text: &str) {
+    let english: Vec<_> = english_words(text).filter(|word| !NAMES.contains(word)).collect();
+    assert!(english.is_empty(), "{english:?} in {text}");
+}
 
 /// What a checker remembers.
 #[derive(Debug, Default)]
@@ -73,6 +83,9 @@ impl Checker {
                 assert!((0.0..=1.0).contains(&verdict.confidence), "{}", verdict.confidence);
                 let total: f64 = verdict.causes.iter().map(|cause| cause.probability).sum();
                 assert!(total <= 1.000_001, "causes sum to {total}");
+                let details = verdict.evidence.iter().filter_map(|part| part.detail.as_ref());
+                let notes = verdict.notes.iter().filter_map(|part| part.detail.as_ref());
+                details.chain(notes).for_each(|detail| told_in_chinese(&detail.zh));
             }
             Event::Incident(update) => self.told_incident(now, update),
             Event::Bug { id } => panic!("a bug was told: {id}"),
@@ -112,6 +125,7 @@ impl Checker {
         }
         assert_eq!(update.ended.is_some(), update.state == IncidentState::Resolved);
         assert!(!update.summary.0.is_empty() && !update.next_step.0.is_empty());
+        told_in_chinese(&update.summary.1);
         let since = match self.incidents.get(&update.fingerprint) {
             Some((state, _, since)) if *state == update.state => *since,
             Some(_) | None => now,

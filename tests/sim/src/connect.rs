@@ -15,6 +15,7 @@ use reachd_core::wire::packet::{
 };
 use reachd_core::wire::reply::{Stack, emit_rst_ack};
 use reachd_core::wire::tcp::{Flags, Options, Segment};
+use reachd_core::wording::Wording;
 
 use crate::host::{Port, Speaks};
 use crate::world::{Delivery, LocalFault, World};
@@ -196,11 +197,13 @@ fn said(bytes: &[u8], speaks: Option<Port>, order: &ConnectOrder) -> Option<Serv
         return Some(ServiceAnswer::Closed { reset: segment.flags.rst() });
     }
     match speaks.filter(|_| !segment.payload.is_empty())? {
-        Port::Open(Speaks::Foreign(hint)) => Some(ServiceAnswer::Foreign { hint }),
+        Port::Open(Speaks::Foreign(hint)) => {
+            Some(ServiceAnswer::Foreign { hint: Wording::same(hint) })
+        }
         Port::Open(Speaks::Refuses(code)) => Some(ServiceAnswer::Refused { code }),
         _ => {
             let selected = (order.service == Service::Rdp).then_some(2);
-            let detail = "CredSSP (NLA)".to_owned();
+            let detail = Wording::same("CredSSP (NLA)");
             Some(ServiceAnswer::Confirmed { selected, detail })
         }
     }

@@ -18,6 +18,7 @@ use reachd_core::time::{Instant, Stamp, StampSource};
 use reachd_core::vantage::{Mode, VantageId};
 use reachd_core::wire::packet::{Body, Checksums, Packet};
 use reachd_core::wire::reply::{Stack, emit_rst_ack};
+use reachd_core::wording::Wording;
 
 use crate::check::Checker;
 use crate::forge::forge;
@@ -192,7 +193,10 @@ impl Run {
         let found = self.vantages.iter().find(|(_, name)| *name == vantage).map(|(id, _)| *id);
         let Some(id) = found else { return };
         let state = match down {
-            Some(error) => VantageState::Down { error, detail: "the interface is gone".to_owned() },
+            Some(error) => VantageState::Down {
+                error,
+                detail: Wording::new("the interface is gone", "网卡不存在"),
+            },
             None => VantageState::Up { mode: Mode::Raw, tap: Some(self.tap(vantage)) },
         };
         self.input(Input::Vantage(id, state));
@@ -312,7 +316,10 @@ impl Run {
         match output {
             Output::OpenVantage(id, vantage) => {
                 let state = match self.shut {
-                    Some(error) => VantageState::Down { error, detail: "not opened".to_owned() },
+                    Some(error) => VantageState::Down {
+                        error,
+                        detail: Wording::new("not opened", "未打开"),
+                    },
                     None => {
                         VantageState::Up { mode: Mode::Raw, tap: Some(self.tap(&vantage.name)) }
                     }

@@ -2,15 +2,7 @@
 
 use super::class::Class;
 use super::sign::Sign;
-
-/// The same text in both languages of the product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Text {
-    /// English.
-    pub en: &'static str,
-    /// Simplified Chinese.
-    pub zh: &'static str,
-}
+pub use crate::wording::Text;
 
 /// What following a remedy may break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,6 +19,7 @@ use crate::report::{
 use crate::statistics::real;
 use crate::survey::signs::service_detail;
 use crate::target::Target;
+use crate::wording::Wording;
 
 /// Causes below this are not worth a line.
 const WORTH_NAMING: f64 = 0.005;
@@ -215,11 +216,15 @@ fn service_part(report: &ConnectReport) -> ServicePart {
         ConnectResult::Connected => ("connected", None),
         ConnectResult::Refused => ("refused", None),
         ConnectResult::Icmp(error) => {
-            let detail = format!("{} from {}", error.kind.as_str(), error.from);
+            let (kind, from) = (error.kind.title(), error.from);
+            let detail = Wording::new(
+                format!("{} from {from}", kind.en),
+                format!("{}，来自 {from}", kind.zh),
+            );
             ("icmp", Some(detail))
         }
         ConnectResult::TimedOut => ("timed_out", None),
-        ConnectResult::Local(error) => ("local_error", Some(error.as_str().to_owned())),
+        ConnectResult::Local(error) => ("local_error", Some(error.title().into())),
     };
     let answer = report.service.as_ref().and_then(|answer| match answer {
         ServiceAnswer::Confirmed { .. } => Some("confirmed"),

@@ -9,25 +9,7 @@ use crate::statistics::{real, wilson};
 use crate::survey::findings::Findings;
 use crate::survey::signs::{is_lossy, missing};
 use crate::target::{Service, Target};
-
-/// The same sentence in both languages.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sentence {
-    /// English.
-    pub en: String,
-    /// Simplified Chinese.
-    pub zh: String,
-}
-
-impl Sentence {
-    const fn new(en: String, zh: String) -> Self {
-        Self { en, zh }
-    }
-
-    fn fixed(en: &str, zh: &str) -> Self {
-        Self::new(en.to_owned(), zh.to_owned())
-    }
-}
+use crate::wording::Wording;
 
 /// What the numbers in a summary come from.
 #[derive(Debug, Clone, Copy)]
@@ -43,13 +25,13 @@ pub struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    /// The last hop that answered, as text.
-    fn last_hop(&self) -> String {
-        let Some(findings) = self.findings else { return "?".to_owned() };
+    /// The last hop that answered.
+    fn last_hop(&self) -> Option<Wording> {
+        let findings = self.findings?;
         let last = findings.last_router();
         let paths = [&findings.tcp_path, &findings.icmp_path];
-        let address = paths.into_iter().flatten().find_map(|path| path.at(last));
-        address.map_or_else(|| "?".to_owned(), |address| format!("{address} (hop {last})"))
+        let address = paths.into_iter().flatten().find_map(|path| path.at(last))?;
+        Some(Wording::new(format!("{address} (hop {last})"), format!("{address}（第 {last} 跳）")))
     }
 
     fn failing_of_all(&self) -> (usize, usize) {
@@ -69,36 +51,38 @@ impl Facts<'_> {
         (tallies().map(missing).sum(), tallies().map(Tally::valid).sum())
     }
 
-    /// Whatever said no, as text.
-    fn refuser(&self) -> String {
+    /// Whatever said no.
+    fn refuser(&self) -> Wording {
         let tallies = self
             .findings
             .into_iter()
             .flat_map(|findings| findings.syn.iter().chain([&findings.echo]));
         let error = tallies.filter_map(Tally::main_error).next();
-        error.map_or_else(|| "?".to_owned(), |(kind, from)| format!("{from} ({})", kind.as_str()))
+        let Some((kind, from)) = error else { return Wording::new("?", "来源不明") };
+        let kind = kind.title();
+        Wording::new(format!("{from} ({})", kind.en), format!("由 {from} 回复（{}）", kind.zh))
     }
 
-    fn service_words(&self) -> String {
+    fn service_words(&self) -> Wording {
         let answer = self
             .findings
             .and_then(|findings| findings.connect.as_ref())
             .and_then(|report| report.service.as_ref())
             .and_then(crate::survey::signs::service_detail);
-        answer.unwrap_or_else(|| "?".to_owned())
+        answer.unwrap_or_else(|| Wording::same("?"))
     }
 }
 
 /// The summary: what is seen, how sure, from where.
-pub fn summary(facts: &Facts<'_>) -> Sentence {
+pub fn summary(facts: &Facts<'_>) -> Wording {
     let first = main_summary(facts);
     let Some(second) = loss_beside(facts) else { return first };
-    Sentence::new(format!("{} {}", first.en, second.en), format!("{}{}", first.zh, second.zh))
+    Wording::new(format!("{} {}", first.en, second.en), format!("{}{}", first.zh, second.zh))
 }
 
 /// A loss that is there as well where something else is what matters most: two causes at once. Of
 /// echoes alone it may be their own limit.
-fn loss_beside(facts: &Facts<'_>) -> Option<Sentence> {
+fn loss_beside(facts: &Facts<'_>) -> Option<Wording> {
     use Class::{
         Certificate, PortClosed, RdpRefused, Rejected, ResetInjected, ServiceHung, WrongService,
     };
@@ -110,14 +94,14 @@ fn loss_beside(facts: &Facts<'_>) -> Option<Sentence> {
         return None;
     }
     let (lost, sent) = facts.loss();
-    Some(Sentence::new(
+    Some(Wording::new(
         format!("Besides, {lost} of {sent} probes are lost."),
         format!("此外有丢包：{sent} 个探测丢失 {lost} 个。"),
     ))
 }
 
 /// Silence that the plan expects, in place of an answer.
-fn expected_silence(facts: &Facts<'_>) -> Option<Sentence> {
+fn expected_silence(facts: &Facts<'_>) -> Option<Wording> {
     let findings = facts.findings?;
     let main = findings.syn.as_ref().unwrap_or(&findings.echo);
     let connected = findings
@@ -129,16 +113,16 @@ fn expected_silence(facts: &Facts<'_>) -> Option<Sentence> {
     }
     let port = facts.target.port;
     Some(if findings.syn.is_some() {
-        Sentence::new(
+        Wording::new(
             format!("As the plan expects: TCP {port} does not answer."),
             format!("符合预期：TCP {port} 无应答。"),
         )
     } else {
-        Sentence::fixed("As the plan expects: nothing answers.", "符合预期：无任何应答。")
+        Wording::new("As the plan expects: nothing answers.", "符合预期：无任何应答。")
     })
 }
 
-fn blackhole(facts: &Facts<'_>) -> Sentence {
+fn blackhole(facts: &Facts<'_>) -> Wording {
     let (failing, all) = facts.failing_of_all();
     let port = facts.target.port;
     let [silent_en, silent_zh] = match facts.target.service.has_port() {
@@ -148,11 +132,9 @@ fn blackhole(facts: &Facts<'_>) -> Sentence {
         ],
         false => ["ICMP is silent".to_owned(), "ICMP 无响应".to_owned()],
     };
-    let hop = facts.last_hop();
-    let [hop_en, hop_zh] = match hop.as_str() {
-        "?" => [String::new(), String::new()],
-        hop => [format!(", last answering hop {hop}"), format!("，末个应答跳 {hop}")],
-    };
+    let [hop_en, hop_zh] = facts.last_hop().map_or_else(Default::default, |hop| {
+        [format!(", last answering hop {}", hop.en), format!("，末个应答跳 {}", hop.zh)]
+    });
     let [near_en, near_zh] = if has_sign(facts.verdict, Sign::SiblingFurther) {
         [", the path toward neighbours goes further", "，同段邻居路径更远"]
     } else if has_sign(facts.verdict, Sign::SiblingFailsToo) {
@@ -160,7 +142,7 @@ fn blackhole(facts: &Facts<'_>) -> Sentence {
     } else {
         ["", ""]
     };
-    Sentence::new(
+    Wording::new(
         format!(
             "Suspected blackhole: from {failing} of {all} vantages {silent_en}{hop_en}{near_en}. \
              Not confirmed by the cloud."
@@ -169,19 +151,18 @@ fn blackhole(facts: &Facts<'_>) -> Sentence {
     )
 }
 
-fn main_summary(facts: &Facts<'_>) -> Sentence {
+fn main_summary(facts: &Facts<'_>) -> Wording {
     let expected =
         if facts.verdict.class == Class::Reachable { expected_silence(facts) } else { None };
     if let Some(expected) = expected {
         return expected;
     }
     let port = facts.target.port;
-    let (failing, all) = facts.failing_of_all();
-    let hop = facts.last_hop();
+    let (_, all) = facts.failing_of_all();
     let title = facts.verdict.class.title();
     let meaning = facts.verdict.class.meaning();
     match facts.verdict.class {
-        Class::Reachable if facts.target.service.has_port() => Sentence::new(
+        Class::Reachable if facts.target.service.has_port() => Wording::new(
             format!("Reachable: TCP {port} answers from {all} of {all} vantages."),
             format!("可达：{all}/{all} 个观测点 TCP {port} 均有应答。"),
         ),
@@ -191,7 +172,7 @@ fn main_summary(facts: &Facts<'_>) -> Sentence {
         Class::SourceBlocked => source_blocked(facts),
         Class::VantageFault => vantage_fault(facts),
         Class::Blackhole => blackhole(facts),
-        Class::HostSilent if facts.is_behind_front() => Sentence::new(
+        Class::HostSilent if facts.is_behind_front() => Wording::new(
             format!(
                 "The front answers, TCP {port} behind it does not: the host behind is down, or the \
                  port is filtered, which cannot be told apart from outside."
@@ -200,20 +181,10 @@ fn main_summary(facts: &Facts<'_>) -> Sentence {
                 "前端有应答，其后的 TCP {port} 无应答：后端主机故障或端口被过滤，外部无法区分。"
             ),
         ),
-        Class::HostSilent if hop == "?" => Sentence::new(
-            format!("Host silent: from {failing} of {all} vantages nothing answers."),
-            format!("主机无响应：{failing}/{all} 个观测点无任何应答。"),
-        ),
-        Class::HostSilent => Sentence::new(
-            format!(
-                "Host silent: from {failing} of {all} vantages nothing answers; the path is \
-                 intact up to {hop}."
-            ),
-            format!("主机无响应：{failing}/{all} 个观测点无任何应答，路径到 {hop} 为止完好。"),
-        ),
+        Class::HostSilent => host_silent(facts),
         Class::SecurityGroup if has_sign(facts.verdict, Sign::SynLossAlone) => thinned(facts),
         Class::ServiceHung if has_sign(facts.verdict, Sign::ServiceLate) => late(facts),
-        Class::SecurityGroup if has_sign(facts.verdict, Sign::ComesAndGoes) => Sentence::new(
+        Class::SecurityGroup if has_sign(facts.verdict, Sign::ComesAndGoes) => Wording::new(
             format!(
                 "TCP {port} falls silent again and again and answers in between: an overrun queue, \
                  often by password guessing, rather than a rule."
@@ -222,7 +193,7 @@ fn main_summary(facts: &Facts<'_>) -> Sentence {
                 "TCP {port} 时断时续：更可能是连接队列被占满（常见于暴力破解），而不是规则所致。"
             ),
         ),
-        Class::SecurityGroup if facts.is_behind_front() => Sentence::new(
+        Class::SecurityGroup if facts.is_behind_front() => Wording::new(
             format!(
                 "TCP {port} is silent behind its front, which answers for itself: whether the host \
                  behind it is down or the port is filtered cannot be told apart from outside."
@@ -232,7 +203,7 @@ fn main_summary(facts: &Facts<'_>) -> Sentence {
                  外部无法区分。"
             ),
         ),
-        Class::SecurityGroup => Sentence::new(
+        Class::SecurityGroup => Wording::new(
             format!(
                 "Host online, TCP {port} silently filtered: security group, network ACL, host \
                  firewall or a stopped service (stealth mode) cannot be told apart from outside."
@@ -242,29 +213,40 @@ fn main_summary(facts: &Facts<'_>) -> Sentence {
                  （隐身模式）外部无法区分。"
             ),
         ),
-        Class::PortClosed => Sentence::new(
+        Class::PortClosed => Wording::new(
             format!("The host answers RST: nothing listens on {port}."),
             format!("主机回复 RST：{port} 无服务监听。"),
         ),
-        Class::Rejected | Class::NoRoute => Sentence::new(
-            format!("{}: {} says so.", capital(title.en), facts.refuser()),
-            format!("{}：由 {} 回复。", title.zh, facts.refuser()),
+        Class::Rejected | Class::NoRoute => Wording::new(
+            format!("{}: {} says so.", capital(title.en), facts.refuser().en),
+            format!("{}：{}。", title.zh, facts.refuser().zh),
         ),
-        Class::WrongService => Sentence::new(
-            format!("Another service answers on TCP {port}: {}.", facts.service_words()),
-            format!("TCP {port} 上是其他服务：{}。", facts.service_words()),
+        Class::WrongService => Wording::new(
+            format!("Another service answers on TCP {port}: {}.", facts.service_words().en),
+            format!("TCP {port} 上是其他服务：{}。", facts.service_words().zh),
         ),
-        _ => Sentence::fixed(meaning.en, meaning.zh),
+        _ => Wording::new(meaning.en, meaning.zh),
     }
 }
 
-fn packet_loss(facts: &Facts<'_>) -> Sentence {
+fn host_silent(facts: &Facts<'_>) -> Wording {
+    let (failing, all) = facts.failing_of_all();
+    let [path_en, path_zh] = facts.last_hop().map_or_else(Default::default, |hop| {
+        [format!("; the path is intact up to {}", hop.en), format!("，路径完好直到 {}", hop.zh)]
+    });
+    Wording::new(
+        format!("Host silent: from {failing} of {all} vantages nothing answers{path_en}."),
+        format!("主机无响应：{failing}/{all} 个观测点无任何应答{path_zh}。"),
+    )
+}
+
+fn packet_loss(facts: &Facts<'_>) -> Wording {
     let (lost, sent) = facts.loss();
     let (low, high) = wilson(lost, sent);
     let percent = |ratio: f64| format!("{:.0}", ratio * 100.0);
     let ratio = if sent == 0 { 0.0 } else { real(lost) / real(sent) };
     let (ratio, low, high) = (percent(ratio), percent(low), percent(high));
-    Sentence::new(
+    Wording::new(
         format!(
             "End-to-end packet loss {ratio}% ({lost}/{sent}, 95% interval {low}–{high}%). Loss at \
              middle hops is not used as evidence."
@@ -275,16 +257,16 @@ fn packet_loss(facts: &Facts<'_>) -> Sentence {
     )
 }
 
-fn partial_path(facts: &Facts<'_>) -> Sentence {
+fn partial_path(facts: &Facts<'_>) -> Wording {
     let meaning = facts.verdict.class.meaning();
     let flows = facts.findings.and_then(|findings| findings.flows.as_ref());
     let Some(flows) = flows.filter(|_| facts.findings.is_some_and(Findings::is_split)) else {
-        return Sentence::fixed(meaning.en, meaning.zh);
+        return Wording::new(meaning.en, meaning.zh);
     };
     let (all, alive, dead) = (flows.repeated(), flows.alive(), flows.dead());
     let ports: Vec<_> = dead.iter().map(u16::to_string).collect();
     let (count, ports) = (dead.len(), ports.join(", "));
-    Sentence::new(
+    Wording::new(
         format!(
             "Part of the path is dead: of {all} TCP flows asked again {alive} always answer and \
              {count} never do (source ports {ports}). Clients succeed or fail by their source port."
@@ -297,11 +279,11 @@ fn partial_path(facts: &Facts<'_>) -> Sentence {
 }
 
 /// SYNs are lost and echoes are not.
-fn thinned(facts: &Facts<'_>) -> Sentence {
+fn thinned(facts: &Facts<'_>) -> Wording {
     let port = facts.target.port;
     let syn = facts.findings.and_then(|findings| findings.syn.as_ref());
     let (lost, sent) = syn.map_or((0, 0), |syn| (missing(syn), syn.valid()));
-    Sentence::new(
+    Wording::new(
         format!(
             "Host online, {lost} of {sent} SYNs to TCP {port} dropped while echoes pass: the path \
              loses nothing, a full accept queue, a full session table or a guard drops new \
@@ -315,25 +297,25 @@ fn thinned(facts: &Facts<'_>) -> Sentence {
 }
 
 /// The service answered, when nobody would have waited for it any longer.
-fn late(facts: &Facts<'_>) -> Sentence {
+fn late(facts: &Facts<'_>) -> Wording {
     let meaning = facts.verdict.class.meaning();
     let report = facts.findings.and_then(|findings| findings.connect.as_ref());
     let Some(time) = report.and_then(|report| report.service_time) else {
-        return Sentence::fixed(meaning.en, meaning.zh);
+        return Wording::new(meaning.en, meaning.zh);
     };
     let (port, time) = (facts.target.port, time.as_secs_f64());
-    Sentence::new(
+    Wording::new(
         format!("TCP {port} accepts at once, and the service answers only after {time:.1} s."),
         format!("TCP {port} 立即接受连接，服务却在 {time:.1} 秒后才应答。"),
     )
 }
 
-fn mtu_blackhole(facts: &Facts<'_>) -> Sentence {
+fn mtu_blackhole(facts: &Facts<'_>) -> Wording {
     let meaning = facts.verdict.class.meaning();
     let large = facts.findings.and_then(|findings| findings.large.as_ref());
     let sizes = large.and_then(|large| Some((large.echo_passes()?, large.echo_fails()?.0)));
-    let Some((passes, fails)) = sizes else { return Sentence::fixed(meaning.en, meaning.zh) };
-    Sentence::new(
+    let Some((passes, fails)) = sizes else { return Wording::new(meaning.en, meaning.zh) };
+    Wording::new(
         format!(
             "Large packets vanish and nobody says so: echoes of {passes} bytes return, of {fails} \
              bytes never do."
@@ -342,7 +324,7 @@ fn mtu_blackhole(facts: &Facts<'_>) -> Sentence {
     )
 }
 
-fn source_blocked(facts: &Facts<'_>) -> Sentence {
+fn source_blocked(facts: &Facts<'_>) -> Wording {
     let meaning = facts.verdict.class.meaning();
     let (en, zh) = if has_sign(facts.verdict, Sign::SecondReaches) {
         (
@@ -355,18 +337,18 @@ fn source_blocked(facts: &Facts<'_>) -> Sentence {
             "同一主机的另一源地址同样失败：故障在路径上。",
         )
     } else {
-        return Sentence::fixed(meaning.en, meaning.zh);
+        return Wording::new(meaning.en, meaning.zh);
     };
-    Sentence::new(format!("{} {en}", meaning.en), format!("{}{zh}", meaning.zh))
+    Wording::new(format!("{} {en}", meaning.en), format!("{}{zh}", meaning.zh))
 }
 
-fn vantage_fault(facts: &Facts<'_>) -> Sentence {
+fn vantage_fault(facts: &Facts<'_>) -> Wording {
     let meaning = facts.verdict.class.meaning();
     if !has_sign(facts.verdict, Sign::VantageProxied) {
-        return Sentence::fixed(meaning.en, meaning.zh);
+        return Wording::new(meaning.en, meaning.zh);
     }
     let port = facts.target.port;
-    Sentence::new(
+    Wording::new(
         format!(
             "A proxy before the vantage takes TCP connections on {port} itself: it answers for an \
              address that nobody has. Nothing is said about the target."
@@ -378,32 +360,37 @@ fn vantage_fault(facts: &Facts<'_>) -> Sentence {
 }
 
 /// What to do next, and what not to do.
-pub fn next_step(facts: &Facts<'_>) -> Sentence {
-    let source = facts.source.unwrap_or("the probing address");
+pub fn next_step(facts: &Facts<'_>) -> Wording {
+    let source = facts
+        .source
+        .map_or_else(|| Wording::new("the probing address", "探测源地址"), Wording::same);
     match facts.verdict.class {
-        Class::Reachable => Sentence::fixed("Nothing to do.", "无需处理。"),
-        Class::Blackhole => Sentence::fixed(
+        Class::Reachable => Wording::new("Nothing to do.", "无需处理。"),
+        Class::Blackhole => Wording::new(
             "Next: check the DDoS blackhole state and when it ends. Do not restart the instance \
              first.",
             "下一步：查 DDoS 黑洞状态与解封时间。勿先重启实例。",
         ),
-        Class::SecurityGroup => Sentence::new(
-            format!("Next: check that an inbound rule admits {source}. Do not open 0.0.0.0/0."),
-            format!("下一步：核对入方向规则是否放行 {source}。勿放开 0.0.0.0/0。"),
+        Class::SecurityGroup => Wording::new(
+            format!(
+                "Next: check that an inbound rule admits {}. Do not open 0.0.0.0/0.",
+                source.en
+            ),
+            format!("下一步：核对入方向规则是否放行 {}。勿放开 0.0.0.0/0。", source.zh),
         ),
-        Class::PortClosed if facts.target.service != Service::Rdp => Sentence::new(
+        Class::PortClosed if facts.target.service != Service::Rdp => Wording::new(
             format!("Next: check the service that should listen on {}.", facts.target.port),
             format!("下一步：检查应监听 {} 的服务。", facts.target.port),
         ),
-        Class::PortClosed => Sentence::fixed(
+        Class::PortClosed => Wording::new(
             "Next: check Remote Desktop Services, fDenyTSConnections and PortNumber.",
             "下一步：查 Remote Desktop Services、fDenyTSConnections、PortNumber。",
         ),
-        Class::HostSilent => Sentence::fixed(
+        Class::HostSilent => Wording::new(
             "Next: check the instance state and its screen in the console before any restart.",
             "下一步：先在控制台查看实例状态与屏幕，再考虑重启。",
         ),
-        Class::VantageFault => Sentence::fixed(
+        Class::VantageFault => Wording::new(
             "Next: run `reachd doctor` on the probing host. Leave the target alone.",
             "下一步：在探测主机上运行 `reachd doctor`。勿动目标主机。",
         ),
@@ -415,8 +402,8 @@ pub fn next_step(facts: &Facts<'_>) -> Sentence {
                 .iter()
                 .find(|(cause, _)| cause.class == facts.verdict.class);
             top.map_or_else(
-                || Sentence::fixed("Next: gather more evidence.", "下一步：收集更多证据。"),
-                |(cause, _)| Sentence::fixed(cause.remedy.en, cause.remedy.zh),
+                || Wording::new("Next: gather more evidence.", "下一步：收集更多证据。"),
+                |(cause, _)| Wording::new(cause.remedy.en, cause.remedy.zh),
             )
         }
     }

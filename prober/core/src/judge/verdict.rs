@@ -14,6 +14,7 @@ use crate::survey::findings::Findings;
 use crate::survey::signs::Seen;
 use crate::target::{AddressPolicy, Expect, Service, Target};
 use crate::vantage::{Mode, Role, Way};
+use crate::wording::Wording;
 
 /// What one vantage contributes to the verdict over one address.
 #[derive(Debug, Clone)]
@@ -83,7 +84,7 @@ pub struct Verdict {
     /// The class of each address by itself.
     pub addresses: Vec<(IpAddr, Class)>,
     /// Findings that are no failure.
-    pub notes: BTreeMap<Note, Option<String>>,
+    pub notes: BTreeMap<Note, Option<Wording>>,
     /// Vantages from which a port answers that should not.
     pub exposed: Vec<String>,
     /// The signs that were weighed, by vantage.
@@ -178,8 +179,12 @@ fn note_families(verdict: &mut Verdict) {
     if let (Some(v4), Some(v6)) = (failed(true), failed(false))
         && v4 != v6
     {
-        let family = if v4 { "IPv4 fails, IPv6 works" } else { "IPv6 fails, IPv4 works" };
-        verdict.notes.insert(Note::OneAddressFamilyFailed, Some(family.to_owned()));
+        let (failing, working) = if v4 { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
+        let detail = Wording::new(
+            format!("{failing} fails, {working} works"),
+            format!("{failing} 失败，{working} 正常"),
+        );
+        verdict.notes.insert(Note::OneAddressFamilyFailed, Some(detail));
     }
 }
 
@@ -314,11 +319,13 @@ fn weighed(
     each.chain(others.into_iter().map(|sign| (None, Seen::new(sign, None)))).collect()
 }
 
-fn notes(views: &[&ViewEvidence<'_>], class: Class) -> BTreeMap<Note, Option<String>> {
+fn notes(views: &[&ViewEvidence<'_>], class: Class) -> BTreeMap<Note, Option<Wording>> {
     let mut notes = BTreeMap::new();
     for view in views {
         if view.mode == Some(Mode::Sockets) {
-            notes.insert(Note::NoCapture, Some(format!("vantage {}", view.vantage)));
+            let name = view.vantage;
+            let detail = Wording::new(format!("vantage {name}"), format!("观测点 {name}"));
+            notes.insert(Note::NoCapture, Some(detail));
         }
         if !view.baseline && !class.is_up() && view.findings.is_some() {
             notes.insert(Note::NoBaseline, None);
@@ -340,11 +347,12 @@ fn notes(views: &[&ViewEvidence<'_>], class: Class) -> BTreeMap<Note, Option<Str
 }
 
 /// A silent hop with answering hops behind it limits its own ICMP; it loses nothing.
-fn path_notes(findings: &Findings) -> Option<(Note, String)> {
+fn path_notes(findings: &Findings) -> Option<(Note, Wording)> {
     let path = findings.icmp_path.as_ref()?;
     let last = path.last_router();
     let silent = path.hops.iter().find(|hop| hop.ttl < last && hop.address.is_none())?;
-    Some((Note::IcmpLimitedHop, format!("hop {}", silent.ttl)))
+    let hop = silent.ttl;
+    Some((Note::IcmpLimitedHop, Wording::new(format!("hop {hop}"), format!("第 {hop} 跳"))))
 }
 
 fn security_note(findings: &Findings) -> Option<Note> {
@@ -445,7 +453,7 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
         ask: Text { en: "a probe from inside the provider's network", zh: "从云内网络探测" },
         how: Text {
             en: "configure a vantage with role = \"inside\" in the same VPC",
-            zh: "在同一 VPC 内配置 role = \"inside\" 的观测点",
+            zh: "在同一 VPC 内配置 `role = \"inside\"` 的观测点",
         },
         about: &[
             "ddos_blackhole",

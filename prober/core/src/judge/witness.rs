@@ -5,6 +5,7 @@ use super::verdict::ViewEvidence;
 use crate::path::Path;
 use crate::survey::signs::Seen;
 use crate::vantage::Role;
+use crate::wording::Wording;
 
 /// Whether both look over the same way from two source addresses of one host.
 ///
@@ -63,7 +64,12 @@ pub(super) fn seconds(
             Some(other) => (Sign::SecondReaches, other),
             None => (Sign::SecondFailsToo, failing.iter().find(is_second)?),
         };
-        Some(Seen::new(sign, Some(format!("vantage {} of the same host", other.vantage))))
+        let name = other.vantage;
+        let detail = Wording::new(
+            format!("vantage {name} of the same host"),
+            format!("同一主机的观测点 {name}"),
+        );
+        Some(Seen::new(sign, Some(detail)))
     };
     failing.iter().map(second).collect()
 }

@@ -520,13 +520,18 @@ fn unheard(name: &TargetName) -> Words {
 fn summary(group: &Group, (en, zh): &(String, String)) -> (String, String) {
     let Census { members, failing, others, others_failing } = group.census;
     let (key, class) = (&group.key, group.class.as_str());
+    let key_zh = match key {
+        GroupKey::Router(router) => format!("经由 {router}"),
+        GroupKey::Label(..) | GroupKey::Prefix(_) => key.to_string(),
+    };
+    let class_zh = group.class.title().zh;
     (
         format!(
             "{failing} of {members} targets with {key} fail together ({class}), \
              {others_failing} of {others} others. One of them: {en}"
         ),
         format!(
-            "{key} 的 {members} 个目标中有 {failing} 个同时故障（{class}），其余 {others} 个中有 \
+            "{key_zh} 的 {members} 个目标中有 {failing} 个同时故障（{class_zh}），其余 {others} 个中有 \
              {others_failing} 个。其中之一：{zh}"
         ),
     )

@@ -17,6 +17,7 @@ use crate::secret::Secret;
 use crate::target::{Severity, TargetName};
 use crate::time::Instant;
 use crate::vantage::VantageId;
+use crate::wording::Wording;
 
 impl Monitor {
     /// An incident of an earlier run is taken up where it was left.
@@ -116,7 +117,9 @@ impl Monitor {
         let Some(watch) = self.targets.get(name) else { return };
         let Some(alarm) = watch.alarms.get(&kind) else { return };
         let (mut summary, next_step) = self.words(watch, kind);
-        if let Some((en, zh)) = released(now, watch, alarm).filter(|_| resolution.is_some()) {
+        if let Some(Wording { en, zh }) =
+            released(now, watch, alarm).filter(|_| resolution.is_some())
+        {
             summary = (format!("{} {en}", summary.0), format!("{}{zh}", summary.1));
         }
         let update = IncidentUpdate {
@@ -212,13 +215,16 @@ impl Monitor {
         let reason = watch.fault.as_ref().map(|fault| fault.reason.clone());
         let ports =
             (!watch.bad_ports.is_empty()).then(|| super::standing::port_list(&watch.bad_ports));
-        let reason =
-            reason.or(ports).or(watch.proxy_reason()).unwrap_or_else(|| "recovered".to_owned());
+        let reason = reason.or(ports).or(watch.proxy_reason());
+        let reason = reason.unwrap_or_else(|| Wording::new("recovered", "已恢复"));
         let targets = self.targets.values().filter(|watch| !watch.canary);
         let unwatched = targets.filter(|watch| self.is_unwatched(watch)).count();
         let summary = (
-            format!("Vantage {name}: {reason}. {unwatched} targets are not watched meanwhile."),
-            format!("观测点 {name} 故障：{reason}。期间有 {unwatched} 个目标无人监测。"),
+            format!(
+                "Vantage {name}: {}. {unwatched} targets are not watched meanwhile.",
+                reason.en
+            ),
+            format!("观测点 {name} 故障：{}。期间有 {unwatched} 个目标无人监测。", reason.zh),
         );
         let next = (
             "Next: run `reachd doctor` on the probing host. Leave the targets alone.".to_owned(),
@@ -247,7 +253,7 @@ impl Monitor {
 }
 
 /// What is said of a silence that ended as a provider's blackhole does, in this very incident.
-fn released(now: Instant, watch: &TargetWatch, alarm: &Alarm) -> Option<(String, String)> {
+fn released(now: Instant, watch: &TargetWatch, alarm: &Alarm) -> Option<Wording> {
     let lifted = watch.views.values().filter_map(|view| view.recurrence.lifted(now));
     let mut lifted = lifted.filter(|lifted| lifted.at >= alarm.started && lifted.is_by_timer());
     lifted.next().map(Lifted::told)

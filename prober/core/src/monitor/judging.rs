@@ -21,6 +21,7 @@ use crate::survey::Depth;
 use crate::target::TargetName;
 use crate::time::Instant;
 use crate::vantage::VantageId;
+use crate::wording::Wording;
 
 /// Belief in a failure from which an incident is considered (DESIGN section 7).
 const BELIEF: f64 = 0.99;
@@ -148,7 +149,9 @@ impl Monitor {
         let said = (verdict.class, verdict.posterior.leading);
         let looks = if patient { looks(&evidence) } else { Vec::new() };
         for vantage in &verdict.exposed {
-            verdict.notes.insert(Note::Exposed, Some(format!("from vantage {vantage}")));
+            let detail =
+                Wording::new(format!("from vantage {vantage}"), format!("来自观测点 {vantage}"));
+            verdict.notes.insert(Note::Exposed, Some(detail));
         }
         let lenses: Vec<_> = evidence.iter().map(|(id, view)| self.lens(*id, view)).collect();
         let report = document(&watch.target, &verdict, &lenses);

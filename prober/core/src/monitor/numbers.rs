@@ -36,12 +36,13 @@ impl Monitor {
         for watch in self.vantages.values() {
             let blocked =
                 (!watch.bad_ports.is_empty()).then(|| super::standing::port_list(&watch.bad_ports));
+            let fault = watch.fault.as_ref().map(|fault| fault.reason.clone());
             snapshot.vantages.push(VantageRow {
                 name: watch.vantage.name.clone(),
                 role: watch.vantage.role,
                 mode: watch.mode(),
                 healthy: watch.is_believed() && blocked.is_none(),
-                fault: watch.fault.as_ref().map(|fault| fault.reason.clone()).or(blocked),
+                fault: fault.or(blocked).map(|reason| reason.en),
                 capture_packets: watch.capture_packets,
                 capture_drops: watch.capture_drops,
             });

@@ -21,6 +21,7 @@ use crate::survey::signs::Seen;
 use crate::target::TargetName;
 use crate::time::Instant;
 use crate::vantage::{Binding, VantageId};
+use crate::wording::Wording;
 
 /// The address that nobody has.
 pub(super) const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -77,15 +78,18 @@ impl VantageWatch {
     }
 
     /// What people are told of it.
-    pub(super) fn proxy_reason(&self) -> Option<String> {
+    pub(super) fn proxy_reason(&self) -> Option<Wording> {
         self.proxied.first().map(|port| proxy_text(*port))
     }
 }
 
-fn proxy_text(port: u16) -> String {
-    format!(
-        "a SYN to {NOBODY}:{port}, an address that nobody has, is answered: \
-         a proxy takes our connections"
+fn proxy_text(port: u16) -> Wording {
+    Wording::new(
+        format!(
+            "a SYN to {NOBODY}:{port}, an address that nobody has, is answered: \
+             a proxy takes our connections"
+        ),
+        format!("发往 {NOBODY}:{port}（无人使用的地址）的 SYN 也有应答：连接被透明代理接管"),
     )
 }
 

@@ -12,6 +12,7 @@ use crate::probe::series::Tally;
 use crate::survey::findings::Findings;
 use crate::survey::signs::{Seen, is_lossy};
 use crate::time::Instant;
+use crate::wording::Wording;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -65,9 +66,9 @@ impl Lifted {
     }
 
     /// What people are told of it once it is over, in English and Chinese.
-    pub(super) fn told(self) -> (String, String) {
+    pub(super) fn told(self) -> Wording {
         let (hours, minutes) = self.length();
-        (
+        Wording::new(
             format!(
                 "It was silent for {hours} h {minutes} min, as long as a provider's DDoS blackhole \
                  lasts: look for an attack in its records."
@@ -118,7 +119,10 @@ impl Recurrence {
             let by_timer = lifted.is_by_timer();
             let sign = if by_timer { Sign::TimerRanOut } else { Sign::EndedAtAnyTime };
             let (hours, minutes) = lifted.length();
-            let detail = format!("the silence before lasted {hours} h {minutes} min");
+            let detail = Wording::new(
+                format!("the silence before lasted {hours} h {minutes} min"),
+                format!("上次无响应持续 {hours} 小时 {minutes} 分钟"),
+            );
             Seen::new(sign, Some(detail))
         });
         let hours = self.hours.as_ref().and_then(|hours| hours.sign());
@@ -173,8 +177,10 @@ impl Hours {
         }
         let same = bad >= SAME_HOURS && bad * 3 >= near * 2 && elsewhere * 4 <= far;
         let sign = if same { Sign::LossSameHours } else { Sign::LossAnyHour };
-        let detail =
-            format!("at this hour on {bad} of {near} days, at distant hours on {elsewhere}");
+        let detail = Wording::new(
+            format!("at this hour on {bad} of {near} days, at distant hours on {elsewhere}"),
+            format!("此时段 {near} 天中有 {bad} 天丢包，其他时段有 {elsewhere} 天"),
+        );
         Some(Seen::new(sign, Some(detail)))
     }
 }

@@ -19,6 +19,7 @@ use crate::survey::findings::Findings;
 use crate::survey::signs::{Seen, signs};
 use crate::target::{Expect, Target};
 use crate::time::Instant;
+use crate::wording::Wording;
 
 /// Spells within this time belong together.
 const WINDOW: Duration = Duration::from_secs(600);
@@ -166,11 +167,19 @@ impl Spells {
     fn onset(&self, now: Instant) -> Option<Seen> {
         let steady = || self.failing().filter(|since| now.since(*since) >= STEADY);
         if self.comes_and_goes(now) {
-            let detail = format!("{} times within ten minutes", self.count(now));
+            let count = self.count(now);
+            let detail = Wording::new(
+                format!("{count} times within ten minutes"),
+                format!("十分钟内 {count} 次"),
+            );
             Some(Seen::new(Sign::ComesAndGoes, Some(detail)))
         } else {
             steady().map(|since| {
-                let detail = format!("for {} s without a pause", now.since(since).as_secs());
+                let seconds = now.since(since).as_secs();
+                let detail = Wording::new(
+                    format!("for {seconds} s without a pause"),
+                    format!("已持续 {seconds} 秒，未曾中断"),
+                );
                 Seen::new(Sign::OnsetOnce, Some(detail))
             })
         }
@@ -297,7 +306,8 @@ pub(super) fn note_lately<'a>(
     let brief = |view: &View| view.spells.within(now).filter(|spell| spell.is_brief()).count();
     let most = views.map(brief).max().unwrap_or(0);
     if verdict.class == Class::Reachable && most > 0 {
-        let detail = format!("{most} within ten minutes");
+        let detail =
+            Wording::new(format!("{most} within ten minutes"), format!("十分钟内 {most} 次"));
         verdict.notes.insert(Note::MicroOutage, Some(detail));
     }
 }

@@ -18,6 +18,7 @@ use crate::survey::signs::local_sign;
 use crate::target::TargetName;
 use crate::time::Instant;
 use crate::vantage::{Mode, Vantage, VantageId};
+use crate::wording::Wording;
 
 /// A standing is looked at this often even when nothing happens.
 const REVIEW: Duration = Duration::from_secs(2);
@@ -63,7 +64,8 @@ pub(super) struct VantageWatch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) sign: Sign,
-    pub(super) reason: String,
+    /// For people.
+    pub(super) reason: Wording,
 }
 
 /// A time in which nothing was believed, from when the fault may have begun.
@@ -342,6 +344,7 @@ impl Monitor {
         if before != (!healthy, ports.clone()) || proxies != proxied {
             let blocked = (!ports.is_empty()).then(|| port_list(&ports));
             let reason = fault.as_ref().map(|fault| fault.reason.clone()).or(blocked).or(proxy);
+            let reason = reason.map(|reason| reason.en);
             self.tell(Event::VantageHealth { vantage: name, healthy, reason });
             let renewed = again || proxies.len() > proxied.len();
             for name in self.targets.keys() {
@@ -365,10 +368,8 @@ impl Monitor {
         }
         let fault = self.local_majority(id).or_else(|| self.uplink_fault(id));
         let dead = &watch.dead_resolver;
-        let resolver = (!dead.is_empty()).then(|| Fault {
-            sign: Sign::ResolverDead,
-            reason: format!("no resolver answers ({} names concerned)", dead.len()),
-        });
+        let resolver = (!dead.is_empty())
+            .then(|| Fault { sign: Sign::ResolverDead, reason: no_resolver(dead.len()) });
         let ports = if fault.is_none() { self.blocked_ports(id) } else { BTreeSet::new() };
         (fault.or(resolver), ports)
     }
@@ -393,8 +394,10 @@ impl Monitor {
         let refused = asked.clone().count() > 0 && asked.all(Share::at_least_half);
         let mut local = self.views_from(id, false).filter_map(|(_, view)| view.local.as_ref());
         let seen = if refused { local.next()? } else { return None };
-        let detail = seen.detail.clone().unwrap_or_else(|| seen.sign.as_str().to_owned());
-        Some(Fault { sign: seen.sign, reason: format!("own side: {detail}") })
+        let detail = seen.detail.clone().unwrap_or_else(|| seen.sign.title().into());
+        let reason =
+            Wording::new(format!("own side: {}", detail.en), format!("探测主机：{}", detail.zh));
+        Some(Fault { sign: seen.sign, reason })
     }
 
     /// Canaries and most targets fall silent together; without canaries several targets do, and
@@ -425,13 +428,8 @@ impl Monitor {
             && targets.failing >= 3
             && targets.failing * 5 >= targets.of * 4
             && at_our_door();
-        (with_canaries || without).then(|| Fault {
-            sign: Sign::VantageSuspect,
-            reason: format!(
-                "{} of {} canaries and {} of {} targets fail together",
-                canaries.failing, canaries.of, targets.failing, targets.of
-            ),
-        })
+        (with_canaries || without)
+            .then(|| Fault { sign: Sign::VantageSuspect, reason: fail_together(canaries, targets) })
     }
 
     /// Ports that fail for canaries and most targets alike, while echo works.
@@ -487,7 +485,28 @@ fn all_near(last_routers: impl Iterator<Item = u8>) -> bool {
 /// The class a vantage fault is told as.
 pub(super) const FAULT_CLASS: Class = Class::VantageFault;
 
-pub(super) fn port_list(ports: &BTreeSet<u16>) -> String {
-    let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
-    format!("outbound TCP {} fails for everybody", ports.join(", "))
+fn no_resolver(names: usize) -> Wording {
+    Wording::new(
+        format!("no resolver answers ({names} names concerned)"),
+        format!("解析器均无响应（涉及 {names} 个域名）"),
+    )
+}
+
+fn fail_together(canaries: Share, targets: Share) -> Wording {
+    let (canary, canary_all) = (canaries.failing, canaries.of);
+    let (target, target_all) = (targets.failing, targets.of);
+    Wording::new(
+        format!(
+            "{canary} of {canary_all} canaries and {target} of {target_all} targets fail together"
+        ),
+        format!("{canary_all} 个金丝雀中 {canary} 个、{target_all} 个目标中 {target} 个同时失败"),
+    )
+}
+
+pub(super) fn port_list(ports: &BTreeSet<u16>) -> Wording {
+    let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+    Wording::new(
+        format!("outbound TCP {ports} fails for everybody"),
+        format!("出方向 TCP {ports} 对所有目标均失败"),
+    )
 }

@@ -11,6 +11,7 @@ use crate::survey::findings::Findings;
 use crate::survey::signs::{Seen, local_sign};
 use crate::target::Expect;
 use crate::vantage::VantageId;
+use crate::wording::Wording;
 
 impl Monitor {
     /// What each vantage says of it that can judge it.
@@ -35,7 +36,7 @@ impl Monitor {
             }
             let trouble = watch.names.get(id).and_then(|names| names.trouble);
             if let Some(sign) = trouble.filter(|sign| once || *sign != Sign::ResolverDead) {
-                let detail = Some(watch.target.host.clone());
+                let detail = Some(Wording::same(watch.target.host.as_str()));
                 all.push((*id, bare(watch, vantage, vec![Seen::new(sign, detail)])));
             }
             for ((at, address), view) in &watch.views {

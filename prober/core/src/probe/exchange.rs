@@ -7,6 +7,7 @@ use crate::evidence::ServiceAnswer;
 use crate::target::Service;
 use crate::wire::banner::{BannerAnswer, read_ssh_banner};
 use crate::wire::x224::{self, Answer};
+use crate::wording::Wording;
 
 /// The most that is ever read from a service.
 pub const READ_LIMIT: usize = 2_048;
@@ -79,9 +80,9 @@ impl Exchange {
             Ending::Closed => ServiceAnswer::Closed { reset: false },
             Ending::Reset => ServiceAnswer::Closed { reset: true },
             Ending::TimedOut if self.heard.is_empty() => ServiceAnswer::Silent,
-            Ending::TimedOut => {
-                ServiceAnswer::Foreign { hint: "an unfinished greeting".to_owned() }
-            }
+            Ending::TimedOut => ServiceAnswer::Foreign {
+                hint: Wording::new("an unfinished greeting", "问候语不完整"),
+            },
         }
     }
 
@@ -90,19 +91,27 @@ impl Exchange {
             Answer::NeedMore => None,
             Answer::Confirm { selected, .. } => {
                 let detail = match selected {
-                    None => "X.224 confirm without negotiation".to_owned(),
-                    Some(0) => "standard RDP security".to_owned(),
-                    Some(1) => "TLS".to_owned(),
-                    Some(2) => "CredSSP (NLA)".to_owned(),
-                    Some(8) => "CredSSP with early authorisation (NLA)".to_owned(),
-                    Some(other) => format!("protocol {other:#x}"),
+                    None => {
+                        Wording::new("X.224 confirm without negotiation", "X.224 确认，未经协商")
+                    }
+                    Some(0) => Wording::new("standard RDP security", "标准 RDP 安全"),
+                    Some(1) => Wording::same("TLS"),
+                    Some(2) => Wording::same("CredSSP (NLA)"),
+                    Some(8) => Wording::new(
+                        "CredSSP with early authorisation (NLA)",
+                        "CredSSP 提前授权 (NLA)",
+                    ),
+                    Some(other) => {
+                        Wording::new(format!("protocol {other:#x}"), format!("协议 {other:#x}"))
+                    }
                 };
                 Some(ServiceAnswer::Confirmed { selected, detail })
             }
             Answer::Failure { code } => Some(ServiceAnswer::Refused { code: code.code() }),
-            Answer::Foreign { hint } => Some(ServiceAnswer::Foreign { hint: hint.to_string() }),
+            Answer::Foreign { hint } => Some(ServiceAnswer::Foreign { hint: hint.title().into() }),
             Answer::Malformed => {
-                Some(ServiceAnswer::Foreign { hint: "malformed TPKT answer".to_owned() })
+                let hint = Wording::new("malformed TPKT answer", "TPKT 应答格式错误");
+                Some(ServiceAnswer::Foreign { hint })
             }
         }
     }
@@ -111,23 +120,29 @@ impl Exchange {
         match read_ssh_banner(&self.heard) {
             BannerAnswer::NeedMore => None,
             BannerAnswer::Ssh { software } => {
-                Some(ServiceAnswer::Confirmed { selected: None, detail: software })
+                let detail = Wording::same(software);
+                Some(ServiceAnswer::Confirmed { selected: None, detail })
             }
-            BannerAnswer::Foreign(hint) => Some(ServiceAnswer::Foreign { hint: hint.to_string() }),
+            BannerAnswer::Foreign(hint) => {
+                Some(ServiceAnswer::Foreign { hint: hint.title().into() })
+            }
         }
     }
 
     fn read_tcp(&self) -> Option<ServiceAnswer> {
-        let confirmed = || ServiceAnswer::Confirmed {
-            selected: None,
-            detail: format!("{} bytes", self.heard.len()),
+        let confirmed = || {
+            let bytes = self.heard.len();
+            let detail = Wording::new(format!("{bytes} bytes"), format!("{bytes} 字节"));
+            ServiceAnswer::Confirmed { selected: None, detail }
         };
         let Some(expected) = &self.expect_banner else {
             return (!self.heard.is_empty()).then(confirmed);
         };
         let compared = expected.iter().zip(&self.heard);
         if compared.clone().any(|(wanted, heard)| wanted != heard) {
-            return Some(ServiceAnswer::Foreign { hint: "another greeting".to_owned() });
+            return Some(ServiceAnswer::Foreign {
+                hint: Wording::new("another greeting", "问候语不符"),
+            });
         }
         (self.heard.len() >= expected.len()).then(confirmed)
     }

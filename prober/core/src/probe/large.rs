@@ -25,7 +25,7 @@ pub const LARGEST: u16 = 1_500;
 /// Sizes of echoes in bytes; tunnels usually leave between 1,400 and 1,500.
 const ECHOES: [u16; 3] = [SMALLEST, 1_400, LARGEST];
 /// A small packet: both headers of IPv6 and a few bytes.
-const CONTROL: u16 = 80;
+pub const CONTROL: u16 = 80;
 /// How often a size is asked before it has failed.
 pub const TRIES: u32 = 3;
 /// How often the control is asked.

@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::details;
 use super::findings::Findings;
 use super::signs::Seen;
 use super::{Depth, Survey, Topic};
@@ -17,6 +18,7 @@ use crate::monitor::{Baseline, ClosedPort};
 use crate::probe::asides::{About, is_own_answer};
 use crate::target::{NEIGHBOURS_ASKED, PORTS_ASKED, Target};
 use crate::time::Instant;
+use crate::wording::Text;
 
 /// A canary port that has not answered for so long in health is asked a second time: that it is
 /// silent is learnt for long, and must not rest on one lost packet.
@@ -155,13 +157,13 @@ fn alternate(findings: &Findings) -> Option<Seen> {
         such.map(|(about, _)| *about).collect()
     };
     for (kind, sign, word) in [
-        (AnswerKind::SynAck, Sign::AlternateOpen, "is open"),
-        (AnswerKind::Reset, Sign::AlternateClosed, "is closed"),
-        (AnswerKind::Silence, Sign::AlternateSilent, "is silent"),
+        (AnswerKind::SynAck, Sign::AlternateOpen, Text { en: "is open", zh: "开放" }),
+        (AnswerKind::Reset, Sign::AlternateClosed, Text { en: "is closed", zh: "未监听" }),
+        (AnswerKind::Silence, Sign::AlternateSilent, Text { en: "is silent", zh: "无应答" }),
     ] {
         let such = which(kind);
         if !such.is_empty() {
-            return Some(Seen::new(sign, Some(format!("{} {word}", names(&such)))));
+            return Some(Seen::new(sign, Some(details::of_asides(&such, word))));
         }
     }
     None
@@ -172,22 +174,16 @@ fn canary(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
     let (about, kind) = *asked.first()?;
     let learnt = baseline.and_then(|baseline| baseline.closed_port);
     let (sign, word) = match (kind, learnt) {
-        (AnswerKind::Silence, Some(ClosedPort::Silent)) => {
-            (Sign::CanaryStillSilent, "is silent, as it was in health")
-        }
-        (AnswerKind::Silence, Some(ClosedPort::Answers)) => {
-            (Sign::CanaryFellSilent, "is silent and was not in health")
-        }
-        (AnswerKind::Silence, None) => {
-            (Sign::CanarySilent, "is silent; in health it was never seen")
-        }
+        (AnswerKind::Silence, Some(ClosedPort::Silent)) => (Sign::CanaryStillSilent, STILL_SILENT),
+        (AnswerKind::Silence, Some(ClosedPort::Answers)) => (Sign::CanaryFellSilent, FELL_SILENT),
+        (AnswerKind::Silence, None) => (Sign::CanarySilent, SILENT),
         (AnswerKind::Reset | AnswerKind::SynAck, Some(ClosedPort::Silent)) => {
-            (Sign::CanaryAnswers, "answers and did not in health")
+            (Sign::CanaryAnswers, ANSWERS_NOW)
         }
-        (AnswerKind::Reset | AnswerKind::SynAck, _) => (Sign::CanaryAnswers, "answers"),
+        (AnswerKind::Reset | AnswerKind::SynAck, _) => (Sign::CanaryAnswers, ANSWERS),
         (_, _) => return None,
     };
-    Some(Seen::new(sign, Some(format!("{} {word}", names(&[about])))))
+    Some(Seen::new(sign, Some(details::of_asides(&[about], word))))
 }
 
 fn control(findings: &Findings) -> Option<Seen> {
@@ -209,22 +205,20 @@ fn any_or_none(asked: &[(About, AnswerKind)], any: Sign, none: Sign) -> Option<S
     };
     let (answering, silent) = (such(true), such(false));
     if !answering.is_empty() {
-        return Some(Seen::new(any, Some(format!("{} answers", names(&answering)))));
+        return Some(Seen::new(any, Some(details::of_asides(&answering, ANSWERS))));
     }
-    let detail = || format!("no answer from {}", names(&silent));
-    (!silent.is_empty()).then(|| Seen::new(none, Some(detail())))
+    (!silent.is_empty()).then(|| Seen::new(none, Some(details::no_answer_from(&silent))))
 }
 
-fn names(all: &[About]) -> String {
-    let name = |about: &About| match about {
-        About::Canary(port) | About::Control(port) | About::Alternate(port) => {
-            format!("port {port}")
-        }
-        About::Neighbour(address) => format!("{address}"),
-        About::NeighbourPort(address, port) => format!("{address} port {port}"),
-    };
-    all.iter().map(name).collect::<Vec<_>>().join(", ")
-}
+const ANSWERS: Text = Text { en: "answers", zh: "有应答" };
+const ANSWERS_NOW: Text =
+    Text { en: "answers and did not in health", zh: "有应答，健康时没有" };
+const STILL_SILENT: Text =
+    Text { en: "is silent, as it was in health", zh: "无应答，健康时也没有" };
+const FELL_SILENT: Text =
+    Text { en: "is silent and was not in health", zh: "无应答，健康时有" };
+const SILENT: Text =
+    Text { en: "is silent; in health it was never seen", zh: "无应答，健康时未探测过" };
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::details;
 use super::findings::Findings;
 use super::signs::Seen;
 use crate::evidence::{Overheard, PeerEnd, ServiceAnswer, TcpAnswer};
@@ -47,13 +48,12 @@ fn acceptance(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> 
             (false, true) => return None,
             (false, false) => Sign::AcceptSame,
         };
-        let detail = format!("acceptance passed {most} routers, echo reply {nearest}");
-        return Some(Seen::new(sign, Some(detail)));
+        return Some(Seen::new(sign, Some(details::accept_distance(most, nearest))));
     }
     let reached = findings.tcp_path.as_ref().and_then(reached);
     let beyond = findings.icmp_path.as_ref().map_or(0, Path::last_router);
     if let Some(reached) = reached.filter(|reached| beyond >= *reached) {
-        let detail = format!("accepted at hop {reached}, a router answers echoes at hop {beyond}");
+        let detail = details::router_beyond(reached, beyond);
         return Some(Seen::new(Sign::AcceptNearer, Some(detail)));
     }
     let learnt = baseline.and_then(|baseline| baseline.distance);
@@ -82,12 +82,8 @@ fn by_path(
         (None, Some(false)) if path == Some(most) => Sign::AcceptSame,
         (_, _) => return None,
     };
-    let told = |what: &str, routers: Option<u8>| {
-        routers.map(|routers| format!(", {what} {routers}")).unwrap_or_default()
-    };
-    let window = if empty { ", with an empty window" } else { "" };
-    let (path, learnt) = (told("the SYN", path), told("when healthy", learnt));
-    let detail = format!("acceptance passed {most} routers{path}{learnt}{window}");
+    let detail = details::accept_path(most, path, learnt);
+    let detail = if empty { details::with_empty_window(&detail) } else { detail };
     Some(Seen::new(sign, Some(detail)))
 }
 
@@ -109,19 +105,15 @@ fn ending(findings: &Findings) -> Option<Seen> {
     let line = findings.overheard?;
     let end = line.end?;
     let (accepted, ended) = (distance(line.accepted.ttl?), distance(end.ttl));
-    let what = if end.reset { "reset" } else { "FIN" };
-    if let Some((after, least)) = too_fast(findings, (line, end)) {
-        let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
-        let (after, least) = (millis(after), millis(least));
-        let detail = format!("{what} {after:.1} ms after the request, round trip {least:.1} ms");
+    if let Some(times) = too_fast(findings, (line, end)) {
+        let detail = details::end_too_soon(end.reset, times);
         return Some(Seen::new(Sign::ServiceResetElsewhere, Some(detail)));
     }
     // Before a proxy that accepts in its name the host may still end connections itself.
     let echoed = findings.echo.ttls.keys().any(|ttl| distance(*ttl) == ended);
     let own = ended == accepted || echoed;
     let sign = if own { Sign::ServiceResetSame } else { Sign::ServiceResetElsewhere };
-    let detail = format!("{what} passed {ended} routers, the acceptance {accepted}");
-    Some(Seen::new(sign, Some(detail)))
+    Some(Seen::new(sign, Some(details::end_distance(end.reset, ended, accepted))))
 }
 
 /// An end that came sooner after the request than any answer of the host can.

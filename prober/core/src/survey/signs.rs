@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::Depth;
+pub use super::details::service_detail;
 use super::findings::Findings;
-use super::{ports, reached, senders, splits};
+use super::{details, ports, reached, senders, splits};
 use crate::evidence::{
     AnswerKind, ConnectReport, ConnectResult, IcmpKind, InvalidReason, LocalError, ServiceAnswer,
 };
@@ -15,6 +16,7 @@ use crate::probe::flows::FlowFates;
 use crate::probe::series::Tally;
 use crate::statistics::{at_least, loss_above, real};
 use crate::target::{Fronted, Target};
+use crate::wording::Wording;
 
 /// Belief in loss above the threshold from which a series counts as lossy.
 pub(super) const LOSSY: f64 = 0.9;
@@ -43,12 +45,12 @@ pub struct Seen {
     /// The value.
     pub sign: Sign,
     /// The numbers, for people.
-    pub detail: Option<String>,
+    pub detail: Option<Wording>,
 }
 
 impl Seen {
     /// A sign with its numbers.
-    pub const fn new(sign: Sign, detail: Option<String>) -> Self {
+    pub const fn new(sign: Sign, detail: Option<Wording>) -> Self {
         Self { sign, detail }
     }
 }
@@ -79,14 +81,10 @@ pub fn signs(findings: &Findings, target: &Target, baseline: Option<&Baseline>) 
     seen
 }
 
-fn counts(tally: &Tally) -> Option<String> {
+fn counts(tally: &Tally) -> Option<Wording> {
     let (received, valid) = (tally.received(), tally.valid());
     let repeated = (missing(tally) + received).saturating_sub(valid);
-    let late = match repeated {
-        0 => String::new(),
-        count => format!(", {count} of them only after a repetition"),
-    };
-    Some(format!("{received} of {valid} answered{late}"))
+    Some(details::counts(received, valid, repeated))
 }
 
 /// Whether a first look has enough probes for a claim: some forty settle a loss of 30 %, and a
@@ -231,13 +229,13 @@ fn unreachable(findings: &Findings, fronted: bool, baseline: Option<&Baseline>) 
         IcmpKind::TimeExceeded => Sign::TimeExceeded,
         IcmpKind::TooBig | IcmpKind::Other => Sign::NoError,
     };
-    let mut seen = vec![Seen::new(sign, Some(format!("from {from}")))];
+    let mut seen = vec![Seen::new(sign, Some(details::from(from)))];
     if kind == IcmpKind::HostUnreachable
         && let Some(delay) = tally.slowest_error(kind)
     {
         let late = delay > NEIGHBOUR_DELAY;
         let sign = if late { Sign::ErrorDelayed } else { Sign::ErrorAtOnce };
-        seen.push(Seen::new(sign, Some(format!("after {:.3} s", delay.as_secs_f64()))));
+        seen.push(Seen::new(sign, Some(details::after(delay))));
     }
     let origin = match sibling_sign(findings, baseline) {
         // A front is the last router of the host behind it.
@@ -247,7 +245,7 @@ fn unreachable(findings: &Findings, fronted: bool, baseline: Option<&Baseline>) 
         Some(_) => Some(Sign::FromLastRouter),
         None => None,
     };
-    seen.extend(origin.map(|sign| Seen::new(sign, Some(format!("{from}")))));
+    seen.extend(origin.map(|sign| Seen::new(sign, Some(Wording::same(from.to_string())))));
     seen
 }
 
@@ -255,7 +253,7 @@ fn resets(findings: &Findings, target: &Target) -> Vec<Seen> {
     let Some(tally) = &findings.syn else { return Vec::new() };
     let mut seen = Vec::new();
     if tally.two_answers {
-        seen.push(Seen::new(Sign::TwoAnswers, Some("SYN-ACK and RST to one SYN".to_owned())));
+        seen.push(Seen::new(Sign::TwoAnswers, Some(details::two_answers())));
     } else if !tally.resets.is_empty() {
         seen.push(Seen::new(Sign::SingleAnswer, None));
     }
@@ -268,8 +266,7 @@ fn resets(findings: &Findings, target: &Target) -> Vec<Seen> {
     if let (Some(reset), Some(host)) = (reset_ttl, host_ttl) {
         let (reset, host) = (distance(reset), distance(host));
         let sign = if reset == host { Sign::ResetSame } else { Sign::ResetElsewhere };
-        let detail = format!("reset passed {reset} routers, echo reply {host}");
-        seen.push(Seen::new(sign, Some(detail)));
+        seen.push(Seen::new(sign, Some(details::reset_distance(reset, host))));
     }
     seen
 }
@@ -311,20 +308,15 @@ fn path(findings: &Findings, fronted: bool) -> Option<Seen> {
     }
     let last = findings.last_router();
     let stops = matches!(sign, Sign::PathStops | Sign::TcpStopsAlone);
-    let detail = stops.then(|| format!("last answer at hop {last}, silent from hop {}", last + 1));
+    let detail = stops.then(|| details::last_answer(last));
     Some(Seen::new(sign, detail))
 }
 
 fn siblings(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
     let sign = sibling_sign(findings, baseline)?;
     let furthest = findings.siblings.iter().max_by_key(|sibling| sibling.path.last_router())?;
-    let detail = format!(
-        "toward {} routers answer up to hop {}, toward the target up to hop {}",
-        furthest.address,
-        furthest.path.last_router(),
-        findings.last_router()
-    );
-    Some(Seen::new(sign, Some(detail)))
+    let further = (furthest.address, furthest.path.last_router());
+    Some(Seen::new(sign, Some(details::sibling(further, findings.last_router()))))
 }
 
 /// Compares the paths toward neighbours with the target's own. Silent hops make no difference, so
@@ -384,7 +376,7 @@ fn heard_up_to(findings: &Findings, baseline: Option<&Baseline>) -> u8 {
 fn way_out(findings: &Findings) -> Option<Seen> {
     let heard = findings.furthest_word();
     let fine = stops(findings) && heard > 1;
-    fine.then(|| Seen::new(Sign::VantageFine, Some(format!("hop {heard} answers"))))
+    fine.then(|| Seen::new(Sign::VantageFine, Some(details::hop_answers(heard))))
 }
 
 fn change(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
@@ -395,8 +387,7 @@ fn change(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
     let shorter = shortened(findings, baseline).is_some();
     let sign = if shorter { Sign::PathShortened } else { Sign::PathAsLearnt };
     let last = heard_up_to(findings, baseline);
-    let detail = format!("routers answer up to hop {last}, while it was well up to hop {learnt}");
-    Some(Seen::new(sign, Some(detail)))
+    Some(Seen::new(sign, Some(details::learnt_path(last, learnt))))
 }
 
 fn service(findings: &Findings, target: &Target) -> Option<Seen> {
@@ -441,23 +432,8 @@ pub fn is_late(report: &ConnectReport) -> bool {
 }
 
 /// How late the service answered, beside the handshake before it.
-fn lateness(report: &ConnectReport) -> Option<String> {
-    let (service, handshake) = (report.service_time?, report.handshake.unwrap_or_default());
-    let (service, handshake) = (service.as_secs_f64(), handshake.as_secs_f64() * 1_000.0);
-    Some(format!("answered after {service:.1} s, the handshake took {handshake:.1} ms"))
-}
-
-/// What a service said, in a few words.
-pub fn service_detail(answer: &ServiceAnswer) -> Option<String> {
-    match answer {
-        ServiceAnswer::Confirmed { detail, .. } => Some(detail.clone()),
-        ServiceAnswer::Refused { code } => Some(format!("RDP negotiation failure code {code}")),
-        ServiceAnswer::Foreign { hint } => Some(hint.clone()),
-        ServiceAnswer::Silent => Some("no answer in time".to_owned()),
-        ServiceAnswer::Closed { reset: true } => Some("reset before an answer".to_owned()),
-        ServiceAnswer::Closed { reset: false } => Some("closed before an answer".to_owned()),
-        ServiceAnswer::NotAsked => None,
-    }
+fn lateness(report: &ConnectReport) -> Option<Wording> {
+    Some(details::lateness(report.service_time?, report.handshake.unwrap_or_default()))
 }
 
 fn history(baseline: Option<&Baseline>, findings: &Findings) -> Option<Seen> {
@@ -474,19 +450,19 @@ fn history(baseline: Option<&Baseline>, findings: &Findings) -> Option<Seen> {
 ///
 /// A neighbour entry that is still believed lets the first packets leave for nobody, so some that
 /// left prove nothing where no hop ever answered.
-fn held_back(findings: &Findings) -> Option<&'static str> {
+fn held_back(findings: &Findings) -> Option<Wording> {
     let tallies = || [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
     if tallies().any(|tally| tally.received() > 0) {
         return None;
     }
     if tallies().any(|tally| tally.gave_up) {
-        return Some("our own kernel found the next hop silent");
+        return Some(details::next_hop_silent());
     }
     let hops = |path: &Path| path.last_router() > 0 || reached(path.end);
     let heard = findings.last_router() > 0
         || findings.siblings.iter().any(|sibling| hops(&sibling.path))
         || tallies().any(|tally| errors_at_full_ttl(tally) > 0);
-    (tallies().all(was_held_back) && !heard).then_some("packets never left")
+    (tallies().all(was_held_back) && !heard).then(details::never_left)
 }
 
 /// Whether the target shares our own network and does not answer neighbour discovery: the kernel's
@@ -511,18 +487,16 @@ fn was_held_back(tally: &Tally) -> bool {
 
 /// What a dead neighbour shows: our own kernel says about it what a last router says elsewhere.
 fn dead_neighbour(findings: &Findings) -> Vec<Seen> {
-    let detail = "no answer to our own neighbour discovery".to_owned();
     let mut seen = vec![
         Seen::new(Sign::EchoError, None),
-        Seen::new(Sign::HostUnreachable, Some(detail)),
+        Seen::new(Sign::HostUnreachable, Some(details::no_neighbour())),
         Seen::new(Sign::FromLastRouter, None),
         Seen::new(Sign::ErrorDelayed, None),
         Seen::new(Sign::PathStops, None),
     ];
     seen.extend(findings.port.map(|_| Seen::new(Sign::SynError, None)));
     if findings.siblings.iter().any(|sibling| sibling.path.end == PathEnd::Reached(1)) {
-        let detail = "neighbours answer without a router between".to_owned();
-        seen.push(Seen::new(Sign::SiblingSame, Some(detail)));
+        seen.push(Seen::new(Sign::SiblingSame, Some(details::neighbours_near())));
     }
     seen
 }
@@ -552,10 +526,10 @@ pub fn local(findings: &Findings) -> Seen {
         let Some(sign) = local_sign(error).filter(|sign| *sign != Sign::LocalNoPrivilege) else {
             continue;
         };
-        return Seen::new(sign, Some(error.as_str().to_owned()));
+        return Seen::new(sign, Some(error.title().into()));
     }
     if let Some(detail) = held_back(findings).filter(|_| !is_dead_neighbour(findings)) {
-        return Seen::new(Sign::LocalGatewaySilent, Some(detail.to_owned()));
+        return Seen::new(Sign::LocalGatewaySilent, Some(detail));
     }
     // The ring reads before netfilter: an acceptance it saw and the kernel did not was eaten here.
     // Where sockets alone tell, all was accepted by the kernel that another of them timed out in.
@@ -575,8 +549,7 @@ pub fn local(findings: &Findings) -> Seen {
         report.result == ConnectResult::TimedOut && !is_dead(report.local_port)
     };
     if accepted && findings.connect.as_ref().is_some_and(timed_out) {
-        let detail = "SYN-ACK on the wire, full connections time out".to_owned();
-        return Seen::new(Sign::LocalBlocked, Some(detail));
+        return Seen::new(Sign::LocalBlocked, Some(details::eaten_acceptance()));
     }
     Seen::new(Sign::LocalFine, None)
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use super::details;
 use super::findings::Findings;
 use super::signs::{Seen, is_repetition, missing};
 use crate::evidence::AnswerKind;
 use crate::judge::Sign;
 use crate::monitor::Baseline;
-use crate::probe::flows::FlowFates;
-use crate::probe::large::{LARGEST, NARROW, SMALLEST, SizeFates, TRIES};
+use crate::probe::large::{NARROW, SMALLEST, SizeFates, TRIES};
 use crate::probe::series::Tally;
 use crate::statistics::{fisher, real};
 
@@ -46,20 +46,7 @@ fn flows(findings: &Findings) -> Option<Seen> {
     } else {
         return None;
     };
-    Some(Seen::new(sign, Some(flow_detail(fates, &dead, alive))))
-}
-
-fn flow_detail(fates: &FlowFates, dead: &[u16], alive: usize) -> String {
-    let ports: Vec<_> = dead.iter().map(u16::to_string).collect();
-    let named = match ports.as_slice() {
-        [] => String::new(),
-        ports => format!(" (source ports {})", ports.join(", ")),
-    };
-    format!(
-        "of {} flows asked again {alive} always answer, {} never{named}",
-        fates.repeated(),
-        dead.len()
-    )
+    Some(Seen::new(sign, Some(details::flows(fates, &dead, alive))))
 }
 
 fn rates(findings: &Findings) -> Option<Seen> {
@@ -72,11 +59,7 @@ fn rates(findings: &Findings) -> Option<Seen> {
     } else {
         return None;
     };
-    let share = |counts: crate::probe::rates::Counts| {
-        format!("{} of {} lost", counts.lost, counts.lost + counts.answered)
-    };
-    let (slow, quick) = (share(fates.slow), share(fates.quick()));
-    Some(Seen::new(sign, Some(format!("{slow} at 0.5 a second, {quick} at 20 a second"))))
+    Some(Seen::new(sign, Some(details::rates(fates.slow, fates.quick()))))
 }
 
 /// A queue that drops is full, and what it lets through has waited in it.
@@ -89,13 +72,11 @@ fn queueing(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
     let (least, most) =
         spread(&findings.echo).or_else(|| findings.syn.as_ref().and_then(spread))?;
     let growth = most - least;
-    let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
     // A queue that is always full delays all alike.
     let usual = baseline.and_then(|baseline| baseline.rtt);
-    if let Some(usual) = usual.filter(|usual| least >= *usual + GROWN && least >= *usual * 3 / 2) {
-        let (least, most, usual) = (millis(least), millis(most), millis(usual));
-        let detail =
-            format!("round trips from {least:.1} to {most:.1} ms, when healthy {usual:.1} ms");
+    let full = |usual: &Duration| least >= *usual + GROWN && least >= *usual * 3 / 2;
+    if let Some(usual) = usual.filter(full) {
+        let detail = details::round_trips((least, most), Some(usual));
         return Some(Seen::new(Sign::DelayGrows, Some(detail)));
     }
     let sign = if growth >= GROWN && growth >= least / 2 {
@@ -105,8 +86,7 @@ fn queueing(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
     } else {
         return None;
     };
-    let detail = format!("round trips from {:.1} to {:.1} ms", millis(least), millis(most));
-    Some(Seen::new(sign, Some(detail)))
+    Some(Seen::new(sign, Some(details::round_trips((least, most), None))))
 }
 
 /// The smallest round trip and one that nine of ten do not exceed. Answers that only a repetition
@@ -143,8 +123,7 @@ fn syn_loss(findings: &Findings) -> Option<Seen> {
     } else {
         return None;
     };
-    let detail = format!("{lost} of {sent} SYNs lost, {echo_lost} of {echo_sent} echoes");
-    Some(Seen::new(sign, Some(detail)))
+    Some(Seen::new(sign, Some(details::syn_loss((lost, sent), (echo_lost, echo_sent)))))
 }
 
 fn is_partial(findings: &Findings) -> bool {
@@ -174,7 +153,7 @@ fn large(findings: &Findings) -> Option<Seen> {
         (None, _) if passing.is_some_and(|size| size >= SMALLEST) => Sign::LargePasses,
         (None, _) => return None,
     };
-    Some(Seen::new(sign, Some(large_detail(fates))))
+    Some(Seen::new(sign, Some(details::large(fates))))
 }
 
 /// Whether something else than their size may have taken so many large packets, given how these
@@ -189,20 +168,6 @@ fn may_be_chance<'a>(
     let gone: u64 = small.clone().map(missing).sum();
     let ratio = (real(gone) + 1.0) / (real(small.map(Tally::valid).sum()) + 2.0);
     answering.map(missing).sum::<u64>() > SMALL_LOST || ratio.powf(f64::from(lost)) > CHANCE
-}
-
-fn large_detail(fates: &SizeFates) -> String {
-    let mut parts = Vec::new();
-    parts.extend(fates.echo_passes().map(|size| format!("echo of {size} bytes returns")));
-    parts.extend(
-        fates.echo_fails().map(|(size, lost)| format!("{size} bytes vanish ({lost} lost)")),
-    );
-    parts.extend(fates.told().map(|(size, from)| format!("{from} says {size} bytes are too big")));
-    parts.extend(fates.segment_passes().map(|passes| {
-        let fate = if passes { "is answered" } else { "vanishes" };
-        format!("a segment of {LARGEST} bytes {fate}")
-    }));
-    parts.join(", ")
 }
 
 #[cfg(test)]

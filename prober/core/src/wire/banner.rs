@@ -2,6 +2,8 @@
 
 use std::{fmt, str};
 
+use crate::wording::Text;
+
 /// RFC 4253 section 4.2: an SSH identification takes at most this many bytes, line end included.
 const IDENTIFICATION_LEN_MAX: usize = 255;
 const LINES_MAX: usize = 8;
@@ -33,6 +35,20 @@ impl ForeignHint {
             Self::Smtp => "smtp",
             Self::Other => "other",
         }
+    }
+}
+
+impl ForeignHint {
+    /// What the protocol is called.
+    pub const fn title(self) -> Text {
+        let zh = match self {
+            Self::Ssh => "SSH",
+            Self::Http => "HTTP",
+            Self::Tls => "TLS",
+            Self::Smtp => "SMTP",
+            Self::Other => "未知协议",
+        };
+        Text { en: self.as_str(), zh }
     }
 }
 

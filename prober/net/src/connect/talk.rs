@@ -6,6 +6,7 @@ use std::time::Duration;
 use reachd_core::evidence::ServiceAnswer;
 use reachd_core::monitor::ConnectOrder;
 use reachd_core::probe::exchange::{Ending, Exchange, READ_LIMIT};
+use reachd_core::wording::Wording;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -52,7 +53,11 @@ async fn hear(stream: &mut TcpStream, exchange: &mut Exchange) -> Result<Service
             return Ok(answer);
         }
     }
-    Ok(ServiceAnswer::Foreign { hint: format!("no answer within {READ_LIMIT} bytes") })
+    let hint = Wording::new(
+        format!("no answer within {READ_LIMIT} bytes"),
+        format!("{READ_LIMIT} 字节内没有应答"),
+    );
+    Ok(ServiceAnswer::Foreign { hint })
 }
 
 fn ending_of(error: &io::Error) -> Ending {

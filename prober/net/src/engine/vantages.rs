@@ -9,6 +9,7 @@ use reachd_core::monitor::{Captured, Flight, ProbePacket, SendOrder, TapId, Vant
 use reachd_core::sweep::BURST;
 use reachd_core::time::Instant;
 use reachd_core::vantage::{Binding, Mode, Vantage, VantageId};
+use reachd_core::wording::Wording;
 
 use super::EngineOptions;
 use super::receiver::Receiver;
@@ -126,9 +127,8 @@ impl Vantages {
         let tap = self.descend(best, (id, &mut vantage), ports, clock)?;
         let hands = match vantage.mode {
             Mode::Raw | Mode::RawErrqueue | Mode::RawStamps => None,
-            Mode::Sockets => Some(Hands::open(&vantage.place).map_err(|error| Refusal {
-                error: errno::of_open(&error),
-                detail: format!("open ping sockets: {error}"),
+            Mode::Sockets => Some(Hands::open(&vantage.place).map_err(|error| {
+                Refusal::of(&Wording::new("open ping sockets", "打开 ping 套接字"), &error)
             })?),
         };
         Ok(Opened { vantage, tap, hands })
@@ -162,8 +162,7 @@ impl Vantages {
         match refused {
             // Nothing but rights is missing: then sockets are what we may have.
             Some(error) if errno::of_open(&error) != LocalError::NoPrivilege => {
-                let detail = format!("open a receiver: {error}");
-                Err(Refusal { error: errno::of_open(&error), detail })
+                Err(Refusal::of(&Wording::new("open a receiver", "打开接收端"), &error))
             }
             Some(_) | None => {
                 vantage.give_up_raw();

@@ -7,6 +7,7 @@ use reachd_core::evidence::LocalError;
 use reachd_core::monitor::SendOrder;
 use reachd_core::time::Instant;
 use reachd_core::vantage::{Binding, Mode, Vantage};
+use reachd_core::wording::Wording;
 use socket2::{Protocol, SockAddr, Socket, Type};
 
 use super::place::{FAMILIES, Place};
@@ -18,12 +19,26 @@ use crate::transmit::{Journal, Transmit};
 
 /// Why a vantage cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{detail}")]
+#[error("{}", detail.en)]
 pub struct Refusal {
     /// As evidence.
     pub error: LocalError,
     /// For people, with the fix where one is known.
-    pub detail: String,
+    pub detail: Wording,
+}
+
+impl Refusal {
+    /// The kernel refused to do this; in Chinese the error is told by its kind and number.
+    pub fn of(doing: &Wording, error: &io::Error) -> Self {
+        let evidence = errno::of_open(error);
+        let number = error.raw_os_error().map(|number| format!("（错误号 {number}）"));
+        let (kind, number) = (evidence.title().zh, number.unwrap_or_default());
+        let detail = Wording::new(
+            format!("{}: {error}", doing.en),
+            format!("{}失败：{kind}{number}", doing.zh),
+        );
+        Self { error: evidence, detail }
+    }
 }
 
 /// A vantage that can send.
@@ -157,19 +172,38 @@ fn refuse(spec: &Vantage, error: &io::Error) -> Refusal {
     let evidence = errno::of_open(error);
     let no_privilege = evidence == LocalError::NoPrivilege;
     let detail = match &spec.binding {
-        Binding::Namespace(name) if no_privilege => format!(
-            "may not enter network namespace {name}: grant CAP_SYS_ADMIN and allow namespaces of \
-             kind net (the shipped drop-in does both), or run one process inside it"
+        Binding::Namespace(name) if no_privilege => Wording::new(
+            format!(
+                "may not enter network namespace {name}: grant CAP_SYS_ADMIN and allow namespaces \
+                 of kind net (the shipped drop-in does both), or run one process inside it"
+            ),
+            format!(
+                "无权进入网络命名空间 {name}：请授予 CAP_SYS_ADMIN 并放行 net 命名空间（随附的 \
+                 drop-in 已包含两者），或在其中单独运行一个进程"
+            ),
         ),
-        _ if no_privilege && spec.mark.is_some() => {
+        _ if no_privilege && spec.mark.is_some() => Wording::new(
             "may not set a firewall mark: grant CAP_NET_ADMIN (CAP_NET_RAW does since Linux 5.17) or \
-             remove `mark`"
-                .to_owned()
-        }
-        Binding::Namespace(name) => format!("open network namespace {name}: {error}"),
-        Binding::Interface(name) => format!("open interface {name}: {error}"),
-        Binding::Source(address) => format!("bind source address {address}: {error}"),
-        Binding::Any => format!("open sockets: {error}"),
+             remove `mark`",
+            "无权设置防火墙标记：请授予 CAP_NET_ADMIN（Linux 5.17 起 CAP_NET_RAW 即可），或去掉 `mark`",
+        ),
+        _ => return Refusal::of(&opening(&spec.binding), error),
     };
     Refusal { error: evidence, detail }
+}
+
+fn opening(binding: &Binding) -> Wording {
+    match binding {
+        Binding::Namespace(name) => Wording::new(
+            format!("open network namespace {name}"),
+            format!("打开网络命名空间 {name} "),
+        ),
+        Binding::Interface(name) => {
+            Wording::new(format!("open interface {name}"), format!("打开网卡 {name} "))
+        }
+        Binding::Source(address) => {
+            Wording::new(format!("bind source address {address}"), format!("绑定源地址 {address} "))
+        }
+        Binding::Any => Wording::new("open sockets", "打开套接字"),
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use pnet::ipnetwork::IpNetwork;
 use reachd_core::vantage::{Binding, Vantage};
+use reachd_core::wording::Wording;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::namespace::{Namespace, NamespaceId, own_id};
@@ -124,21 +125,29 @@ impl Place {
     }
 
     /// What is gone of it, if something is; `own` are the addresses of our own namespace, if known.
-    pub fn missing(&self, own: Option<&[IpAddr]>) -> Option<String> {
+    pub fn missing(&self, own: Option<&[IpAddr]>) -> Option<Wording> {
         if let Some(namespace) = &self.namespace
             && !namespace.is_current()
         {
-            return Some(format!("network namespace {} was deleted or replaced", namespace.name()));
+            let name = namespace.name();
+            return Some(Wording::new(
+                format!("network namespace {name} was deleted or replaced"),
+                format!("网络命名空间 {name} 已被删除或替换"),
+            ));
         }
         if let Some((name, index)) = &self.device
             && sys::interface_index(name).ok() != Some(*index)
         {
-            return Some(format!("interface {name} was deleted or replaced"));
+            return Some(Wording::new(
+                format!("interface {name} was deleted or replaced"),
+                format!("网卡 {name} 已被删除或替换"),
+            ));
         }
         match (self.source, own) {
-            (Some(source), Some(own)) if !own.contains(&source) => {
-                Some(format!("address {source} is on no interface"))
-            }
+            (Some(source), Some(own)) if !own.contains(&source) => Some(Wording::new(
+                format!("address {source} is on no interface"),
+                format!("没有网卡配置了地址 {source}"),
+            )),
             _ => None,
         }
     }

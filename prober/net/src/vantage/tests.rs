@@ -81,7 +81,9 @@ fn a_bound_source_is_used_and_missed() {
     );
     assert_eq!(vantage.place.missing(Some(&own_addresses().unwrap())), None);
     run("ip addr del 10.1.0.5/24 dev va");
-    assert!(vantage.place.missing(Some(&own_addresses().unwrap())).unwrap().contains("10.1.0.5"));
+    assert!(
+        vantage.place.missing(Some(&own_addresses().unwrap())).unwrap().en.contains("10.1.0.5")
+    );
     let refusal = OpenedVantage::open(&spec).unwrap_err();
     assert_eq!(refusal.error, LocalError::VantageGone);
 }
@@ -115,7 +117,7 @@ fn a_replaced_namespace_is_noticed() {
     vantage.send_raw(&echo("127.0.0.1"), Instant::ZERO).unwrap();
     assert_eq!(vantage.place.missing(None), None);
     run("ip netns del x; ip netns add x");
-    assert!(vantage.place.missing(None).unwrap().contains("namespace x"));
+    assert!(vantage.place.missing(None).unwrap().en.contains("namespace x"));
     let again = OpenedVantage::open(&spec).unwrap();
     assert_ne!(again.place.namespace_id(), vantage.place.namespace_id());
     run("ip netns del x");

@@ -16,6 +16,7 @@ use reachd_core::monitor::{
 use reachd_core::target::TargetName;
 use reachd_core::time::{Instant, Stamp, StampSource};
 use reachd_core::vantage::{Mode, VantageId};
+use reachd_core::wording::Wording;
 use reachd_sim::{Cloud, Random, Run, World, address, address6};
 
 use crate::scene::{plan, rdp, s};
@@ -153,7 +154,7 @@ fn any_report(random: &mut Random) -> ConnectReport {
     let service = match random.below(4) {
         0 => None,
         1 => Some(ServiceAnswer::Silent),
-        2 => Some(ServiceAnswer::Foreign { hint: "\u{0}".to_owned() }),
+        2 => Some(ServiceAnswer::Foreign { hint: Wording::same("\u{0}") }),
         _ => Some(ServiceAnswer::Refused { code: 77 }),
     };
     let (handshake, retransmits) = (Some(Duration::from_millis(1)), None);
@@ -210,7 +211,7 @@ fn assault(run: &mut Run, random: &mut Random, real: &[Vec<u8>]) {
             if random.chance(0.5) {
                 VantageState::Up { mode: Mode::Raw, tap: Some(TapId(0)) }
             } else {
-                let (error, detail) = (LocalError::NoRoute, String::new());
+                let (error, detail) = (LocalError::NoRoute, Wording::same(""));
                 VantageState::Down { error, detail }
             },
         ),

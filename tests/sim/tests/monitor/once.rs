@@ -250,7 +250,7 @@ fn an_accepting_port_that_says_nothing_hangs() {
 
 #[test]
 fn another_greeting_is_the_wrong_service() {
-    let foreign = Port::Open(Speaks::Foreign("http".to_owned()));
+    let foreign = Port::Open(Speaks::Foreign("HTTP/1.0".to_owned()));
     see(with_port(foreign.clone())).expect("wrong_service", AT_ONCE);
     let mut deaf = with_port(foreign);
     deaf.host(HOST).echo = false;

@@ -203,8 +203,8 @@ fn where_nobody_answers_too_a_look_says_nothing_of_the_target() {
     let look = look(world, &plan, 7);
     assert_eq!(look.class(), "vantage_fault", "{:#?}", look.report.verdict);
     let part = look.report.verdict.evidence.iter().find(|part| part.value == "proxied");
-    let detail = part.and_then(|part| part.detail.clone()).unwrap_or_default();
-    assert!(detail.contains("192.0.2.1:3389"), "{detail}");
+    let detail = part.and_then(|part| part.detail.as_ref()).unwrap();
+    assert!(detail.en.contains("192.0.2.1:3389"), "{detail:?}");
     assert!(look.packets() <= 60);
 }
 

@@ -16,7 +16,7 @@ pub(super) const CAUSE: Cause = Cause {
     remedy: Text {
         en: "Run reachd doctor and grant exactly what it names, by the shipped systemd unit. Do \
              not run it as root instead.",
-        zh: "运行 reachd doctor，通过随附的 systemd 单元只授予其指出的权限。不要改用 root 运行。",
+        zh: "运行 `reachd doctor`，通过随附的 systemd 单元只授予其指出的权限。不要改用 root 运行。",
     },
     risk: Risk::Change,
     expect: &[

@@ -16,7 +16,7 @@ pub(super) const CAUSE: Cause = Cause {
     remedy: Text {
         en: "List sessions (quser) and the licence state; log off idle sessions or use mstsc \
              /admin, then repair licensing. Logging a user off loses unsaved work.",
-        zh: "查看会话（quser）与授权状态，注销空闲会话或使用 mstsc /admin，再修复授权。注销会丢失\
+        zh: "查看会话（`quser`）与授权状态，注销空闲会话或使用 `mstsc /admin`，再修复授权。注销会丢失\
              用户未保存的工作。",
     },
     risk: Risk::Change,

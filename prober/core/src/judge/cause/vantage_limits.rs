@@ -16,7 +16,7 @@ pub(super) const CAUSE: Cause = Cause {
     remedy: Text {
         en: "Run reachd doctor, read the drop counters, conntrack and CPU, then raise the limit \
              or shrink the plan. Do not read the loss as the target's.",
-        zh: "运行 reachd doctor，查看丢弃计数、conntrack 与 CPU，再调高限制或缩减计划。不要把这些\
+        zh: "运行 `reachd doctor`，查看丢弃计数、conntrack 与 CPU，再调高限制或缩减计划。不要把这些\
              丢包算到目标头上。",
     },
     risk: Risk::Change,

@@ -16,7 +16,7 @@ pub(super) const CAUSE: Cause = Cause {
         en: "Run reachd doctor, look at the output and input rules on the probing machine \
              (nftables, iptables, security software), and admit the probes. Do not switch the \
              firewall off.",
-        zh: "运行 reachd doctor，检查探测机的出、入方向规则（nftables、iptables、安全软件），放行\
+        zh: "运行 `reachd doctor`，检查探测机的出、入方向规则（nftables、iptables、安全软件），放行\
              探测流量。不要关闭防火墙。",
     },
     risk: Risk::Change,

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::evidence::{Answer, Observation, TcpAnswer};
 use crate::judge::sign::Family;
-use crate::probe::flows::FlowFate;
+use crate::probe::flows::{FlowFate, FlowFates};
 use crate::probe::large::{Packet, SizeFate};
 use crate::probe::rates::{Counts, RateFates};
 use crate::survey::Depth;
@@ -66,7 +66,7 @@ fn flows_are_split_mixed_or_nothing_is_said() {
     };
     let split = with(&[(0, 3), (3, 0), (3, 0), (3, 0), (3, 0), (3, 0), (3, 0)]);
     assert_eq!(split.first().map(|seen| seen.sign), Some(Sign::FlowsSplit));
-    let detail = split.into_iter().find_map(|seen| seen.detail).unwrap();
+    let detail = split.into_iter().find_map(|seen| seen.detail).unwrap().en;
     let told = "of 7 flows asked again 6 always answer, 1 never (source ports 61000)";
     assert_eq!(detail, told);
     let mixed = with(&[(1, 2), (2, 1), (3, 0), (2, 1), (3, 0), (3, 0), (3, 0)]);
