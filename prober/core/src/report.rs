@@ -47,6 +47,8 @@ pub struct Spoken {
     pub next_step: (String, String),
     /// The provider's instance id, if configured.
     pub instance_id: Option<String>,
+    /// Whether the plan says that something stands before the host and answers in its name.
+    pub fronted: bool,
 }
 
 /// Who is judged.

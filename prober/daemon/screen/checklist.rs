@@ -37,7 +37,9 @@ impl Proof {
         Self {
             asked: !ours && all().any(|vantage| vantage.echo.is_some()),
             echo: all().filter_map(|vantage| vantage.echo.as_ref()).any(|echo| echo.received > 0),
-            fronted: report.verdict.evidence.iter().any(|part| part.signal == "front"),
+            // Who refuses echoes leaves no such evidence, but the plan knows.
+            fronted: report.spoken.fronted
+                || report.verdict.evidence.iter().any(|part| part.signal == "front"),
             accepted: answers("syn_ack"),
             refused: answers("reset"),
             served: served("confirmed") || served("refused"),

@@ -65,6 +65,7 @@ fn report(class: &str) -> TargetReport {
             summary: ("filtered.".to_owned(), "被过滤。".to_owned()),
             next_step: ("Next.".to_owned(), "下一步。".to_owned()),
             instance_id: Some("i-123".to_owned()),
+            fronted: false,
         },
     }
 }
@@ -124,6 +125,19 @@ fn what_stands_before_the_host_proves_nothing_of_it() {
         assert!(text.contains(row), "{row} in {text}");
     }
     assert!(text.contains("answered before the host"), "{text}");
+}
+
+#[test]
+fn a_front_that_refuses_echoes_is_known_from_the_plan() {
+    let mut report = report("service_hung");
+    report.spoken.fronted = true;
+    let vantage = report.vantages.first_mut().unwrap();
+    vantage.echo.as_mut().unwrap().received = 0;
+    vantage.connect.as_mut().unwrap().answers.insert("syn_ack".to_owned(), 7);
+    let text = Screen::new(PLAIN, &report).render();
+    for row in ["? instance running", "✓ TCP port answers", "? host firewall"] {
+        assert!(text.contains(row), "{row} in {text}");
+    }
 }
 
 #[test]

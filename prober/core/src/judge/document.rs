@@ -18,7 +18,7 @@ use crate::report::{
 };
 use crate::statistics::real;
 use crate::survey::signs::service_detail;
-use crate::target::Target;
+use crate::target::{Fronted, Target};
 use crate::wording::Wording;
 
 /// Causes below this are not worth a line.
@@ -76,6 +76,7 @@ pub fn document(target: &Target, verdict: &Verdict, lenses: &[Lens<'_>]) -> Targ
             summary: (summary.en, summary.zh),
             next_step: (next.en, next.zh),
             instance_id: target.instance_id.clone(),
+            fronted: target.fronted != Fronted::None,
         },
     }
 }

@@ -141,8 +141,8 @@ impl Note {
                 zh: "不同观测点解析到不同的地址。",
             },
             Self::Exposed => Text {
-                en: "A port that the plan expects to be filtered answers from here.",
-                zh: "计划中应被过滤的端口从此处可达。",
+                en: "What the plan expects to be filtered or closed answers from here.",
+                zh: "计划中应被过滤或关闭的目标从此处有应答。",
             },
             Self::MicroOutage => Text {
                 en: "A failure came and went within the confirmation time; no alert.",

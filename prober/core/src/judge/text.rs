@@ -7,7 +7,7 @@ use super::verdict::{Verdict, has_sign};
 use crate::probe::series::Tally;
 use crate::statistics::{real, wilson};
 use crate::survey::findings::Findings;
-use crate::survey::signs::{is_lossy, missing};
+use crate::survey::signs::{is_lossy, missing, open_loss};
 use crate::target::{Service, Target};
 use crate::wording::Wording;
 
@@ -88,6 +88,9 @@ fn loss_beside(facts: &Facts<'_>) -> Option<Wording> {
     };
     let answering =
         [Certificate, PortClosed, RdpRefused, Rejected, ResetInjected, ServiceHung, WrongService];
+    if facts.verdict.class == Class::Reachable {
+        return loss_left_open(facts);
+    }
     let syn = facts.findings.and_then(|findings| findings.syn.as_ref())?;
     let lossy = is_lossy(syn, facts.target.loss_threshold);
     if !lossy || !answering.contains(&facts.verdict.class) {
@@ -97,6 +100,27 @@ fn loss_beside(facts: &Facts<'_>) -> Option<Wording> {
     Some(Wording::new(
         format!("Besides, {lost} of {sent} probes are lost."),
         format!("此外有丢包：{sent} 个探测丢失 {lost} 个。"),
+    ))
+}
+
+/// What a patient count lost where that is too little to say that it is more than may be.
+fn loss_left_open(facts: &Facts<'_>) -> Option<Wording> {
+    let findings = facts.findings?;
+    let threshold = facts.target.loss_threshold;
+    open_loss(findings, threshold)?;
+    let deciding = findings.deciding();
+    let (lost, sent) = (missing(deciding), deciding.valid());
+    let (low, high) = wilson(lost, sent);
+    let [low, high, most] = [low, high, threshold].map(|ratio| ratio * 100.0);
+    Some(Wording::new(
+        format!(
+            "{lost} of {sent} probes are lost (95% interval {low:.0}–{high:.0}%): too few to say \
+             whether that is above the {most:.1}% that the plan allows."
+        ),
+        format!(
+            "{sent} 个探测丢失 {lost} 个（95% 区间 {low:.0}–{high:.0}%），样本不足，无法判定是否超过\
+             计划允许的 {most:.1}%。"
+        ),
     ))
 }
 

@@ -11,7 +11,7 @@ use super::sign::{Family, Sign};
 use super::witness;
 use crate::evidence::{AnswerKind, ServiceAnswer};
 use crate::survey::findings::Findings;
-use crate::survey::signs::Seen;
+use crate::survey::signs::{Seen, open_loss};
 use crate::target::{AddressPolicy, Expect, Service, Target};
 use crate::vantage::{Mode, Role, Way};
 use crate::wording::Wording;
@@ -240,12 +240,7 @@ fn judge_address<'a>(
     let exposed = opinions.iter().filter(|opinion| opinion.exposed);
     Verdict {
         class,
-        confidence: match class {
-            Class::Reachable => posterior.of_class(class).max(posterior.confidence),
-            // No class is believed in by half, whatever leads.
-            Class::Unknown => posterior.confidence.min(0.5),
-            _ => posterior.of_class(class),
-        },
+        confidence: confidence(class, &posterior, target, &asked),
         scope,
         reaching: names(if failing.is_empty() { &reaching } else { &proving }),
         failing: names(&named_failing),
@@ -255,6 +250,27 @@ fn judge_address<'a>(
         exposed: exposed.map(|opinion| opinion.view.vantage.to_owned()).collect(),
         weighed: weighed(&weighing, seconds, others),
         posterior,
+    }
+}
+
+/// How sure the class is.
+fn confidence(
+    class: Class,
+    posterior: &Posterior,
+    target: &Target,
+    asked: &[&ViewEvidence<'_>],
+) -> f64 {
+    match class {
+        Class::Reachable => {
+            let sure = posterior.of_class(class).max(posterior.confidence);
+            let open = |view: &&ViewEvidence<'_>| open_loss(view.findings?, target.loss_threshold);
+            // No class is named that is believed in by less than half.
+            let less = |sure: f64, above: f64| sure.min((1.0 - above).max(0.5));
+            asked.iter().filter_map(open).fold(sure, less)
+        }
+        // No class is believed in by half, whatever leads.
+        Class::Unknown => posterior.confidence.min(0.5),
+        _ => posterior.of_class(class),
     }
 }
 

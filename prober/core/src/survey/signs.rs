@@ -22,6 +22,8 @@ use crate::wording::Wording;
 pub(super) const LOSSY: f64 = 0.9;
 /// A first look claims a loss only when it is probably above this.
 const COLD_CLAIM: f64 = 0.10;
+/// Probes from which a count that settles nothing is told as one: fewer are no count.
+const COUNTED: u64 = 40;
 /// Two counts are of one loss unless they come apart by chance this rarely.
 const ALIKE: f64 = 0.1;
 /// A host-unreachable later than this comes from a router whose neighbour does not answer: Linux
@@ -106,6 +108,16 @@ pub fn is_lossy(tally: &Tally, threshold: f64) -> bool {
     tally.received() > 0 && missing > 0 && above()
 }
 
+/// How probably more is lost than may be, where a patient count leaves that open and it is likelier
+/// than not.
+pub fn open_loss(findings: &Findings, threshold: f64) -> Option<f64> {
+    let deciding = findings.deciding();
+    let (lost, sent) = (missing(deciding), deciding.valid());
+    let counted = deciding.received() > 0 && sent >= COUNTED;
+    let above = (counted && lost > 0).then(|| loss_above(threshold, lost, sent))?;
+    (above > 0.5 && above <= LOSSY).then_some(above)
+}
+
 /// Probes whose first SYN or first answer went missing: those lost, and those that only a
 /// repetition saved. A host repeats its SYN-ACK after a second (RFC 6298 2.1); through sockets our
 /// own kernel repeats the SYN, and then no time is known, since nobody knows which was answered.
@@ -135,12 +147,13 @@ fn is_fronted(findings: &Findings, target: &Target) -> bool {
     told && findings.port.is_some()
 }
 
-/// Whether the target echoes, and says of a SYN that its host does not answer, as late as a router
-/// that asked for a neighbour in vain: it passes the port on.
+/// Whether the target echoes, and says of a SYN that its host does not answer, as much later than
+/// its echoes as a router that asked for a neighbour in vain: it passes the port on.
 fn speaks_for_another(findings: &Findings) -> bool {
     let Some(syn) = &findings.syn else { return false };
     let of_itself = syn.main_error() == Some((IcmpKind::HostUnreachable, findings.address));
-    let late = syn.slowest_error(IcmpKind::HostUnreachable) > Some(NEIGHBOUR_DELAY);
+    let way = findings.echo.slowest().unwrap_or_default();
+    let late = syn.slowest_error(IcmpKind::HostUnreachable) > Some(way + NEIGHBOUR_DELAY);
     findings.echo.received() > 0 && syn.received() == 0 && of_itself && late
 }
 

@@ -9,8 +9,11 @@ pub(super) const CAUSE: Cause = Cause {
     class: Class::PortClosed,
     prior: 1.6,
     meaning: Text {
-        en: "The host is up, and the service that should listen on this port does not run.",
-        zh: "主机在线，但应监听该端口的服务没有运行。",
+        en: "The host is up, and the service that should listen on this port does not run. A \
+             firewall of the host that refuses with resets looks the same; the one of Windows \
+             never does.",
+        zh: "主机在线，但应监听该端口的服务没有运行。主机防火墙以 RST 拒绝时外部表现相同；Windows \
+             防火墙不会这样做。",
     },
     remedy: Text {
         en: "Check the service and why it ended (for RDP: Remote Desktop Services, TermService, \

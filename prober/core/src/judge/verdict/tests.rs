@@ -1,5 +1,6 @@
 use super::*;
 use crate::evidence::{Answer, Observation, TcpAnswer};
+use crate::judge::text::{Facts, summary};
 use crate::probe::series::Tally;
 use crate::survey::Depth;
 use crate::target::Service;
@@ -300,4 +301,37 @@ fn a_port_whose_fate_is_open_is_not_reachable_yet() {
     assert_eq!(judge(&target(), &[half]).class, Class::Unknown);
     let facts = TcpAnswer { ttl: None, window: None, ip_id: None };
     assert!(Answer::SynAck(facts).is_from_target());
+}
+
+#[test]
+fn a_loss_that_a_count_leaves_open_takes_from_how_sure_reachable_is() {
+    let facts = TcpAnswer { ttl: Some(60), window: None, ip_id: None };
+    let counted = |lost: u64, sent: u64| {
+        let mut syn = Tally::default();
+        let answers = (lost..sent).map(|_| Answer::SynAck(facts));
+        for answer in answers.chain((0..lost).map(|_| Answer::Silence)) {
+            syn.absorb(&Observation { answer, sent: None, arrived: None });
+        }
+        let at = (Instant::ZERO, Instant::ZERO);
+        let nothing = Findings::nothing("192.0.2.10".parse().unwrap(), at, Depth::Full);
+        Findings { port: Some(3389), syn: Some(syn), packets: 1, ..nothing }
+    };
+    let sure = |findings: &Findings| {
+        let target = target();
+        let view = ViewEvidence { findings: Some(findings), ..view("a", &OPEN) };
+        let verdict = judge(&target, std::slice::from_ref(&view));
+        assert_eq!(verdict.class, Class::Reachable);
+        let summary = summary(&Facts {
+            target: &target,
+            verdict: &verdict,
+            findings: view.findings,
+            source: None,
+        });
+        assert_eq!(summary.en.contains("that the plan allows"), verdict.confidence < 0.9);
+        verdict.confidence
+    };
+    // Of the threshold of 5 % four of sixty are too few to say, and nothing lost settles it.
+    assert!(sure(&counted(0, 60)) > 0.9);
+    assert!((0.5..0.6).contains(&sure(&counted(4, 60))));
+    assert!(sure(&counted(1, 14)) > 0.9, "fourteen are no count");
 }

@@ -127,7 +127,7 @@ fn a_target_that_speaks_for_a_silent_host_is_a_front() {
         at: Instant::ZERO + Duration::from_millis(millis),
         source: StampSource::Capture,
     };
-    let told = |after: u64, from: IpAddr| {
+    let far = |after: u64, from: IpAddr, way: u64| {
         let kind = IcmpKind::HostUnreachable;
         let error = IcmpAnswer { kind, ty: 3, code: 1, from, ttl: None };
         let mut findings = silent(traced(&[1, 2], PathEnd::Reached(3)), Vec::new());
@@ -140,14 +140,22 @@ fn a_target_that_speaks_for_a_silent_host_is_a_front() {
             });
         }
         findings.syn = Some(syn);
-        findings.echo = tally(&[Answer::EchoReply { ttl: Some(62) }; 3]);
+        for _ in 0..3 {
+            findings.echo.absorb(&Observation {
+                answer: Answer::EchoReply { ttl: Some(62) },
+                sent: Some(stamp(0)),
+                arrived: Some(stamp(way)),
+            });
+        }
         let front = read(&findings, None, Family::Front);
         (front, read(&findings, None, Family::UnreachableFrom))
     };
+    let told = |after, from| far(after, from, 1);
     let target = IpAddr::from([10, 9, 0, 10]);
     // A translator asks for its host in vain before it says so.
     assert_eq!(told(3_000, target), (Some(Sign::FrontAnswers), Some(Sign::FromLastRouter)));
     // A firewall of the host says no at once.
     assert_eq!(told(2, target), (None, Some(Sign::FromTarget)));
+    assert_eq!(far(850, target, 840).0, None, "and is no later for being far away");
     assert_eq!(told(3_000, router(2)).0, None, "a router speaks for itself");
 }
