@@ -210,7 +210,7 @@ const TCP_STOPS: Text =
     Text { en: "ICMP reaches the host, TCP does not", zh: "ICMP 可达主机，TCP 不可达" };
 const BY_FRONT: Text = Text {
     en: "answered before the host (NAT, balancer, anycast)",
-    zh: "由主机前方设备应答（NAT、负载均衡、anycast）",
+    zh: "由主机前方设备应答（NAT、负载均衡、任播）",
 };
 const PING_NOTE: Text = Text {
     en: "no answer; Windows drops echo by default",
