@@ -1,5 +1,7 @@
 //! What was seen: one outcome per probe, with no opinion attached.
 
+pub mod rdp;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
