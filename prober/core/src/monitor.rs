@@ -39,6 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::budget::Budgets;
+use crate::evidence::rdp::RdpDepth;
 use crate::evidence::{Answer, ConnectReport, LocalError};
 use crate::incident::{AlertKind, IncidentUpdate};
 use crate::judge::Class;
@@ -268,6 +269,27 @@ pub struct ConnectOrder {
     pub connect_timeout: Duration,
     /// Limit of the service's answer after that.
     pub service_timeout: Duration,
+}
+
+/// One look at an RDP server to make, connection after connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RdpOrder {
+    /// The probe, to name when the look has ended.
+    pub flight: Flight,
+    /// From where.
+    pub vantage: VantageId,
+    /// To whom.
+    pub to: SocketAddr,
+    /// How far.
+    pub depth: RdpDepth,
+    /// The name to say in TLS, where the target has one.
+    pub server_name: Option<String>,
+    /// What our hello is filled with; no key is made of it.
+    pub random: [u8; 32],
+    /// Limit of each handshake.
+    pub connect_timeout: Duration,
+    /// Limit of each stage after that.
+    pub stage_timeout: Duration,
 }
 
 /// One name to resolve.
