@@ -23,8 +23,8 @@ const ROUNDS: u64 = 2;
 const GAP: Duration = Duration::from_millis(200);
 const ROUND: Duration = Duration::from_millis(2_200);
 
-/// Shares of dead paths that are thought of: one of so many.
-const MEMBERS: [u32; 5] = [2, 3, 4, 8, 16];
+/// Shares of dead paths that are thought of.
+const DEAD_SHARES: [f64; 7] = [3.0 / 4.0, 2.0 / 3.0, 1.0 / 2.0, 1.0 / 3.0, 0.25, 0.125, 0.0625];
 /// How probable an answer over a dead path is, and a loss over a living one.
 const STRAY: f64 = 0.001;
 const BACKGROUND: f64 = 0.01;
@@ -101,7 +101,22 @@ impl FlowFates {
     pub fn is_split(&self, echoes_mixed: bool) -> bool {
         let least = if echoes_mixed { SPLIT * MIXED_BESIDE } else { SPLIT };
         let split = self.odds_of_dead_path().is_some_and(|odds| odds >= least);
-        split && self.alive() > 0 && self.0.values().any(|fate| fate.is_dead())
+        split && self.is_divided()
+    }
+
+    /// Whether some never answer and some always do.
+    fn is_divided(&self) -> bool {
+        self.alive() > 0 && self.0.values().any(|fate| fate.is_dead())
+    }
+
+    /// Source ports of flows which, asked once more, may settle what the odds leave open: those
+    /// that never answer and those that always do. Empty where nothing is open.
+    pub fn undecided(&self, echoes_mixed: bool) -> Vec<u16> {
+        let open = !self.is_split(echoes_mixed) && !self.is_mixed() && self.is_divided();
+        let alive: Vec<_> = self.0.iter().filter(|(_, fate)| fate.is_alive()).collect();
+        let dead = self.dead().into_iter().take(UNANSWERED_MAX.max(FLOWS - alive.len().min(FLOWS)));
+        let alive = alive.into_iter().map(|(port, _)| *port);
+        if open { dead.chain(alive).take(FLOWS).collect() } else { Vec::new() }
     }
 
     /// Whether they tell of loss by chance: all flows fare alike.
@@ -112,9 +127,10 @@ impl FlowFates {
     /// How much more probable these fates are when one of several paths is dead than when packets
     /// are lost by chance: above 1 speaks for a dead path. `None` while nothing was lost.
     ///
-    /// Both sides are averaged over what is not known: the share of dead paths over one of 2, 3,
-    /// 4, 8 and 16, the ratio of loss over everything from 0 to 1. Under loss by chance a ratio of
-    /// `k` comes up at most once in `k` surveys (Markov's inequality), however flows are chosen.
+    /// Both sides are averaged over what is not known: the share of dead paths over three of four,
+    /// two of three and one of 2, 3, 4, 8 and 16, the ratio of loss over everything from 0 to 1.
+    /// Under loss by chance a ratio of `k` comes up at most once in `k` surveys (Ville's
+    /// inequality), however flows are chosen and whenever the asking ends.
     pub fn odds_of_dead_path(&self) -> Option<f64> {
         let total = |count: fn(&FlowFate) -> u32| -> u64 {
             self.0.values().map(|fate| u64::from(count(fate))).sum()
@@ -123,14 +139,12 @@ impl FlowFates {
         if lost == 0 {
             return None;
         }
-        let with = |members: u32| {
-            let share = 1.0 / f64::from(members);
-            self.0.values().map(|fate| fate.log_given(share)).sum::<f64>()
-        };
-        let logs = MEMBERS.map(with);
+        let with = |share| self.0.values().map(|fate| fate.log_given(share)).sum::<f64>();
+        let logs = DEAD_SHARES.map(with);
         let peak = logs.into_iter().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = logs.iter().map(|log| (log - peak).exp()).sum();
-        let dead_path = peak + (sum / f64::from(u32::try_from(MEMBERS.len()).unwrap_or(1))).ln();
+        let count = f64::from(u32::try_from(DEAD_SHARES.len()).unwrap_or(1));
+        let dead_path = peak + (sum / count).ln();
         Some((dead_path - log_by_chance(lost, answered)).exp())
     }
 }
@@ -161,6 +175,7 @@ pub struct Flows {
     fates: FlowFates,
     next_id: u16,
     swept: bool,
+    asked_once_more: bool,
 }
 
 impl Flows {
@@ -174,6 +189,7 @@ impl Flows {
             fates: FlowFates::default(),
             next_id: 0,
             swept: false,
+            asked_once_more: false,
         }
     }
 
@@ -190,6 +206,18 @@ impl Flows {
             let times = (0_u32..).map(|at| from + GAP * at);
             self.due.extend(times.zip(chosen.iter().copied()));
         }
+    }
+
+    /// Asks these flows one more time, of which the rounds before left something open.
+    pub fn ask_once_more(&mut self, now: Instant, flows: &[u16]) {
+        self.asked_once_more = true;
+        let times = (0_u32..).map(|at| now + GAP * at);
+        self.due.extend(times.zip(flows.iter().copied()));
+    }
+
+    /// Whether the rounds of a sweep were sent and nothing was asked after them.
+    pub fn may_ask_once_more(&self) -> bool {
+        self.swept && !self.asked_once_more && self.due.is_empty()
     }
 
     /// Whether any SYN went unanswered.
@@ -210,6 +238,11 @@ impl Flows {
     /// Whether every SYN planned so far was sent.
     pub fn all_sent(&self) -> bool {
         self.due.is_empty()
+    }
+
+    /// How many SYNs have no fate yet.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.len()
     }
 
     /// Source ports of the SYNs that were asked before this moment and have no fate yet.

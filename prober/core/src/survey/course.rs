@@ -29,6 +29,7 @@ impl Survey {
         self.plan_tcp_trace(now);
         self.plan_large(now);
         self.plan_asides(now);
+        self.ask_flows_once_more(now);
         match self.phase {
             Phase::Quick if self.everything_answered() => {
                 self.trace_refusals();

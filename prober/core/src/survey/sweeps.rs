@@ -28,6 +28,8 @@ const SYNS_LOST: u64 = 3;
 const FOLLOW_UP: u64 = 10;
 /// A flow sweep that begins later than this would not end within the time of a survey.
 const LATEST_SWEEP: Duration = Duration::from_millis(5_000);
+/// A further round of it, where nobody waits for more than a look.
+const LATEST_ROUND: Duration = Duration::from_millis(7_500);
 /// Probes of each kind that are added, a second apart, to a count that settles nothing: as many as
 /// fit the time and the packets that a patient look has left (DESIGN section 9).
 const COUNTED_ON: u64 = 30;
@@ -231,6 +233,29 @@ impl Survey {
         let flows = self.flows.get_or_insert_with(|| Flows::new(port, now, &[]));
         flows.sweep(now, &unanswered, &answered);
         true
+    }
+
+    /// Asks flows a third time where two rounds look like a dead path and do not settle it: seven of
+    /// eight flows that fail may be chance.
+    pub(super) fn ask_flows_once_more(&mut self, now: Instant) {
+        let late = self.scope.depth == Depth::Full && now.since(self.started) > LATEST_ROUND;
+        let before = self.missing_since(now);
+        let Some(flows) = self.flows.as_ref().filter(|flows| flows.may_ask_once_more()) else {
+            return;
+        };
+        let overdue: Vec<_> = flows.overdue(before).collect();
+        let open = overdue.len() < flows.outstanding();
+        let (Some(mut fates), false) = (self.flow_fates(), late || open) else { return };
+        let syns = self.syn.iter().flat_map(|syn| syn.overdue(before));
+        let syns = syns.filter_map(|ask| self.sources.get(&ask).copied());
+        for source in overdue.into_iter().chain(syns) {
+            fates.0.entry(source).or_default().note(AnswerKind::Silence);
+        }
+        let chosen = fates.undecided(self.echo.tally().count(AnswerKind::Silence) >= 2);
+        let fits = u64::try_from(chosen.len()).is_ok_and(|packets| packets <= self.room());
+        if let Some(flows) = self.flows.as_mut().filter(|_| fits && !chosen.is_empty()) {
+            flows.ask_once_more(now, &chosen);
+        }
     }
 
     /// The fates of all flows; `None` where none was asked again.
