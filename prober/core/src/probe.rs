@@ -5,6 +5,7 @@ pub mod exchange;
 pub mod flows;
 pub mod large;
 pub mod rates;
+pub mod rdp;
 pub mod series;
 pub mod trace;
 

@@ -8,7 +8,7 @@
 
 pub mod banner;
 #[cfg(test)]
-mod captures;
+pub(crate) mod captures;
 pub mod certificate;
 pub mod checksum;
 pub mod credssp;

@@ -10,13 +10,13 @@ macro_rules! capture {
             .as_slice()
     };
 }
-pub(super) use capture;
+pub(crate) use capture;
 
 /// Checks that it does not matter in which pieces bytes arrive, and gives what was read.
 ///
 /// `read` is a fresh reader's answer to these pieces. Every cut in two is tried, and pieces of
 /// every small length.
-pub(super) fn assert_pieces_agree<A: Debug + PartialEq>(
+pub(crate) fn assert_pieces_agree<A: Debug + PartialEq>(
     bytes: &[u8],
     read: impl Fn(&mut dyn Iterator<Item = &[u8]>) -> A,
 ) -> A {
@@ -32,7 +32,7 @@ pub(super) fn assert_pieces_agree<A: Debug + PartialEq>(
 }
 
 /// Builds a CHALLENGE message of NTLM as Windows lays it out: the target name, then the AV pairs.
-pub(super) fn challenge(flags: u32, target: &[u8], pairs: &[(u16, &[u8])]) -> Vec<u8> {
+pub(crate) fn challenge(flags: u32, target: &[u8], pairs: &[(u16, &[u8])]) -> Vec<u8> {
     let info: Vec<u8> = pairs
         .iter()
         .flat_map(|(id, value)| {
@@ -58,6 +58,6 @@ pub(super) fn challenge(flags: u32, target: &[u8], pairs: &[(u16, &[u8])]) -> Ve
     .concat()
 }
 
-pub(super) fn utf16le(text: &str) -> Vec<u8> {
+pub(crate) fn utf16le(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }

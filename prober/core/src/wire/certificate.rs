@@ -123,9 +123,7 @@ impl Certificate {
             public_key,
             signature_algorithm,
             purpose: Purpose::read(certificate.extensions())?,
-            fingerprint_sha256: hexadecimal(
-                ring::digest::digest(&ring::digest::SHA256, der).as_ref(),
-            ),
+            fingerprint_sha256: fingerprint_sha256(der),
         })
     }
 }
@@ -180,6 +178,11 @@ impl From<nom::Err<X509Error>> for CertificateError {
             _ => Self::Malformed,
         }
     }
+}
+
+/// Gives SHA-256 over these bytes in hexadecimal.
+pub fn fingerprint_sha256(der: &[u8]) -> String {
+    hexadecimal(ring::digest::digest(&ring::digest::SHA256, der).as_ref())
 }
 
 /// Checks that the bytes are one element and nothing else.

@@ -121,6 +121,10 @@ impl AlertLevel {
 impl AlertDescription {
     /// The sender will send nothing more.
     pub const CLOSE_NOTIFY: Self = Self(0);
+    /// Nothing that the client offers is acceptable.
+    pub const HANDSHAKE_FAILURE: Self = Self(40);
+    /// The client offers nothing that is strong enough.
+    pub const INSUFFICIENT_SECURITY: Self = Self(71);
     /// The client's version is refused.
     pub const PROTOCOL_VERSION: Self = Self(70);
 
