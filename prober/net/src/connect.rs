@@ -1,6 +1,10 @@
 //! Full connections: the handshake with its error queue, then the service's first words.
 
+mod rdp;
 mod talk;
+mod tls;
+
+pub use self::rdp::look;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -73,25 +77,10 @@ fn report(result: ConnectResult, local_port: Option<u16>) -> ConnectReport {
 
 /// Makes one connection and asks the service; gives the stream to be parted from, if there is one.
 pub async fn connect(order: &ConnectOrder, place: &Place) -> (ConnectReport, Option<TcpStream>) {
-    let socket = match open(order.to, place).await {
-        Ok(socket) => socket,
-        Err(error) => return (failed(errno::of_open(&error)), None),
+    let (mut stream, port) = match dial(order.to, place, order.connect_timeout).await {
+        Ok(connected) => connected,
+        Err((result, port)) => return (report(result, port), None),
     };
-    let started = start(&socket, order.to);
-    let local = socket.local_addr().ok().and_then(|address| address.as_socket());
-    let port = local.map(|local| local.port()).filter(|port| *port != 0);
-    if let Err(error) = started {
-        let result = explain(&socket, Some(&error), order.to, local, place).await;
-        return (report(result, port), None);
-    }
-    let mut stream = match TcpStream::from_std(socket.into()) {
-        Ok(stream) => stream,
-        Err(error) => return (report(ConnectResult::Local(errno::of_open(&error)), port), None),
-    };
-    if let Err(error) = finish(&stream, order.connect_timeout).await {
-        let result = explain(&stream, error.as_ref(), order.to, local, place).await;
-        return (report(result, port), None);
-    }
     let info = sys::tcp_info(&stream).ok();
     let mut done = report(ConnectResult::Connected, port);
     done.handshake = info.map(|info| info.rtt);
@@ -100,6 +89,27 @@ pub async fn connect(order: &ConnectOrder, place: &Place) -> (ConnectReport, Opt
     done.service = Some(answer);
     done.service_time = time;
     (done, Some(stream))
+}
+
+/// Makes one connection; gives it, or why there is none, with the local port where there was one.
+async fn dial(
+    to: SocketAddr,
+    place: &Place,
+    limit: Duration,
+) -> Result<(TcpStream, Option<u16>), (ConnectResult, Option<u16>)> {
+    let refused = |error: &io::Error| ConnectResult::Local(errno::of_open(error));
+    let socket = open(to, place).await.map_err(|error| (refused(&error), None))?;
+    let started = start(&socket, to);
+    let local = socket.local_addr().ok().and_then(|address| address.as_socket());
+    let port = local.map(|local| local.port()).filter(|port| *port != 0);
+    if let Err(error) = started {
+        return Err((explain(&socket, Some(&error), to, local, place).await, port));
+    }
+    let stream = TcpStream::from_std(socket.into()).map_err(|error| (refused(&error), port))?;
+    match finish(&stream, limit).await {
+        Ok(()) => Ok((stream, port)),
+        Err(error) => Err((explain(&stream, error.as_ref(), to, local, place).await, port)),
+    }
 }
 
 /// Makes the socket in its place, with its error queue on.

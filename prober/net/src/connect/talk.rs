@@ -7,7 +7,7 @@ use reachd_core::evidence::ServiceAnswer;
 use reachd_core::monitor::ConnectOrder;
 use reachd_core::probe::exchange::{Ending, Exchange, READ_LIMIT};
 use reachd_core::wording::Wording;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -60,7 +60,7 @@ async fn hear(stream: &mut TcpStream, exchange: &mut Exchange) -> Result<Service
     Ok(ServiceAnswer::Foreign { hint })
 }
 
-fn ending_of(error: &io::Error) -> Ending {
+pub(super) fn ending_of(error: &io::Error) -> Ending {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Ending::Reset,
         _ => Ending::TimedOut,
@@ -68,7 +68,7 @@ fn ending_of(error: &io::Error) -> Ending {
 }
 
 /// Ends the connection with FIN and takes what the peer still says, so that close does not reset.
-pub(super) async fn part(mut stream: TcpStream) {
+pub(super) async fn part(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let goodbye = async {
         stream.shutdown().await?;
         let mut buffer = [0; 4_096];

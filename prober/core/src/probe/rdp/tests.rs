@@ -3,7 +3,7 @@ use std::ops::Range;
 use super::*;
 use crate::evidence::rdp::{Nla, SecurityLayer};
 use crate::wire::captures::{capture, challenge, utf16le};
-use crate::wire::x224::FailureCode;
+use crate::wire::x224::{FailureCode, ForeignHint};
 
 /// Our clock when everything is heard.
 const WALL: Duration = Duration::from_secs(1_700_000_000);
@@ -231,18 +231,17 @@ fn a_library_that_shares_nothing_with_the_server_says_so() {
 
 #[test]
 fn who_does_not_speak_rdp_is_asked_once() {
-    let cases: [(&[u8], fn(&X224Outcome) -> bool); 4] = [
-        (b"SSH-2.0-OpenSSH_9.2\r\n", |outcome| matches!(outcome, X224Outcome::Foreign(_))),
-        (&[3, 0, 0xff, 0xff], |outcome| *outcome == X224Outcome::Malformed),
-        (&[3, 0, 0, 9, 2, 0xf0, 0x80, 0x21, 0x80], |outcome| *outcome == X224Outcome::Malformed),
-        (&[3, 0], |outcome| {
-            *outcome == X224Outcome::Failed(StageFailure::TimedOut { heard: true })
-        }),
+    let timed_out = X224Outcome::Failed(StageFailure::TimedOut { heard: true });
+    let cases: [(&[u8], X224Outcome); 4] = [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", X224Outcome::Foreign(ForeignHint::Ssh.title().into())),
+        (&[3, 0, 0xff, 0xff], X224Outcome::Malformed),
+        (&[3, 0, 0, 9, 2, 0xf0, 0x80, 0x21, 0x80], X224Outcome::Malformed),
+        (&[3, 0], timed_out),
     ];
     for (said, expected) in cases {
         let look = Server::new([(); 4].map(|()| said.to_vec())).look(RdpDepth::Ntlm, ALL);
         let [answer] = &look.answers[..] else { panic!("{look:?}") };
-        assert!(expected(&answer.outcome), "{answer:?}");
+        assert_eq!(answer.outcome, expected);
         assert_eq!((look.connections, look.tls), (1, None));
     }
     let mut look = Look::new(RdpDepth::Tls, None, [0; 32]);
