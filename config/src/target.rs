@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reachd_core::evidence::rdp::RdpDepth;
 use reachd_core::target::{
     AddressPolicy, DEFAULT_PORT, Expect, FamilyChoice, Fronted, Service, Severity, Siblings,
     Target, TargetName,
@@ -160,6 +161,12 @@ fn fill_words(target: &mut Target, stack: &Stack<'_>) {
     target.siblings = match stack.text("siblings") {
         Some("off") => Siblings::Off,
         _ => Siblings::Auto,
+    };
+    target.rdp_depth = match stack.text("rdp_depth") {
+        Some("off") => RdpDepth::Off,
+        Some("x224") => RdpDepth::X224,
+        Some("ntlm") => RdpDepth::Ntlm,
+        _ => RdpDepth::Tls,
     };
     target.fronted = match stack.text("fronted") {
         Some("nat") => Fronted::Nat,

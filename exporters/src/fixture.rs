@@ -7,19 +7,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reachd_core::accounting::{Counters, Histogram};
+use reachd_core::evidence::rdp::{
+    NtlmOutcome, RdpAnswer, RdpLook, RdpStage, TlsOutcome, TlsShown, X224Outcome,
+};
 use reachd_core::evidence::{InvalidReason, LossReason, Probe};
 use reachd_core::incident::{AlertKind, IncidentState, IncidentUpdate, Resolution, Subject};
 use reachd_core::judge::Class;
+use reachd_core::report::rdp::RdpPart;
 use reachd_core::report::{
     AddressPart, CapturePart, CausePart, EvidencePart, HopPart, NextEvidencePart, NotePart,
     PathPart, SCHEMA, SeriesPart, ServicePart, Spoken, TargetPart, TargetReport, VantagePart,
     VerdictPart,
 };
-use reachd_core::snapshot::{ProbeRow, Snapshot, TargetRow, VantageRow, ViewRow};
+use reachd_core::snapshot::{ProbeRow, RdpRow, Snapshot, TargetRow, VantageRow, ViewRow};
 use reachd_core::sweep::Cell;
 use reachd_core::target::{Service, Severity, Target};
-use reachd_core::time::Instant;
+use reachd_core::time::{Instant, Stamp, StampSource};
 use reachd_core::vantage::{Mode, Role};
+use reachd_core::wire::certificate::Certificate;
+use reachd_core::wire::ntlm::{self, Challenge};
+use reachd_core::wire::tls;
+use reachd_core::wire::x224::{FailureCode, Protocols, Selection};
 use reachd_core::wording::Wording;
 
 use crate::prometheus::SelfMetrics;
@@ -130,8 +138,57 @@ fn vantage_part() -> VantagePart {
             detail: None,
             seconds: None,
         }),
+        rdp: Some(RdpPart {
+            at: Some("2026-01-02T03:04:00.000Z".to_owned()),
+            ..RdpPart::of(&rdp_row())
+        }),
         path: PathPart { tcp: Some(vec![hop(1, Some("198.51.100.1")), hop(2, None)]), icmp: None },
         capture: Some(CapturePart { packets: 100, drops: 0 }),
+    }
+}
+
+/// A server that requires NLA and has changed its certificate, which the captures have.
+fn rdp_row() -> RdpRow {
+    const DER: &[u8] = include_bytes!("../../tests/captures/rdp/certificates/rsa.der");
+    let certificate = Certificate::parse(DER).unwrap();
+    let mut stages: [Histogram; 4] = Default::default();
+    for (stage, millis) in stages.iter_mut().zip([1, 2, 20, 30]) {
+        stage.observe(Duration::from_millis(millis));
+    }
+    let failure = X224Outcome::Failure(FailureCode::HybridRequiredByServer);
+    let both = Protocols::SSL.with(Protocols::HYBRID);
+    let selection = Selection::Offered;
+    let selected = X224Outcome::Selected { protocol: 2, flags: 0, selection };
+    let challenge = Challenge {
+        version: Some(ntlm::Version { major: 10, minor: 0, build: 17_763 }),
+        netbios_computer_name: Some("WIN-LAB01".to_owned()),
+        ..Challenge::default()
+    };
+    let skew_nanos = Some(-1_500_000_000);
+    let fingerprint_sha256 = certificate.fingerprint_sha256.clone();
+    RdpRow {
+        at: Stamp { at: at(60), source: StampSource::User },
+        fingerprint: Some(fingerprint_sha256.clone()),
+        fingerprint_before: Some("0".repeat(64)),
+        certificate_changes: 1,
+        stages,
+        look: RdpLook {
+            wall: None,
+            unaccepted: Vec::new(),
+            answers: vec![
+                RdpAnswer { offered: both, outcome: selected },
+                RdpAnswer { offered: Protocols::RDP, outcome: failure },
+            ],
+            tls: Some(TlsOutcome::Shown(Box::new(TlsShown {
+                version: tls::Version::Tls12,
+                cipher_suite: tls::CipherSuite(0xc030),
+                certificate: Ok(certificate),
+                fingerprint_sha256,
+            }))),
+            ntlm: Some(NtlmOutcome::Challenged { challenge: Box::new(challenge), skew_nanos }),
+            times: vec![(RdpStage::Connect, Duration::from_millis(1))],
+            connections: 5,
+        },
     }
 }
 
@@ -145,12 +202,14 @@ pub(crate) fn snapshot() -> Snapshot {
     let mut counters = Counters { sent: 6, received: 3, ..Counters::default() };
     counters.lost = BTreeMap::from([(LossReason::Silent, 2)]);
     counters.invalid = BTreeMap::from([(InvalidReason::Lag, 1)]);
-    let view = |target: &Target, reachable, path_hops| ViewRow {
+    let rdp = Some(Arc::new(rdp_row()));
+    let view = |target: &Target, reachable, path_hops, rdp| ViewRow {
         vantage: "default".into(),
         target: target.name.clone(),
         reachable,
         path_hops,
         path_changes: 0,
+        rdp,
     };
     Snapshot {
         probes: vec![ProbeRow {
@@ -161,7 +220,7 @@ pub(crate) fn snapshot() -> Snapshot {
             others: Vec::new(),
         }]
         .into(),
-        views: vec![view(&target, Some(false), Some(9)), view(&other, None, None)],
+        views: vec![view(&target, Some(false), Some(9), rdp), view(&other, None, None, None)],
         vantages: vec![
             vantage_row("default", Some(Mode::Raw)),
             vantage_row("plain", Some(Mode::Sockets)),

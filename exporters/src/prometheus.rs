@@ -11,6 +11,7 @@ mod line;
 mod negotiate;
 mod own;
 mod process;
+mod rdp;
 
 use std::sync::Arc;
 

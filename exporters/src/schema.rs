@@ -29,6 +29,8 @@ fn bare() -> TargetReport {
     (vantage.mode, vantage.address, vantage.echo) = (None, None, None);
     (vantage.connect, vantage.service, vantage.capture) = (None, None, None);
     vantage.path = PathPart::default();
+    let rdp = vantage.rdp.as_mut().unwrap();
+    (rdp.at, rdp.layer, rdp.nla, rdp.tls, rdp.ntlm) = (None, None, None, None, None);
     report
 }
 
@@ -55,6 +57,12 @@ fn every_other_field_missing_field_and_wrong_word_is_noticed() {
         "/vantages/0",
         "/vantages/0/echo",
         "/vantages/0/service",
+        "/vantages/0/rdp",
+        "/vantages/0/rdp/answers/0",
+        "/vantages/0/rdp/tls",
+        "/vantages/0/rdp/tls/certificate",
+        "/vantages/0/rdp/ntlm",
+        "/vantages/0/rdp/stages",
         "/vantages/0/path",
         "/vantages/0/path/tcp/0",
         "/vantages/0/capture",
@@ -77,6 +85,10 @@ fn every_other_field_missing_field_and_wrong_word_is_noticed() {
         ("/verdict/causes/0/cause", json!("magic")),
         ("/started", json!("yesterday")),
         ("/addresses/0/address", json!("host")),
+        ("/vantages/0/rdp/at", json!("yesterday")),
+        ("/vantages/0/rdp/layer", json!("vnc")),
+        ("/vantages/0/rdp/answers/0/outcome", json!("maybe")),
+        ("/vantages/0/rdp/tls/certificate/fingerprint_sha256", json!("07")),
         ("/vantages/0/path/tcp/0/address", json!("*")),
     ] {
         let mut document = good.clone();

@@ -57,6 +57,7 @@ async fn look(arguments: &Check, plan: Plan) -> Result<BTreeMap<TargetName, Targ
     let (engine, mut events) = begin(plan, limit, evidence_bytes)?;
     let mut reports = BTreeMap::new();
     gather(&engine, limit, (&wanted, &mut events, &mut reports)).await?;
+    date_looks(&engine, &mut reports);
     if let Some(path) = &arguments.pcap {
         write_packets(&engine, path, &reports).await?;
     }
@@ -70,6 +71,7 @@ pub async fn once(plan: Plan, limit: Duration) -> Result<Option<TargetReport>> {
     let (engine, mut events) = begin(plan, limit, 0)?;
     let mut reports = BTreeMap::new();
     gather(&engine, limit, (&wanted, &mut events, &mut reports)).await?;
+    date_looks(&engine, &mut reports);
     engine.stop().await;
     Ok(reports.into_values().next())
 }
@@ -120,10 +122,21 @@ async fn collect(
     }
 }
 
+fn date_looks(engine: &EngineHandle, reports: &mut BTreeMap<TargetName, TargetReport>) {
+    for report in reports.values_mut() {
+        report.date_looks(|at| date(engine.wall(at)));
+    }
+}
+
+/// A date in RFC 3339, with milliseconds.
+pub fn date(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at).map_or_else(|_| String::new(), |stamp| format!("{stamp:.3}"))
+}
+
 /// When a survey that just ended began, in RFC 3339.
 pub fn started(seconds: f64) -> String {
     let began = SystemTime::now() - Duration::from_secs_f64(seconds.max(0.0));
-    jiff::Timestamp::try_from(began).map_or_else(|_| String::new(), |stamp| format!("{stamp:.3}"))
+    date(began)
 }
 
 async fn write_packets(

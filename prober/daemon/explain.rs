@@ -1,4 +1,6 @@
-//! `reachd explain`: what a class, cause or note means and what to do.
+//! `reachd explain`: what a class, cause or note means and what to do, and what a stage leaves.
+
+mod stages;
 
 use anyhow::{Result, bail};
 use reachd_core::judge::cause::{self, CAUSES};
@@ -19,12 +21,13 @@ pub fn run(arguments: &Explain) -> Result<u8> {
         Class::from_name(name).map(|class| explain_class(class, lang)),
         cause::find(name).map(|cause| explain_cause(cause, lang)),
         Note::from_name(name).map(|note| explain_note(note, lang)),
+        stages::explain(name, lang),
     ]
     .into_iter()
     .flatten()
     .collect();
     if texts.is_empty() {
-        bail!("{name} is no class, cause or note; `reachd explain` lists them all");
+        bail!("{name} is no class, cause, note or stage; `reachd explain` lists them all");
     }
     print!("{}", texts.join("\n"));
     Ok(exit::OK)
@@ -41,7 +44,8 @@ fn overview(lang: Lang) -> String {
         }
     }
     let notes: Vec<_> = Note::ALL.iter().map(|note| note.as_str()).collect();
-    text + &format!("{}: {}\n", lang.of(NOTES), notes.join(", "))
+    text += &format!("{}: {}\n", lang.of(NOTES), notes.join(", "));
+    text + &format!("{}: {}\n", lang.of(STAGES), stages::names().join(", "))
 }
 
 fn explain_class(class: Class, lang: Lang) -> String {
@@ -79,6 +83,7 @@ const CLASS: Text = Text { en: "class", zh: "类别" };
 const CAUSE_OF: Text = Text { en: "cause of", zh: "原因，属于" };
 const CAUSES_OF_IT: Text = Text { en: "causes", zh: "可能原因" };
 const NOTE: Text = Text { en: "note", zh: "备注" };
+const STAGES: Text = Text { en: "stages of RDP", zh: "RDP 阶段" };
 const NOTES: Text = Text { en: "notes", zh: "备注" };
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Real servers of other people, as they come from the distribution.
 
+mod rdp;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result};

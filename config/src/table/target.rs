@@ -81,6 +81,13 @@ pub(super) const SETTINGS: &[Key] = &[
         "Time between two full connections with the service's first bytes. Servers log these.",
     ),
     key(
+        "rdp_depth",
+        Kind::Word(&["off", "x224", "tls", "ntlm"]),
+        Value(r#""tls""#),
+        r#""tls""#,
+        "How far a look at an `rdp` service goes, always without a password: `x224` asks which security protocols it takes, `tls` reads its certificate as well, `ntlm` its clock, build and names. A look makes up to six connections one after another: once the service has answered, every six hours, and when its answer changes. `off` makes none.",
+    ),
+    key(
         "vantages",
         Kind::List(&Kind::Text),
         Words("all vantages"),

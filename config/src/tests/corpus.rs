@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use reachd_core::evidence::rdp::RdpDepth;
 use reachd_core::target::{Expect, Service};
 use reachd_core::vantage::Binding;
 
@@ -113,6 +114,19 @@ fn everything_written_arrives() {
     {
         assert!(later.contains(&key), "{later:?}");
     }
+}
+
+#[test]
+fn looks_go_as_far_as_the_nearest_layer_says() {
+    let settings = good(
+        "[defaults]\nrdp_depth = \"x224\"\n\
+         [[group]]\nname = \"deep\"\nrdp_depth = \"ntlm\"\n\
+         [[target]]\nhost = \"192.0.2.1\"\n\
+         [[target]]\nhost = \"192.0.2.2\"\ngroup = \"deep\"\n\
+         [[target]]\nhost = \"192.0.2.3\"\nrdp_depth = \"off\"\n",
+    );
+    let depths: Vec<_> = settings.plan.targets.iter().map(|target| target.rdp_depth).collect();
+    assert_eq!(depths, [RdpDepth::X224, RdpDepth::Ntlm, RdpDepth::Off]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use reachd_core::vantage::Mode;
 
 use super::Kind;
 use super::line::{Series, same_plan_label};
+use super::rdp;
 
 /// How many causes of one target are exported.
 const TOP_CAUSES: usize = 5;
@@ -45,11 +46,11 @@ pub(super) struct Pen<'a> {
 
 impl Pen<'_> {
     /// A series with the labels of the row.
-    fn series(&mut self) -> Series<'_> {
+    pub(super) fn series(&mut self) -> Series<'_> {
         self.suffixed("")
     }
 
-    fn suffixed(&mut self, suffix: &str) -> Series<'_> {
+    pub(super) fn suffixed(&mut self, suffix: &str) -> Series<'_> {
         Series::labelled(self.out, [self.name, suffix], self.labels)
     }
 }
@@ -92,7 +93,7 @@ impl Frozen {
 }
 
 /// Every family, in the order of the page.
-pub(super) static FAMILIES: [Family; 24] = [
+pub(super) static FAMILIES: [Family; 31] = [
     family(
         "reachd_target_up",
         Kind::Gauge,
@@ -180,6 +181,51 @@ pub(super) static FAMILIES: [Family; 24] = [
             "Round-trip times of answered probe packets.",
         )
     },
+    Family {
+        full_only: true,
+        ..family(
+            "reachd_rdp_stage_seconds",
+            Kind::Histogram,
+            Rows::Views(rdp::stages),
+            "How long the stages of looks at an RDP server took, of those that succeeded.",
+        )
+    },
+    family(
+        "reachd_rdp_certificate_not_after_timestamp_seconds",
+        Kind::Gauge,
+        Rows::Views(|pen, row| rdp::moment(pen, row, |certificate| certificate.not_after)),
+        "When the certificate of the RDP server ends.",
+    ),
+    family(
+        "reachd_rdp_certificate_not_before_timestamp_seconds",
+        Kind::Gauge,
+        Rows::Views(|pen, row| rdp::moment(pen, row, |certificate| certificate.not_before)),
+        "When the certificate of the RDP server begins.",
+    ),
+    family(
+        "reachd_rdp_certificate_info",
+        Kind::Gauge,
+        Rows::Views(rdp::certificate_info),
+        "The certificate of the RDP server and the version of TLS that showed it.",
+    ),
+    family(
+        "reachd_rdp_security",
+        Kind::Gauge,
+        Rows::Views(rdp::security),
+        "The security layer of the RDP server and whether it asks for NLA, as its answers tell.",
+    ),
+    family(
+        "reachd_rdp_clock_skew_seconds",
+        Kind::Gauge,
+        Rows::Views(rdp::clock_skew),
+        "The clock of the RDP server minus ours, with looks that go to NTLM.",
+    ),
+    family(
+        "reachd_rdp_certificate_changes_total",
+        Kind::Counter,
+        Rows::Views(rdp::changes),
+        "How often the RDP server showed another certificate than before.",
+    ),
     family(
         "reachd_path_hops",
         Kind::Gauge,

@@ -54,6 +54,18 @@ impl Bucket {
         granted
     }
 
+    /// Whether there are so many tokens.
+    pub(crate) fn holds(&mut self, now: Instant, count: f64) -> bool {
+        self.fill(now);
+        self.level >= count
+    }
+
+    /// Takes so many tokens for what was done already; the level may fall below zero.
+    pub(crate) fn spend(&mut self, now: Instant, count: f64) {
+        self.fill(now);
+        self.level -= count;
+    }
+
     /// Whether there is a token.
     pub(crate) fn has(&mut self, now: Instant) -> bool {
         self.fill(now);

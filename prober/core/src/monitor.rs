@@ -24,6 +24,7 @@ mod planning;
 mod proxy;
 mod queries;
 mod queue;
+mod rdp;
 mod recurrence;
 mod resets;
 mod spells;
@@ -39,7 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::budget::Budgets;
-use crate::evidence::rdp::RdpDepth;
+use crate::evidence::rdp::RdpLook;
 use crate::evidence::{Answer, ConnectReport, LocalError};
 use crate::incident::{AlertKind, IncidentUpdate};
 use crate::judge::Class;
@@ -61,6 +62,7 @@ pub use self::groups::RestoredGroup;
 use self::owners::Owners;
 use self::queries::Queries;
 use self::queue::Queue;
+pub use self::rdp::RdpOrder;
 use self::standing::VantageWatch;
 use self::timers::{Timer, Timers};
 use self::watch::TargetWatch;
@@ -117,6 +119,13 @@ pub enum Input<'a> {
         flight: Flight,
         /// How.
         report: Box<ConnectReport>,
+    },
+    /// A look at an RDP server ended.
+    Looked {
+        /// The probe.
+        flight: Flight,
+        /// What it showed.
+        look: Box<RdpLook>,
     },
     /// A name was resolved, or could not be.
     Resolved {
@@ -242,6 +251,8 @@ pub enum Output {
     Send(SendOrder),
     /// Make one full connection.
     Connect(Box<ConnectOrder>),
+    /// Look at an RDP server.
+    Look(Box<RdpOrder>),
     /// Resolve a name.
     Resolve(ResolveOrder),
     /// Tell the world.
@@ -269,27 +280,6 @@ pub struct ConnectOrder {
     pub connect_timeout: Duration,
     /// Limit of the service's answer after that.
     pub service_timeout: Duration,
-}
-
-/// One look at an RDP server to make, connection after connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RdpOrder {
-    /// The probe, to name when the look has ended.
-    pub flight: Flight,
-    /// From where.
-    pub vantage: VantageId,
-    /// To whom.
-    pub to: SocketAddr,
-    /// How far.
-    pub depth: RdpDepth,
-    /// The name to say in TLS, where the target has one.
-    pub server_name: Option<String>,
-    /// What our hello is filled with; no key is made of it.
-    pub random: [u8; 32],
-    /// Limit of each handshake.
-    pub connect_timeout: Duration,
-    /// Limit of each stage after that.
-    pub stage_timeout: Duration,
 }
 
 /// One name to resolve.
@@ -483,6 +473,7 @@ impl Monitor {
             }
             Input::SendFailed { flight, error } => self.handle_send_failed(now, flight, error),
             Input::Connected { flight, report } => self.handle_connected(now, flight, report),
+            Input::Looked { flight, look } => self.handle_looked(now, flight, *look),
             Input::Resolved { query, result } => self.handle_resolved(now, query, result),
             Input::CaptureCounts { tap, packets, drops } => {
                 self.handle_capture_counts(now, tap, (packets, drops));

@@ -4,11 +4,15 @@
 //! Unknown is `null`, never absent. Texts are English in the document; those for people have both
 //! languages.
 
+pub mod rdp;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Serialize;
 
+use self::rdp::RdpPart;
+use crate::time::Instant;
 use crate::wording::Wording;
 
 /// The schema number of [`TargetReport`].
@@ -36,6 +40,14 @@ pub struct TargetReport {
     /// The sentences in both languages, for texts; not part of the document.
     #[serde(skip)]
     pub spoken: Spoken,
+}
+
+impl TargetReport {
+    /// Fills in when looks ended, by the wall clock.
+    pub fn date_looks(&mut self, date: impl Fn(Instant) -> String) {
+        let parts = self.vantages.iter_mut().filter_map(|vantage| vantage.rdp.as_mut());
+        parts.for_each(|part| part.at = Some(date(part.moment)));
+    }
 }
 
 /// What texts for people say beyond the document.
@@ -161,6 +173,8 @@ pub struct VantagePart {
     pub connect: Option<SeriesPart>,
     /// The full connection and the service's answer; `null` when not asked.
     pub service: Option<ServicePart>,
+    /// What the newest look past the handshake of an RDP server showed; `null` until the first.
+    pub rdp: Option<RdpPart>,
     /// The traced paths.
     pub path: PathPart,
     /// The capture ring's counts; `null` without one.

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use crate::accounting::{Counters, Histogram};
 use crate::evidence::Probe;
+use crate::evidence::rdp::{RdpLook, RdpStage};
 use crate::incident::IncidentState;
 use crate::judge::Class;
 use crate::report::TargetReport;
 use crate::sweep::Cell;
 use crate::target::{Target, TargetName};
+use crate::time::Stamp;
 use crate::vantage::{Mode, Role};
 
 /// The numbers of one (vantage, target, probe), read when they are asked for.
@@ -60,6 +62,26 @@ pub struct ViewRow {
     pub path_hops: Option<u8>,
     /// How often the path changed.
     pub path_changes: u64,
+    /// What looks past the handshake show; of several addresses, of the one whose certificate ends
+    /// first. `None` until the first.
+    pub rdp: Option<Arc<RdpRow>>,
+}
+
+/// What one vantage's looks at one RDP server show.
+#[derive(Debug, Clone)]
+pub struct RdpRow {
+    /// When the newest ended.
+    pub at: Stamp,
+    /// What it showed.
+    pub look: RdpLook,
+    /// The certificate that was shown last, by its SHA-256 in hexadecimal.
+    pub fingerprint: Option<String>,
+    /// The one before it, if it changed.
+    pub fingerprint_before: Option<String>,
+    /// How often it changed.
+    pub certificate_changes: u64,
+    /// How long each stage took, in the order of [`RdpStage::ALL`].
+    pub stages: [Histogram; RdpStage::ALL.len()],
 }
 
 /// The state of one vantage.

@@ -9,6 +9,8 @@ mod course;
 mod details;
 pub mod findings;
 pub mod ports;
+pub mod rdp;
+pub(crate) mod security;
 mod senders;
 pub mod signs;
 mod splits;
@@ -18,6 +20,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::evidence::rdp::RdpDepth;
 use crate::evidence::{
     AnswerKind, ConnectReport, InvalidReason, LocalError, Observation, Overheard,
 };
@@ -34,6 +37,7 @@ use agenda::Agenda;
 pub use agenda::Topic;
 use findings::{Findings, SiblingPath};
 use ports::Ports;
+use rdp::{LookScope, Looking};
 
 /// How thoroughly to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +65,8 @@ pub struct Scope {
     pub connect: bool,
     /// What usually answers; a recheck that sees only this ends at once.
     pub known: Option<Known>,
+    /// Whether and how far the RDP server is looked at.
+    pub look: Option<LookScope>,
     /// Ports and neighbours that may be asked.
     pub ports: Ports,
     /// What may be asked beyond the usual.
@@ -132,6 +138,8 @@ pub enum Want {
     Ask(Part, IpAddr, Ask),
     /// Make a full connection to the address.
     Connect,
+    /// Look at the RDP server.
+    Look(RdpDepth),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +162,8 @@ pub struct Survey {
     siblings: Vec<(IpAddr, Trace)>,
     connect: Connecting,
     overheard: Option<Overheard>,
+    looking: Looking,
+    look_held: bool,
     /// Source ports of the SYNs by ask, where they are ours to choose.
     sources: BTreeMap<u16, u16>,
     flows: Option<Flows>,
@@ -206,6 +216,8 @@ impl Survey {
                 (None, _) | (_, false) => Connecting::NotAsked,
             },
             overheard: None,
+            looking: Looking::default(),
+            look_held: false,
             sources: BTreeMap::new(),
             flows: Self::suspected_flows(&scope, now),
             large: None,
@@ -237,6 +249,10 @@ impl Survey {
             self.connect = Connecting::Flying;
             self.packets += 1;
             return Some(Want::Connect);
+        }
+        if let Some(depth) = self.poll_look(now) {
+            self.packets += 1;
+            return Some(Want::Look(depth));
         }
         let address = self.scope.address;
         let want = self.poll_parts(now, address);
@@ -360,6 +376,7 @@ impl Survey {
                 Connecting::NotAsked | Connecting::Wanted | Connecting::Flying => None,
             },
             overheard: self.overheard,
+            rdp: self.seen_look(),
             icmp_path: self.icmp_trace.as_ref().map(Trace::path),
             tcp_path: self.tcp_trace.as_ref().map(Trace::path),
             siblings: self

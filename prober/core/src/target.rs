@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::evidence::rdp::RdpDepth;
+
 /// A target's name, unique in a plan; by default `host:port`. It is the `target` label for ever.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TargetName(Arc<str>);
@@ -189,6 +191,8 @@ pub struct Target {
     pub family: FamilyChoice,
     /// How several addresses are combined.
     pub addresses: AddressPolicy,
+    /// How far an RDP server is looked at beyond its first answer.
+    pub rdp_depth: RdpDepth,
     /// Bytes a `tcp` service must greet with, if it is known to greet.
     pub expect_banner: Option<String>,
     /// Bytes sent to a `tcp` service to make it answer.
@@ -243,6 +247,7 @@ impl Target {
             close_after: Duration::from_secs(30),
             family: FamilyChoice::default(),
             addresses: AddressPolicy::default(),
+            rdp_depth: RdpDepth::default(),
             expect_banner: None,
             send: None,
             instance_id: None,

@@ -35,18 +35,23 @@ pub(super) fn snapshot(
     tokio::spawn(async move {
         match engine.snapshot().await {
             // The client may have left meanwhile.
-            Ok(snapshot) => drop(reply.send(Arc::new(dated(snapshot, &started)))),
+            Ok(snapshot) => drop(reply.send(Arc::new(dated(snapshot, (&engine, &started))))),
             Err(error) => warn!(%error, "No snapshot"),
         }
     });
 }
 
-/// Fills in when surveys began.
-pub(super) fn dated(mut snapshot: Snapshot, started: &Started) -> Snapshot {
+/// Fills in when surveys began and looks ended.
+pub(super) fn dated(
+    mut snapshot: Snapshot,
+    (engine, started): (&EngineHandle, &Started),
+) -> Snapshot {
     let started = started.lock().unwrap_or_else(PoisonError::into_inner);
     for row in &mut snapshot.targets {
         if let Some(report) = &mut row.report {
-            Arc::make_mut(report).started = started.get(&row.target.name).cloned();
+            let report = Arc::make_mut(report);
+            report.started = started.get(&row.target.name).cloned();
+            report.date_looks(|at| crate::check::date(engine.wall(at)));
         }
     }
     snapshot

@@ -219,7 +219,7 @@ impl Daemon {
                 let started = Arc::clone(&self.started);
                 tokio::spawn(async move {
                     let Ok(snapshot) = engine.snapshot().await else { return };
-                    let snapshot = answers::dated(snapshot, &started);
+                    let snapshot = answers::dated(snapshot, (&engine, &started));
                     let means = Means { snapshot, allow, vantages };
                     drop(reply.send(probing::answer(request, means).await));
                 });

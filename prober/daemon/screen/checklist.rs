@@ -82,6 +82,10 @@ pub(super) fn rows(report: &TargetReport) -> Vec<Row> {
     if report.target.port.is_some() {
         let rdp = report.target.service == "rdp";
         rows.extend(port_rows(class, &proof, rdp));
+        if rdp {
+            rows.push(certificate_row(report));
+            rows.push(proven(proof.served, REGISTRY, IN_GUEST_REGISTRY));
+        }
     }
     rows.extend([
         proven(proof.alive() && !foreign, NIC, IN_GUEST),
@@ -143,18 +147,31 @@ fn port_rows(class: Class, proof: &Proof, rdp: bool) -> Vec<Row> {
         (false, false) if class == Class::WrongService => (Mark::Bad, name, Some(OTHER_SERVICE)),
         (false, false) => (Mark::Hidden, name, Some(look)),
     };
-    let mut rows = vec![
+    vec![
         port,
         proven(passes, GROUP, AT_CONSOLE_RULES),
         // A firewall of the host may answer with a reset as well.
         proven(proof.lets_in(), FIREWALL, IN_GUEST),
         service,
-    ];
-    if rdp {
-        rows.push((Mark::Hidden, CERTIFICATE, Some(NOT_YET)));
-        rows.push(proven(proof.served, REGISTRY, IN_GUEST_REGISTRY));
+    ]
+}
+
+/// The certificate that was shown, or what came in its place.
+fn certificate_row(report: &TargetReport) -> Row {
+    let said = |signal: &str, values: &[&str]| {
+        let evidence = &report.verdict.evidence;
+        evidence.iter().any(|part| part.signal == signal && values.contains(&part.value.as_str()))
+    };
+    if said("certificate", &["not_valid"]) {
+        (Mark::Bad, CERTIFICATE, Some(NOT_VALID))
+    } else if said("certificate", &["unreadable"])
+        || said("tls", &["ended", "reset", "silent"])
+        || said("service", &["no_certificate"])
+    {
+        (Mark::Bad, CERTIFICATE, Some(NOT_SHOWN))
+    } else {
+        proven(said("certificate", &["valid"]), CERTIFICATE, NOT_SEEN)
     }
-    rows
 }
 
 const NAME: Text = Text { en: "name resolves", zh: "域名解析" };
@@ -219,4 +236,9 @@ const PING_NOTE: Text = Text {
 const PORT_CLOSED: Text = Text { en: "reset", zh: "RST" };
 const PORT_SILENT: Text = Text { en: "no answer", zh: "无应答" };
 const OTHER_SERVICE: Text = Text { en: "something else answers", zh: "应答的是其他服务" };
-const NOT_YET: Text = Text { en: "not looked at by this version", zh: "此版本未检查" };
+const NOT_VALID: Text = Text { en: "not valid now", zh: "不在有效期" };
+const NOT_SHOWN: Text = Text { en: "none came that can be read", zh: "未收到可用的证书" };
+const NOT_SEEN: Text = Text {
+    en: "none was seen: look inside the guest",
+    zh: "未见到证书：登录系统内查看",
+};

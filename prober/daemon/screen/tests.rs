@@ -56,6 +56,7 @@ fn report(class: &str) -> TargetReport {
             connect: Some(series),
             service: None,
             path: PathPart::default(),
+            rdp: None,
             capture: None,
         }],
         started: Some("2026-01-02T03:04:05.000Z".to_owned()),

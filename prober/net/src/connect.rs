@@ -1,6 +1,6 @@
 //! Full connections: the handshake with its error queue, then the service's first words.
 
-mod rdp;
+pub mod rdp;
 mod talk;
 mod tls;
 

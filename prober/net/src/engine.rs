@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use reachd_core::evidence::ConnectReport;
+use reachd_core::evidence::rdp::RdpLook;
 use reachd_core::monitor::{Event, Flight, Monitor, QueryId, Resolution};
 use reachd_core::plan::{Plan, PlanChange};
 use reachd_core::snapshot::Snapshot;
@@ -79,6 +80,7 @@ pub(crate) enum Message {
     Plan(Box<Plan>),
     Change(Box<PlanChange>),
     Connected(Flight, Box<ConnectReport>),
+    Looked(Flight, Box<RdpLook>),
     Resolved(QueryId, Resolution),
     Snapshot(oneshot::Sender<Box<Snapshot>>),
     Pcapng(PcapngRequest),
@@ -162,6 +164,7 @@ struct Ends {
     bell: Arc<Bell>,
     events: mpsc::Sender<Box<Event>>,
     connects: mpsc::Sender<connect::Job>,
+    looks: mpsc::Sender<connect::rdp::Job>,
     resolves: mpsc::Sender<resolver::Job>,
     shared: Arc<Shared>,
 }
@@ -193,13 +196,15 @@ pub fn start_with<B: Brain>(
     let (messages, inbox) = mpsc::channel(INBOX_MAX);
     let (events, event_receiver) = mpsc::channel(options.events_max.max(1));
     let (connects, connect_jobs) = mpsc::channel(connect::QUEUE_MAX);
+    let (looks, look_jobs) = mpsc::channel(connect::QUEUE_MAX);
     let (resolves, resolve_jobs) = mpsc::channel(resolver::QUEUE_MAX);
     let shared = Arc::new(Shared::new());
     let feed = Feed { messages, bell: Arc::clone(&bell) };
     runtime.spawn(connect::serve(connect_jobs, feed.clone()));
+    runtime.spawn(connect::rdp::serve(look_jobs, feed.clone()));
     runtime.spawn(resolver::serve(resolve_jobs, feed.clone()));
     let for_thread = Arc::clone(&shared);
-    let ends = Ends { inbox, bell, events, connects, resolves, shared: for_thread };
+    let ends = Ends { inbox, bell, events, connects, looks, resolves, shared: for_thread };
     let thread = std::thread::Builder::new().name("reachd-engine".to_owned());
     let thread = thread.spawn(move || run::Engine::new(brain, options, ends).run());
     let thread = thread.map_err(StartError::Thread)?;

@@ -104,6 +104,7 @@ fn snapshot(count: u32) -> Snapshot {
             reachable: Some(true),
             path_hops: Some(9),
             path_changes: 0,
+            rdp: None,
         });
         snapshot.targets.push(TargetRow {
             target: Arc::new(target),

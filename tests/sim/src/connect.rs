@@ -1,6 +1,6 @@
 //! Full connections through the virtual Internet, as the kernel's own TCP would make them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use reachd_core::evidence::{
@@ -15,15 +15,17 @@ use reachd_core::wire::packet::{
 };
 use reachd_core::wire::reply::{Stack, emit_rst_ack};
 use reachd_core::wire::tcp::{Flags, Options, Segment};
+use reachd_core::wire::x224::CONNECTION_REQUEST;
 use reachd_core::wording::Wording;
 
 use crate::host::{Port, Speaks};
+use crate::rdp::Said;
 use crate::world::{Delivery, LocalFault, World};
 
 /// When Linux sends a SYN again.
-const SYNS: [u64; 3] = [0, 1_000, 3_000];
+pub(crate) const SYNS: [u64; 3] = [0, 1_000, 3_000];
 /// When it sends the request again.
-const REQUESTS: [u64; 4] = [0, 300, 900, 2_100];
+pub(crate) const REQUESTS: [u64; 4] = [0, 300, 900, 2_100];
 /// The number of the kernel's SYNs.
 const ISN: u32 = 1;
 
@@ -39,15 +41,15 @@ pub struct Connection {
 }
 
 /// A packet that drew an answer: when it left, what it was, and the first that came back.
-struct Answered {
+pub(crate) struct Answered {
     offset: Duration,
     sent: Vec<u8>,
-    first: Delivery,
+    pub(crate) first: Delivery,
 }
 
 impl Answered {
     /// When the answer came.
-    fn at(&self) -> Duration {
+    pub(crate) fn at(&self) -> Duration {
         self.offset + self.first.after
     }
 
@@ -81,7 +83,7 @@ impl World {
         if matches!(fault, LocalFault::Swallows | LocalFault::EatsAnswers) {
             return over(order.connect_timeout, report);
         }
-        let answered = self.first_answer(now, from, &SYNS, |world| world.dial(from, order));
+        let answered = self.first_answer(now, from, &SYNS, |world| world.dial(from, order.to));
         let answered = answered.filter(|answered| answered.at() <= order.connect_timeout);
         let read = answered.and_then(|answered| Some((read(&answered.first.bytes)?, answered)));
         let Some((result, answered)) = read else { return over(order.connect_timeout, report) };
@@ -130,16 +132,16 @@ impl World {
     }
 
     /// The SYN of a connection, from any port.
-    fn dial(&mut self, from: &str, order: &ConnectOrder) -> Option<Vec<u8>> {
-        let source = self.places.get(from)?.address(order.to.ip());
+    pub(crate) fn dial(&mut self, from: &str, to: SocketAddr) -> Option<Vec<u8>> {
+        let source = self.places.get(from)?.address(to.ip());
         let port = u16::try_from(self.random.below(20_000)).unwrap_or_default() + 35_000;
         emit_syn(&SynSpec {
             source,
-            dest: order.to.ip(),
+            dest: to.ip(),
             ttl: 64,
             ip_id: 0,
             source_port: port,
-            dest_port: order.to.port(),
+            dest_port: to.port(),
             seq: ISN,
             mss: 1_460,
             timestamp: Some(1),
@@ -147,7 +149,7 @@ impl World {
     }
 
     /// Sends packets at these offsets until one is answered.
-    fn first_answer(
+    pub(crate) fn first_answer(
         &mut self,
         now: Instant,
         from: &str,
@@ -170,13 +172,18 @@ impl World {
 /// The first segment behind the handshake, and our port: what the client says, or nothing where the
 /// server speaks first.
 fn ask(order: &ConnectOrder, accepted: &[u8]) -> Option<(Vec<u8>, u16)> {
-    let packet = Packet::parse(accepted, Checksums::Verify).ok()?;
-    let Body::Tcp(segment) = packet.body else { return None };
     let payload: &[u8] = match order.service {
-        Service::Rdp => b"connection request",
+        Service::Rdp => &CONNECTION_REQUEST,
         Service::Tcp => order.send.as_deref().unwrap_or_default().as_bytes(),
         Service::Ssh | Service::Ping => &[],
     };
+    behind(accepted, payload)
+}
+
+/// A segment of ours on the connection that this packet accepted, and our port.
+pub(crate) fn behind(accepted: &[u8], payload: &[u8]) -> Option<(Vec<u8>, u16)> {
+    let packet = Packet::parse(accepted, Checksums::Verify).ok()?;
+    let Body::Tcp(segment) = packet.body else { return None };
     let request = emit_segment(&SegmentSpec {
         source: (packet.dest, segment.dest_port).into(),
         dest: (packet.source, segment.source_port).into(),
@@ -210,38 +217,18 @@ fn said(bytes: &[u8], speaks: Option<Port>, order: &ConnectOrder) -> Option<Serv
 }
 
 impl Speaks {
-    /// What is said on this port. X.224 Connection Confirm with `RDP_NEG_RSP` or
-    /// `RDP_NEG_FAILURE`: MS-RDPBCGR 2.2.1.2.
-    fn words(&self, port: u16) -> Vec<u8> {
-        let confirm = |kind: u8, value: u32| {
-            let mut words = vec![3, 0, 0, 19, 14, 0xd0, 0, 0, 0x12, 0x34, 0, kind, 0, 8, 0];
-            words.extend(value.to_le_bytes());
-            words
-        };
-        match self {
-            Self::Nothing | Self::Closes { .. } => Vec::new(),
-            Self::Refuses(code) => confirm(3, *code),
-            Self::Foreign(_) => b"HTTP/1.0 400 Bad Request\r\n\r\n".to_vec(),
-            Self::Expected | Self::Late(_) if port == 22 => b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(),
-            Self::Expected | Self::Late(_) => confirm(2, 2),
-        }
-    }
-
     /// What a host's port answers to a segment of a connection, and how much later than it could.
     pub(crate) fn reply(&self, request: &[u8], stack: &Stack) -> Option<(Vec<u8>, Duration)> {
         let asked = Packet::parse(request, Checksums::Verify).ok()?;
         let Body::Tcp(segment) = asked.body else { return None };
-        let payload = self.words(segment.dest_port);
-        let flags = match self {
-            Self::Nothing => Flags::ACK,
-            Self::Closes { reset: true } => {
-                return Some((emit_rst_ack(request, stack)?, Duration::ZERO));
-            }
-            Self::Closes { reset: false } => Flags::FIN | Flags::ACK,
-            Self::Expected | Self::Late(_) | Self::Foreign(_) | Self::Refuses(_) => {
-                Flags::PSH | Flags::ACK
-            }
+        let said = self.says(segment.dest_port, segment.payload);
+        let flags = match said {
+            Said::Nothing => Flags::ACK,
+            Said::Resets => return Some((emit_rst_ack(request, stack)?, Duration::ZERO)),
+            Said::Closes => Flags::FIN | Flags::ACK,
+            Said::Words(_) => Flags::PSH | Flags::ACK,
         };
+        let payload = if let Said::Words(words) = said { words } else { Vec::new() };
         let data = u32::try_from(segment.payload.len()).unwrap_or_default();
         let body = Body::Tcp(Segment {
             source_port: segment.dest_port,
@@ -261,7 +248,7 @@ impl Speaks {
     }
 }
 
-fn read(bytes: &[u8]) -> Option<ConnectResult> {
+pub(crate) fn read(bytes: &[u8]) -> Option<ConnectResult> {
     let packet = Packet::parse(bytes, Checksums::Verify).ok()?;
     match packet.body {
         Body::Tcp(segment) if segment.flags.rst() => Some(ConnectResult::Refused),

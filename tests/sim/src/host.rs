@@ -16,6 +16,13 @@ pub enum Speaks {
     Foreign(String),
     /// A refusal of the negotiation with this code; for RDP only.
     Refuses(u32),
+    /// RDP, but what should show a certificate ends the connection: by reset, or in order.
+    TlsDies {
+        /// Whether by reset.
+        reset: bool,
+    },
+    /// RDP with a certificate that has expired.
+    Expired,
     /// Nothing, and the connection ends: by reset, or in order.
     Closes {
         /// Whether by reset.

@@ -144,7 +144,7 @@ impl Light {
                 }
                 event => self.told.push((self.now, event)),
             },
-            Output::CloseVantage(_) | Output::Resolve(_) | Output::Wait(_) => {}
+            Output::CloseVantage(_) | Output::Look(_) | Output::Resolve(_) | Output::Wait(_) => {}
         }
     }
 

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use reachd_core::evidence::rdp::RdpLook;
 use reachd_core::evidence::{ConnectReport, LocalError};
 use reachd_core::incident::{IncidentState, IncidentUpdate};
 use reachd_core::monitor::{
     Captured, ConnectOrder, Direction, Event, Flight, Input, Monitor, Output, ProbePacket, Purpose,
-    QueryId, Resolution, ResolveOrder, SendOrder, TapId, VantageState,
+    QueryId, RdpOrder, Resolution, ResolveOrder, SendOrder, TapId, VantageState,
 };
 use reachd_core::plan::Plan;
 use reachd_core::sweep::BURST;
@@ -49,6 +50,8 @@ pub struct Run {
     pub told: Vec<(Instant, Event)>,
     /// The outside checker.
     pub checker: Checker,
+    /// Every look at an RDP server, in the order in which they began.
+    pub looks: Vec<Looked>,
     /// Every order of a packet, if wanted.
     pub orders: Option<Vec<(Instant, SendOrder)>>,
     /// How often a captured answer is dropped by the ring.
@@ -80,12 +83,24 @@ pub struct Run {
     burst: Vec<SendOrder>,
 }
 
+/// A look at an RDP server.
+#[derive(Debug, Clone)]
+pub struct Looked {
+    /// When it began.
+    pub began: Instant,
+    /// When it ended.
+    pub ended: Instant,
+    /// What it showed.
+    pub look: RdpLook,
+}
+
 #[derive(Debug)]
 enum Happening {
     Vantage(VantageId, VantageState),
     Captured { tap: TapId, interface: u32, direction: Direction, seen: Instant, bytes: Vec<u8> },
     SendFailed(Flight, LocalError),
     Connected(Flight, Box<ConnectReport>),
+    Looked(Flight, Box<RdpLook>),
     Resolved(QueryId, Resolution),
     Counts(TapId),
 }
@@ -112,6 +127,7 @@ impl Run {
             now: Instant::from_nanos(1_000_000_000),
             told: Vec::new(),
             checker: Checker::default(),
+            looks: Vec::new(),
             orders: None,
             capture_loss: 0.0,
             copies: false,
@@ -252,6 +268,9 @@ impl Run {
             Happening::Connected(flight, report) => {
                 Input::Connected { flight: *flight, report: report.clone() }
             }
+            Happening::Looked(flight, look) => {
+                Input::Looked { flight: *flight, look: look.clone() }
+            }
             Happening::Resolved(query, result) => {
                 Input::Resolved { query: *query, result: result.clone() }
             }
@@ -332,6 +351,7 @@ impl Run {
             }
             Output::Send(order) => self.send(order),
             Output::Connect(order) => self.connect(&order),
+            Output::Look(order) => self.look(&order),
             Output::Resolve(order) => self.resolve(&order),
             Output::Event(event) => {
                 if self.checked {
@@ -440,6 +460,14 @@ impl Run {
         for (after, direction, bytes) in &connection.frames {
             self.capture((*after, BLOCK), (tap, *direction), bytes);
         }
+    }
+
+    fn look(&mut self, order: &RdpOrder) {
+        let Some(name) = self.vantages.get(&order.vantage).cloned() else { return };
+        let (took, look) = self.world.look(self.now, &name, order);
+        let (began, ended) = (self.now, self.now + took);
+        self.looks.push(Looked { began, ended, look: look.clone() });
+        self.happen(ended, Happening::Looked(order.flight, Box::new(look)));
     }
 
     fn resolve(&mut self, order: &ResolveOrder) {

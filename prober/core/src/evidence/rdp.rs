@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::{ConnectResult, LocalError};
+use crate::time::Instant;
 use crate::wire::certificate::{Certificate, CertificateError};
 use crate::wire::ntlm::Challenge;
 use crate::wire::tls::{Alert, CipherSuite, Version};
@@ -50,8 +51,23 @@ pub struct RdpLook {
     pub ntlm: Option<NtlmOutcome>,
     /// How long each stage took, of the first connection on which it succeeded.
     pub times: Vec<(RdpStage, Duration)>,
+    /// Time since the Unix epoch by our own clock when it last heard something.
+    pub wall: Option<Duration>,
     /// Connections made, those that failed included.
     pub connections: u32,
+    /// How those ended that were not accepted.
+    pub unaccepted: Vec<ConnectResult>,
+}
+
+/// A look that was made, and when it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RdpSeen {
+    /// What it showed.
+    pub look: RdpLook,
+    /// When it ended.
+    pub at: Instant,
+    /// The fingerprint of the certificate that was shown before, where another is shown now.
+    pub replaced: Option<String>,
 }
 
 /// What a server answered to a connection request.
@@ -224,6 +240,15 @@ impl Nla {
             Self::Optional => "optional",
             Self::Off => "off",
         }
+    }
+}
+
+impl NtlmOutcome {
+    /// The server's clock minus ours in seconds, if it told its time.
+    pub fn skew_seconds(&self) -> Option<f64> {
+        let Self::Challenged { skew_nanos, .. } = self else { return None };
+        let millis = i32::try_from(skew_nanos.as_ref()? / 1_000_000).ok()?;
+        Some(f64::from(millis) / 1_000.0)
     }
 }
 

@@ -11,11 +11,13 @@ use super::verdict::{Verdict, ViewEvidence, answer_name, next_evidence};
 use crate::evidence::{ConnectReport, ConnectResult, ServiceAnswer};
 use crate::path::{Path, PathEnd, distance};
 use crate::probe::series::Tally;
+use crate::report::rdp::RdpPart;
 use crate::report::{
     AddressPart, CapturePart, CausePart, EvidencePart, HopPart, NextEvidencePart, NotePart,
     PathPart, SCHEMA, SeriesPart, ServicePart, Spoken, TargetPart, TargetReport, VantagePart,
     VerdictPart,
 };
+use crate::snapshot::RdpRow;
 use crate::statistics::real;
 use crate::survey::signs::service_detail;
 use crate::target::{Fronted, Target};
@@ -33,6 +35,8 @@ pub struct Lens<'a> {
     pub source: Option<IpAddr>,
     /// Its ring's counters: packets and drops.
     pub capture: Option<(u64, u64)>,
+    /// Its looks past the handshake, for RDP.
+    pub rdp: Option<&'a RdpRow>,
 }
 
 /// Writes the document.
@@ -152,6 +156,7 @@ fn vantage_part(lens: &Lens<'_>) -> VantagePart {
         echo: findings.map(|findings| series_part(&findings.echo)),
         connect: findings.and_then(|findings| findings.syn.as_ref()).map(series_part),
         service: findings.and_then(|findings| findings.connect.as_ref()).map(service_part),
+        rdp: lens.rdp.map(RdpPart::of),
         path: PathPart {
             tcp: hops(findings.and_then(|findings| findings.tcp_path.as_ref())),
             icmp: hops(findings.and_then(|findings| findings.icmp_path.as_ref())),

@@ -29,6 +29,17 @@ const ALIKE: &[Alike] = &[
         causes: &["ddos_blackhole", "eip_unbound"],
         told_by: &[Sign::OthersReach, Sign::InsideReaches, Sign::TimerRanOut],
     },
+    // Who resets a connection where a certificate should come is told by its distance alone; in
+    // order, or with an alert, only who speaks TLS ends it.
+    Alike {
+        causes: &["certificate_broken", "dpi_reset"],
+        told_by: &[
+            Sign::ServiceResetSame,
+            Sign::ServiceResetElsewhere,
+            Sign::ServiceUncertified,
+            Sign::TlsEnded,
+        ],
+    },
     // Why a router knows no way to a prefix, nobody tells; a way to a neighbour shows by itself.
     Alike { causes: &["no_route", "prefix_withdrawn"], told_by: &[Sign::SiblingFurther] },
 ];

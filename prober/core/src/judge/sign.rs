@@ -23,6 +23,12 @@ pub enum Family {
     SiblingPath,
     /// What the service said after the handshake.
     Service,
+    /// How far TLS came on the probed port.
+    Tls,
+    /// Whether the certificate that was shown may be used now.
+    Certificate,
+    /// Whether the certificate is that of the machine that was seen before.
+    Machine,
     /// What other vantages see at the same time.
     OtherVantages,
     /// Whether a vantage inside fails like those outside, expected of setups that have one. That it
@@ -115,6 +121,15 @@ pub enum Sign {
     ServiceUncertified,
     ServiceLate,
     ServiceUnreached,
+    TlsShown,
+    TlsEnded,
+    TlsReset,
+    TlsSilent,
+    CertificateValid,
+    CertificateExpired,
+    CertificateUnreadable,
+    MachineSame,
+    MachineAnother,
     OthersFail,
     OthersReach,
     InsideReaches,
@@ -182,7 +197,7 @@ pub enum Sign {
 
 impl Family {
     /// Every signal.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 36] = [
         Self::Echo,
         Self::Syn,
         Self::Unreachable,
@@ -193,6 +208,9 @@ impl Family {
         Self::LastHop,
         Self::SiblingPath,
         Self::Service,
+        Self::Tls,
+        Self::Certificate,
+        Self::Machine,
         Self::OtherVantages,
         Self::InsideVantage,
         Self::SecondSource,
@@ -231,6 +249,9 @@ impl Family {
             Self::LastHop => "last_hop",
             Self::SiblingPath => "sibling_path",
             Self::Service => "service",
+            Self::Tls => "tls",
+            Self::Certificate => "certificate",
+            Self::Machine => "machine",
             // One signal to readers: a value of its own beside what the others say.
             Self::OtherVantages | Self::InsideVantage => "other_vantages",
             Self::SecondSource => "second_source",
@@ -287,6 +308,11 @@ impl Family {
                 S::ServiceLate,
                 S::ServiceUnreached,
             ],
+            Self::Tls => &[S::TlsShown, S::TlsEnded, S::TlsReset, S::TlsSilent],
+            Self::Certificate => {
+                &[S::CertificateValid, S::CertificateExpired, S::CertificateUnreadable]
+            }
+            Self::Machine => &[S::MachineSame, S::MachineAnother],
             Self::OtherVantages => &[S::OthersFail, S::OthersReach, S::InsideReaches],
             Self::InsideVantage => &[S::InsideFails, S::InsideSpared],
             Self::SecondSource => &[S::SecondReaches, S::SecondFailsToo],
@@ -357,13 +383,20 @@ impl Sign {
             Self::EchoSilent
             | Self::SynSilent
             | Self::ServiceSilent
+            | Self::TlsSilent
             | Self::FrontSilent
             | Self::AlternateSilent
             | Self::CanarySilent
             | Self::ControlSilent
             | Self::NeighboursSilent => "silent",
             Self::EchoError | Self::SynError => "icmp_error",
-            Self::SynReset => "reset",
+            Self::SynReset | Self::TlsReset => "reset",
+            Self::TlsShown => "certificate_shown",
+            Self::TlsEnded => "ended",
+            Self::CertificateValid => "valid",
+            Self::CertificateExpired => "not_valid",
+            Self::CertificateUnreadable => "unreadable",
+            Self::MachineAnother => "another",
             Self::NoError => "none",
             Self::NetUnreachable => "net_unreachable",
             Self::HostUnreachable => "host_unreachable",
@@ -375,9 +408,11 @@ impl Sign {
             Self::FromPath => "path",
             Self::ErrorAtOnce => "at_once",
             Self::ErrorDelayed => "delayed",
-            Self::ResetSame | Self::AcceptSame | Self::ServiceResetSame | Self::SiblingSame => {
-                "same"
-            }
+            Self::ResetSame
+            | Self::AcceptSame
+            | Self::ServiceResetSame
+            | Self::SiblingSame
+            | Self::MachineSame => "same",
             Self::ResetElsewhere | Self::ServiceResetElsewhere => "different",
             Self::SingleAnswer => "single",
             Self::TwoAnswers => "two_answers",

@@ -20,6 +20,9 @@ impl Family {
             Self::LastHop => "路径终点",
             Self::SiblingPath => "邻居路径",
             Self::Service => "服务应答",
+            Self::Tls => "TLS",
+            Self::Certificate => "证书",
+            Self::Machine => "机器身份",
             Self::OtherVantages | Self::InsideVantage => "其他观测点",
             Self::SecondSource => "另一源地址",
             Self::Local => "探测主机",
@@ -72,13 +75,21 @@ impl Sign {
             Self::EchoSilent
             | Self::SynSilent
             | Self::ServiceSilent
+            | Self::TlsSilent
             | Self::FrontSilent
             | Self::AlternateSilent
             | Self::CanarySilent
             | Self::ControlSilent
             | Self::NeighboursSilent => "无应答",
             Self::EchoError | Self::SynError => "收到 ICMP 差错",
-            Self::SynReset => "收到 RST",
+            Self::SynReset | Self::TlsReset => "收到 RST",
+            Self::TlsShown => "已出示证书",
+            Self::TlsEnded => "中途结束",
+            Self::CertificateValid => "有效",
+            Self::CertificateExpired => "不在有效期",
+            Self::CertificateUnreadable => "无法解析",
+            Self::MachineSame => "与之前相同",
+            Self::MachineAnother => "与之前不同",
             Self::NoError => "无",
             Self::NetUnreachable => IcmpKind::NetUnreachable.title().zh,
             Self::HostUnreachable => IcmpKind::HostUnreachable.title().zh,

@@ -9,8 +9,9 @@ use super::note::Note;
 use super::posterior::{Posterior, posterior_of};
 use super::sign::{Family, Sign};
 use super::witness;
-use crate::evidence::{AnswerKind, ServiceAnswer};
+use crate::evidence::AnswerKind;
 use crate::survey::findings::Findings;
+use crate::survey::security;
 use crate::survey::signs::{Seen, open_loss};
 use crate::target::{AddressPolicy, Expect, Service, Target};
 use crate::vantage::{Mode, Role, Way};
@@ -356,7 +357,7 @@ fn notes(views: &[&ViewEvidence<'_>], class: Class) -> BTreeMap<Note, Option<Wor
         }
         if let Some(findings) = view.findings {
             notes.extend(path_notes(findings).map(|(note, detail)| (note, Some(detail))));
-            notes.extend(security_note(findings).map(|note| (note, None)));
+            notes.extend(security::notes(findings));
         }
     }
     notes
@@ -369,25 +370,6 @@ fn path_notes(findings: &Findings) -> Option<(Note, Wording)> {
     let silent = path.hops.iter().find(|hop| hop.ttl < last && hop.address.is_none())?;
     let hop = silent.ttl;
     Some((Note::IcmpLimitedHop, Wording::new(format!("hop {hop}"), format!("第 {hop} 跳"))))
-}
-
-fn security_note(findings: &Findings) -> Option<Note> {
-    match findings.connect.as_ref()?.service.as_ref()? {
-        ServiceAnswer::Confirmed { selected: Some(2 | 8), .. }
-        | ServiceAnswer::Refused { code: 5 } => Some(Note::NlaRequired),
-        ServiceAnswer::Confirmed { selected: Some(1), .. } | ServiceAnswer::Refused { code: 1 } => {
-            Some(Note::NlaOff)
-        }
-        ServiceAnswer::Confirmed { selected: Some(0), .. } | ServiceAnswer::Refused { code: 2 } => {
-            Some(Note::PlainRdpSecurity)
-        }
-        ServiceAnswer::Confirmed { .. }
-        | ServiceAnswer::Refused { .. }
-        | ServiceAnswer::Foreign { .. }
-        | ServiceAnswer::Silent
-        | ServiceAnswer::Closed { .. }
-        | ServiceAnswer::NotAsked => None,
-    }
 }
 
 /// One thing that would settle what is left, and the causes it tells apart.

@@ -257,6 +257,9 @@ impl Monitor {
 
     /// The driver owes us the end of a connection: nothing is known of it.
     fn connect_lost(&mut self, now: Instant, key: &ViewKey, errand: Errand) {
+        if let Errand::SurveyLook(number) = errand {
+            return self.look_lost(now, key, number);
+        }
         *self.bugs.entry("connect_lost").or_default() += 1;
         let Some(view) = self.view(key) else { return };
         let rows = view.rows;
@@ -278,7 +281,10 @@ const fn counted(errand: Errand) -> Option<Probe> {
     match errand {
         Errand::Survey { part: Part::Echo | Part::RateEcho, .. } => Some(Probe::Echo),
         Errand::Survey { part: Part::Syn | Part::Flow | Part::RateSyn, .. } => Some(Probe::Syn),
-        Errand::Survey { .. } | Errand::SurveyConnect(_) | Errand::Decoy(_) => None,
+        Errand::Survey { .. }
+        | Errand::SurveyConnect(_)
+        | Errand::SurveyLook(_)
+        | Errand::Decoy(_) => None,
     }
 }
 
@@ -290,7 +296,7 @@ fn believed(seen: Observation, withdrawn: bool) -> Observation {
     }
 }
 
-fn connect_fate(result: &ConnectResult) -> Fate {
+pub(super) fn connect_fate(result: &ConnectResult) -> Fate {
     match result {
         ConnectResult::Connected | ConnectResult::Refused => Fate::Received,
         ConnectResult::Icmp(icmp) => fate(&Answer::Icmp(*icmp)),

@@ -63,6 +63,8 @@ pub(super) enum Purpose {
     },
     /// The full connection of this survey.
     SurveyConnect(u64),
+    /// The look at the RDP server of this survey.
+    SurveyLook(u64),
     /// A SYN on this port to an address that nobody has.
     Decoy(u16),
 }

@@ -170,7 +170,8 @@ impl Monitor {
             return ((en, zh), (next.to_owned(), "下一步：核对是哪条入方向规则放行。".to_owned()));
         }
         let evidence = self.evidence(watch);
-        let lenses: Vec<_> = evidence.iter().map(|(id, view)| self.lens(*id, view)).collect();
+        let lenses: Vec<_> =
+            evidence.iter().map(|(id, view)| self.lens(watch, (*id, view))).collect();
         let lens = speaker(verdict, &lenses);
         let source = lens.and_then(|lens| lens.source).map(|source: IpAddr| source.to_string());
         let facts = Facts {

@@ -153,7 +153,8 @@ impl Monitor {
                 Wording::new(format!("from vantage {vantage}"), format!("来自观测点 {vantage}"));
             verdict.notes.insert(Note::Exposed, Some(detail));
         }
-        let lenses: Vec<_> = evidence.iter().map(|(id, view)| self.lens(*id, view)).collect();
+        let lenses: Vec<_> =
+            evidence.iter().map(|(id, view)| self.lens(watch, (*id, view))).collect();
         let report = document(&watch.target, &verdict, &lenses);
         let reached: Vec<(VantageId, bool)> = evidence
             .iter()

@@ -116,19 +116,22 @@ impl Monitor {
         }
         let siblings = self.siblings(key);
         let means = self.means(now, key);
+        let look = self.look_scope(now, key);
         let (learning, learnt) = (self.purpose == Purpose::Watch, self.knows_closed_port(key));
         let Some(watch) = self.targets.get_mut(&key.target) else { return };
         let Some(view) = watch.views.get_mut(&(key.vantage, key.address)) else { return };
         let has_port = watch.target.service.has_port();
         let learn = learning && depth != Depth::Recheck && view.take_canary_turn(now, learnt);
+        let connect = has_port
+            && (depth != Depth::Recheck || view.service_matters())
+            && view.may_connect(now);
         let scope = Scope {
             address: key.address,
             port: has_port.then_some(watch.target.port),
             depth,
             siblings,
-            connect: has_port
-                && (depth != Depth::Recheck || view.service_matters())
-                && view.may_connect(now),
+            connect,
+            look: look.filter(|_| connect),
             known: view.known(),
             means,
             loss_threshold: watch.target.loss_threshold,
@@ -177,8 +180,10 @@ impl Monitor {
                 *self.bugs.entry("flights_full").or_default() += 1;
                 return Some(self.turn(now, key));
             }
+            let held = self.is_looked_at(key);
             let (number, want) = {
                 let (number, survey) = self.view(key)?.survey.as_mut()?;
+                survey.hold_look(held);
                 (*number, survey.poll_want(now))
             };
             match want {
@@ -190,6 +195,7 @@ impl Monitor {
                     self.budgets.spend(now, key.address);
                     self.connect(now, key, Errand::SurveyConnect(number));
                 }
+                Some(Want::Look(depth)) => self.look(now, key, (number, depth)),
                 None => break,
             }
         }
@@ -209,14 +215,16 @@ impl Monitor {
             let mut once_more = again && findings.saw_a_turn();
             let watch = self.targets.get_mut(&key.target)?;
             let lossy = watch.loses();
-            let failing = !matches!(watch.class, Class::Reachable | Class::Unknown);
+            // Of a path that is known to be dead in part a split is no news.
+            let chance =
+                !matches!(watch.class, Class::Reachable | Class::Unknown | Class::PartialPath);
             let view = watch.views.get_mut(&(key.vantage, key.address))?;
             if spoilt {
                 view.findings = None;
             }
             let was_split = view.findings.as_ref().is_some_and(Findings::is_split);
             once_more |= again && was_split && !findings.is_split();
-            once_more |= failing && put_aside(view, &mut findings) && again;
+            once_more |= chance && put_aside(view, &mut findings) && again;
             if self.purpose == Purpose::Watch && put_sizes_aside(view, &mut findings) {
                 once_more = true;
             }
@@ -317,7 +325,9 @@ impl Monitor {
         let tap = self.vantages.get(&key.vantage).and_then(VantageWatch::tap);
         let tap = tap.filter(|_| !connects);
         let survey = match errand {
-            Errand::Survey { number, .. } | Errand::SurveyConnect(number) => number,
+            Errand::Survey { number, .. }
+            | Errand::SurveyConnect(number)
+            | Errand::SurveyLook(number) => number,
             Errand::Decoy(_) => 0,
         };
         let mut order = self.flights.order(now, (key.clone(), errand, to), &ask, (tap, survey));

@@ -9,7 +9,7 @@ use super::groups::Place;
 use super::standing::VantageWatch;
 use crate::incident::IncidentState;
 use crate::judge::verdict::Verdict;
-use crate::snapshot::{ProbeRow, Snapshot, TargetRow, VantageRow, ViewRow};
+use crate::snapshot::{ProbeRow, RdpRow, Snapshot, TargetRow, VantageRow, ViewRow};
 use crate::target::TargetName;
 use crate::vantage::VantageId;
 
@@ -139,6 +139,10 @@ impl Monitor {
                         .map(super::super::survey::findings::Findings::last_router)
                         .find(|hops| *hops > 0),
                     path_changes: views().map(|view| view.path_changes).sum(),
+                    rdp: views()
+                        .filter_map(|view| view.rdp.known())
+                        .min_by_key(|row| ends(row))
+                        .cloned(),
                 });
             }
         }
@@ -162,4 +166,10 @@ impl Monitor {
             |vantage: &VantageWatch| port.is_some_and(|port| vantage.proxied.contains(&port));
         !watching.any(|(id, vantage)| self.can_judge(*id, port) && !is_proxied(vantage))
     }
+}
+
+/// When the certificate that a look showed ends; where none is known, after all others.
+fn ends(row: &RdpRow) -> i64 {
+    let certificate = row.look.shown().and_then(|shown| shown.certificate.as_ref().ok());
+    certificate.map_or(i64::MAX, |certificate| certificate.not_after)
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::rdp::RdpWatch;
 use super::recurrence::Recurrence;
 use super::spells::Spells;
 use crate::budget::{Bucket, Lease};
@@ -139,6 +140,8 @@ pub(super) struct View {
     pub(super) refused_beyond: Option<Instant>,
     /// How often it failed lately.
     pub(super) spells: Spells,
+    /// What is known of its RDP server.
+    pub(super) rdp: RdpWatch,
     /// How earlier failures ended and came back.
     pub(super) recurrence: Recurrence,
     per_minute: Bucket,
@@ -179,6 +182,7 @@ impl View {
             canary_due: None,
             refused_beyond: None,
             spells: Spells::default(),
+            rdp: RdpWatch::default(),
             recurrence: Recurrence::default(),
             per_minute: Bucket::new(minute / 60.0, minute, now),
             per_hour: Bucket::new(hour / 3_600.0, hour, now),
@@ -194,6 +198,18 @@ impl View {
     pub(super) fn may_connect(&mut self, now: Instant) -> bool {
         let granted = self.per_minute.has(now) && self.per_hour.has(now);
         granted && self.per_minute.take(now) && self.per_hour.take(now)
+    }
+
+    /// Whether so many more connections are within the caps.
+    pub(super) fn has_connects(&mut self, now: Instant, count: usize) -> bool {
+        let count = u32::try_from(count).map_or(f64::INFINITY, f64::from);
+        self.per_minute.holds(now, count) && self.per_hour.holds(now, count)
+    }
+
+    /// Counts connections that were made.
+    pub(super) fn count_connects(&mut self, now: Instant, count: u32) {
+        self.per_minute.spend(now, f64::from(count));
+        self.per_hour.spend(now, f64::from(count));
     }
 
     /// Takes over the interval of a changed plan.
@@ -412,6 +428,7 @@ impl View {
                 findings.complete_from(before);
             }
         }
+        self.rdp.conclude(&mut findings);
         if changes {
             self.changed = Some(findings.started);
         }

@@ -65,13 +65,21 @@ impl Monitor {
     }
 
     /// The same, with what a report names besides.
-    pub(super) fn lens<'a>(&self, id: VantageId, view: &'a ViewEvidence<'a>) -> Lens<'a> {
+    pub(super) fn lens<'a>(
+        &self,
+        watch: &'a TargetWatch,
+        (id, view): (VantageId, &'a ViewEvidence<'a>),
+    ) -> Lens<'a> {
         let vantage = self.vantages.get(&id);
         let v4 = view.address.is_none_or(|address| address.is_ipv4());
         let counts = vantage.filter(|vantage| vantage.tap().is_some());
         Lens {
             view,
             source: self.flights.source(id, v4),
+            rdp: view
+                .address
+                .and_then(|address| watch.views.get(&(id, address))?.rdp.known())
+                .map(|row| &**row),
             capture: counts.map(|vantage| (vantage.capture_packets, vantage.capture_drops)),
         }
     }

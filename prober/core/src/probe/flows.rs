@@ -16,6 +16,8 @@ use crate::time::Instant;
 pub const FLOWS: usize = 7;
 /// Of these at most so many are flows that went unanswered: the others are the control.
 const UNANSWERED_MAX: usize = 4;
+/// Flows of earlier sweeps that are remembered at most.
+const KNOWN_MAX: usize = 4 * FLOWS;
 /// How often each of them is asked again.
 const ROUNDS: u64 = 2;
 /// Between two SYNs of a round, and between the beginnings of two rounds: a bad spell of a second
@@ -60,6 +62,11 @@ impl FlowFate {
         }
     }
 
+    /// Whether it was asked more than once.
+    const fn is_repeated(self) -> bool {
+        self.answered + self.lost >= 2
+    }
+
     /// Whether it was asked more than once and never answered.
     pub const fn is_dead(self) -> bool {
         self.answered == 0 && self.lost >= 2
@@ -83,6 +90,16 @@ impl FlowFates {
         dead.into_iter().map(|(port, _)| *port).collect()
     }
 
+    /// Adds the fates of flows that another sweep asked again.
+    pub fn add_repeated(&mut self, others: &Self) {
+        let repeated = others.0.iter().filter(|(_, fate)| fate.is_repeated());
+        for (port, other) in repeated.take(KNOWN_MAX) {
+            let fate = self.0.entry(*port).or_default();
+            fate.answered += other.answered;
+            fate.lost += other.lost;
+        }
+    }
+
     /// How many flows always answer.
     pub fn alive(&self) -> usize {
         self.0.values().filter(|fate| fate.is_alive()).count()
@@ -90,7 +107,7 @@ impl FlowFates {
 
     /// How many flows were asked more than once.
     pub fn repeated(&self) -> usize {
-        self.0.values().filter(|fate| fate.answered + fate.lost >= 2).count()
+        self.0.values().filter(|fate| fate.is_repeated()).count()
     }
 
     /// Whether they tell of a dead path: some never answer, some always do, and the odds against

@@ -31,6 +31,8 @@ pub const OFFERS: [Protocols; 4] = [
 /// Connections that a look makes at most: one for each offer, one for a certificate that the first
 /// did not show, one for a handshake that is completed.
 pub const ATTEMPTS_MAX: usize = OFFERS.len() + 2;
+/// No further connection begins so long after the first.
+const LONGEST: Duration = Duration::from_secs(4);
 /// The longest answer to a connection request that is read.
 const X224_BYTES_MAX: usize = 1_024;
 
@@ -43,6 +45,7 @@ pub struct Look {
     offers: VecDeque<Protocols>,
     current: Option<Conversation>,
     done: RdpLook,
+    begun: Option<Instant>,
     /// The server stopped to answer: it is asked nothing more.
     over: bool,
     hello_sent: bool,
@@ -134,6 +137,7 @@ impl Look {
             offers,
             current: None,
             done: RdpLook::default(),
+            begun: None,
             over: false,
             hello_sent: false,
             handshake_made: false,
@@ -144,7 +148,8 @@ impl Look {
     /// counts as ended by us.
     pub fn next_attempt(&mut self, now: Instant) -> Option<Attempt> {
         self.current = None;
-        if self.over {
+        let begun = *self.begun.get_or_insert(now);
+        if self.over || now.since(begun) > LONGEST {
             return None;
         }
         let attempt = match self.offers.pop_front() {
@@ -220,12 +225,14 @@ impl Look {
 
     /// There was no connection.
     pub fn handle_not_connected(&mut self, result: ConnectResult) {
+        self.done.unaccepted.push(result.clone());
         self.answer(X224Outcome::Failed(StageFailure::NotConnected(result)));
     }
 
     /// Takes what arrived, within TLS once a handshake was completed. `wall` is the time since the
     /// Unix epoch by our own clock.
     pub fn handle_bytes(&mut self, now: Instant, wall: Duration, bytes: &[u8]) -> Step {
+        self.done.wall = Some(wall);
         let Some(current) = &mut self.current else { return Step::Part };
         match &mut current.stage {
             Stage::X224 { heard } => {

@@ -95,7 +95,8 @@ impl Survey {
         let echo_heard = heard(&self.echo) || self.echo_is_filtered() && self.echo.is_done();
         let flows_heard =
             self.flows.as_ref().is_none_or(|flows| flows.is_done() && !flows.lost_any());
-        echo_heard && self.syn.as_ref().is_none_or(heard) && flows_heard && connect_over
+        let asked_on = flows_heard && connect_over && self.look_is_over();
+        echo_heard && self.syn.as_ref().is_none_or(heard) && asked_on
     }
 
     /// The service answered and no echo did: filtered, as Windows does by default. Asking on would
@@ -249,6 +250,6 @@ impl Survey {
         let traces = self.siblings.iter().map(|(_, trace)| trace);
         let mut traces = traces.chain(&self.icmp_trace).chain(&self.tcp_trace);
         let sweeps = self.sweeps().all(Engine::is_done);
-        series && connect && sweeps && traces.all(Engine::is_done)
+        series && connect && sweeps && self.look_is_over() && traces.all(Engine::is_done)
     }
 }

@@ -1,5 +1,7 @@
 //! The numbers behind signs, in words: English for documents and tickets, Chinese for people.
 
+pub(super) mod security;
+
 use std::net::IpAddr;
 use std::time::Duration;
 

@@ -1,10 +1,12 @@
 //! What a survey found: the facts a verdict rests on.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::signs::is_lossy;
 use super::{Depth, Suspects};
+use crate::evidence::rdp::RdpSeen;
 use crate::evidence::{ConnectReport, IcmpAnswer, LocalError, Overheard, Probe};
 use crate::path::{Path, PathEnd, distance};
 use crate::probe::asides::AsideFates;
@@ -38,6 +40,8 @@ pub struct Findings {
     pub connect: Option<ConnectReport>,
     /// What the ring saw of that connection, if it saw it begin.
     pub overheard: Option<Overheard>,
+    /// What the last look at the RDP server showed, if there was one.
+    pub rdp: Option<Arc<RdpSeen>>,
     /// The ICMP path, if traced.
     pub icmp_path: Option<Path>,
     /// The TCP path, if traced.
@@ -85,6 +89,7 @@ impl Findings {
             syn: None,
             connect: None,
             overheard: None,
+            rdp: None,
             icmp_path: None,
             tcp_path: None,
             siblings: Vec::new(),
@@ -238,11 +243,13 @@ impl Findings {
             self.rates = self.rates.or(before.rates);
             // So few flows were asked again this time that they say nothing.
             let told = |flows: &Option<FlowFates>| flows.as_ref().is_some_and(FlowFates::is_mixed);
-            if !self.is_split()
-                && !told(&self.flows)
-                && before.flows.as_ref().is_some_and(FlowFates::is_mixed)
-            {
-                self.flows.clone_from(&before.flows);
+            if let Some(known) = before.flows.as_ref().filter(|_| !self.is_split()) {
+                // What is known to fail for good is asked again in every look, and adds up.
+                if before.is_split() {
+                    self.flows.get_or_insert_default().add_repeated(known);
+                } else if known.is_mixed() && !told(&self.flows) {
+                    self.flows = Some(known.clone());
+                }
             }
         }
         // Who refuses may be limited to one error in a minute; who has not for two does so no more.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Depth;
 pub use super::details::service_detail;
 use super::findings::Findings;
-use super::{details, ports, reached, senders, splits};
+use super::{details, ports, reached, security, senders, splits};
 use crate::evidence::{
     AnswerKind, ConnectReport, ConnectResult, IcmpKind, InvalidReason, LocalError, ServiceAnswer,
 };
@@ -15,7 +15,8 @@ use crate::path::{Path, PathEnd, distance};
 use crate::probe::flows::FlowFates;
 use crate::probe::series::Tally;
 use crate::statistics::{at_least, loss_above, real};
-use crate::target::{Fronted, Target};
+use crate::target::{Fronted, Service, Target};
+use crate::wire::x224::{Protocols, Selection};
 use crate::wording::Wording;
 
 /// Belief in loss above the threshold from which a series counts as lossy.
@@ -73,6 +74,7 @@ pub fn signs(findings: &Findings, target: &Target, baseline: Option<&Baseline>) 
         seen.extend(siblings(findings, baseline));
         seen.extend(change(findings, baseline));
         seen.extend(service(findings, target));
+        seen.extend(security::signs(findings));
         seen.extend(splits::signs(findings, baseline));
         seen.extend(senders::signs(findings, target, baseline));
         seen.extend(ports::signs(findings, fronted, baseline));
@@ -414,6 +416,14 @@ fn service(findings: &Findings, target: &Target) -> Option<Seen> {
     }
     let sign = match (&report.result, &report.service) {
         (ConnectResult::Connected, Some(answer)) => match answer {
+            ServiceAnswer::Confirmed { selected: Some(protocol), .. }
+                if target.service == Service::Rdp && is_violation(*protocol) =>
+            {
+                Sign::ServiceRefused
+            }
+            ServiceAnswer::Confirmed { .. } if security::violates(findings).is_some() => {
+                Sign::ServiceRefused
+            }
             ServiceAnswer::Confirmed { .. } | ServiceAnswer::Refused { code: 1 | 2 | 5 }
                 if is_late(report) && !lossy =>
             {
@@ -435,8 +445,17 @@ fn service(findings: &Findings, target: &Target) -> Option<Seen> {
         (_, _) => Sign::ServiceUnreached,
     };
     let said = report.service.as_ref().and_then(service_detail);
-    let detail = lateness(report).filter(|_| sign == Sign::ServiceLate);
+    let detail = match sign {
+        Sign::ServiceLate => lateness(report),
+        Sign::ServiceRefused => security::violates(findings),
+        _ => None,
+    };
     Some(Seen::new(sign, detail.or(said)))
+}
+
+/// Whether a server that is offered what every connection offers may not select this protocol.
+fn is_violation(protocol: u32) -> bool {
+    Protocols::SSL.with(Protocols::HYBRID).allows(protocol) == Selection::Violation
 }
 
 /// Whether the service answered, but only after a time that tells of distress.

@@ -194,7 +194,7 @@ impl Survey {
         Some(missing(&self.echo)? + self.syn.as_ref().map_or(Some(0), missing)?)
     }
 
-    fn misses_any(&self) -> bool {
+    pub(super) fn misses_any(&self) -> bool {
         let missed = |series: &Series| series.tally().count(AnswerKind::Silence) > 0;
         missed(&self.echo) || self.syn.as_ref().is_some_and(missed)
     }
@@ -235,8 +235,8 @@ impl Survey {
         true
     }
 
-    /// Asks flows a third time where two rounds look like a dead path and do not settle it: seven of
-    /// eight flows that fail may be chance.
+    /// Asks flows a third time where two rounds look like a dead path and do not settle it: seven
+    /// of eight flows that fail may be chance.
     pub(super) fn ask_flows_once_more(&mut self, now: Instant) {
         let late = self.scope.depth == Depth::Full && now.since(self.started) > LATEST_ROUND;
         let before = self.missing_since(now);

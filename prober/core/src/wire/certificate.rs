@@ -17,6 +17,7 @@ use x509_parser::extensions::{ExtendedKeyUsage, X509Extension};
 use x509_parser::nom::{self, Parser};
 use x509_parser::oid_registry::OID_X509_EXT_EXTENDED_KEY_USAGE;
 use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
 
 /// The longest certificate that is read, in bytes.
 pub const LEN_MAX: usize = 64 * 1024;
@@ -183,6 +184,13 @@ impl From<nom::Err<X509Error>> for CertificateError {
 /// Gives SHA-256 over these bytes in hexadecimal.
 pub fn fingerprint_sha256(der: &[u8]) -> String {
     hexadecimal(ring::digest::digest(&ring::digest::SHA256, der).as_ref())
+}
+
+/// Gives the day of a time since the Unix epoch in seconds, `YYYY-MM-DD` in UTC; the seconds
+/// themselves where the calendar does not reach.
+pub fn date(seconds: i64) -> String {
+    let time = ASN1Time::from_timestamp(seconds);
+    time.map_or_else(|_| format!("{seconds} s"), |time| time.to_datetime().date().to_string())
 }
 
 /// Checks that the bytes are one element and nothing else.

@@ -178,6 +178,7 @@ fn told(findings: &Findings) -> TargetReport {
         view,
         source: Some(IpAddr::from([198, 51, 100, last])),
         capture: None,
+        rdp: None,
     };
     let lenses: Vec<_> = views.iter().zip(1..).map(lens).collect();
     let mut report = document(&target, &judge(&target, &views), &lenses);

@@ -1,24 +1,62 @@
 //! Looks at RDP servers: the connections that the engine of core asks for, one after another.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use reachd_core::evidence::rdp::RdpLook;
+use reachd_core::evidence::LocalError;
+use reachd_core::evidence::rdp::{RdpAnswer, RdpLook, StageFailure, X224Outcome};
 use reachd_core::monitor::RdpOrder;
 use reachd_core::probe::exchange::Ending;
 use reachd_core::probe::rdp::{HandshakeError, Look, Step};
 use reachd_core::time::Instant;
+use reachd_core::wire::x224::Protocols;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant as Deadline;
 use tokio_rustls::client::TlsStream;
 
 use super::talk::{ending_of, part};
 use super::{dial, tls};
+use crate::engine::{Feed, Message};
 use crate::sys;
 use crate::vantage::Place;
 
 /// What is read at once.
 const CHUNK: usize = 4_096;
+
+/// Looks in flight at most: each has one connection open at a time.
+const IN_FLIGHT_MAX: usize = 32;
+
+/// One look to make.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// What to look at.
+    pub(crate) order: Box<RdpOrder>,
+    /// Where from.
+    pub(crate) place: Place,
+}
+
+/// Makes looks until the sender is dropped.
+pub(crate) async fn serve(mut jobs: mpsc::Receiver<Job>, feed: Feed) {
+    let permits = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+    while let Some(job) = jobs.recv().await {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        let feed = feed.clone();
+        tokio::spawn(async move {
+            let seen = Box::new(look(&job.order, &job.place).await);
+            feed.send(Message::Looked(job.order.flight, seen)).await;
+            drop(permit);
+        });
+    }
+}
+
+/// A look that was not even tried.
+pub(crate) fn failed(error: LocalError) -> RdpLook {
+    let outcome = X224Outcome::Failed(StageFailure::Local(error));
+    let offered = Protocols::SSL.with(Protocols::HYBRID);
+    RdpLook { answers: vec![RdpAnswer { offered, outcome }], ..RdpLook::default() }
+}
 
 /// A connection, as it comes to be encrypted.
 enum Wire {

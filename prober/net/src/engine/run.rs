@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use reachd_core::evidence::LocalError;
 use reachd_core::monitor::{
-    ConnectOrder, Flight, Input, Output, Resolution, ResolveOrder, SendOrder, TapId,
+    ConnectOrder, Flight, Input, Output, RdpOrder, Resolution, ResolveOrder, SendOrder, TapId,
 };
 use reachd_core::plan::Canary;
 use reachd_core::sweep::BURST;
@@ -205,6 +205,9 @@ impl<B: Brain> Engine<B> {
                 Message::Connected(flight, report) => {
                     self.brain.handle(now, Input::Connected { flight, report });
                 }
+                Message::Looked(flight, look) => {
+                    self.brain.handle(now, Input::Looked { flight, look });
+                }
                 Message::Resolved(query, result) => {
                     self.brain.handle(now, Input::Resolved { query, result });
                 }
@@ -315,6 +318,7 @@ impl<B: Brain> Engine<B> {
                 Output::CloseVantage(id) => self.vantages.close(id),
                 Output::Send(order) => self.send(&order),
                 Output::Connect(order) => self.connect(order),
+                Output::Look(order) => self.look(order),
                 Output::Resolve(order) => self.resolve(order),
                 Output::Event(event) => {
                     if self.ends.events.try_send(event).is_err() {
@@ -348,6 +352,23 @@ impl<B: Brain> Engine<B> {
     fn fail_connect(&mut self, flight: Flight, error: LocalError) {
         let report = Box::new(connect::failed(error));
         self.brain.handle(self.seen, Input::Connected { flight, report });
+    }
+
+    fn look(&mut self, order: Box<RdpOrder>) {
+        let flight = order.flight;
+        let error = match self.vantages.get(order.vantage) {
+            None => LocalError::VantageGone,
+            Some(vantage) => {
+                let place = vantage.place.clone();
+                match self.ends.looks.try_send(connect::rdp::Job { order, place }) {
+                    Ok(()) => return,
+                    Err(_) => LocalError::Exhausted,
+                }
+            }
+        };
+        Shared::count(&self.ends.shared.refused_orders);
+        let look = Box::new(connect::rdp::failed(error));
+        self.brain.handle(self.seen, Input::Looked { flight, look });
     }
 
     fn resolve(&mut self, order: ResolveOrder) {

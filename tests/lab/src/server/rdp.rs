@@ -18,10 +18,10 @@ use crate::traffic::hold_connections;
 
 pub use script::{RdpScript, TlsScript, rdp_scripted};
 
-/// Serves what a Windows host shows of RDP before any login: an X.224 Connection Confirm.
+/// Serves what a host shows of RDP before any login: an X.224 Connection Confirm and a certificate.
 ///
-/// It reads the Connection Request, answers that it wants CredSSP, and waits five seconds at most
-/// for the client to close.
+/// It takes TLS and nothing below it, shows the certificate of a ClientHello's answer, and waits
+/// five seconds at most for the client to close.
 pub fn rdp_confirm(node: &Node, port: u16) -> Result<TcpServer> {
     serve(node, port, |stream| confirm(stream, Duration::ZERO, 0))
 }
@@ -31,8 +31,8 @@ pub fn rdp_slow(node: &Node, port: u16, delay: Duration) -> Result<TcpServer> {
     serve(node, port, move |stream| confirm(stream, delay, 0))
 }
 
-/// Serves the same, and this many bytes for whatever the client says next, as a host does that
-/// sends its certificate.
+/// Serves the same with a chain of certificates, so that its first flight takes this many bytes at
+/// least.
 pub fn rdp_certificate(node: &Node, port: u16, bytes: usize) -> Result<TcpServer> {
     serve(node, port, move |stream| confirm(stream, Duration::ZERO, bytes))
 }
@@ -121,28 +121,29 @@ impl Host {
 
 fn confirm(mut stream: TcpStream, delay: Duration, flight: usize) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE + delay;
-    if !read_request(&mut stream, deadline)? {
-        return Ok(());
-    }
+    let Some(offered) = read_request(&mut stream, deadline)? else { return Ok(()) };
     if !delay.is_zero() && !stays_for(&mut stream, delay)? {
         return Ok(());
     }
-    stream.write_all(&X224_CONNECTION_CONFIRM)?;
-    if flight > 0 && read_until(&mut stream, &mut [0; 4096], deadline)? > 0 {
-        stream.write_all(&handshake_record(flight))?;
+    let takes = offered & PROTOCOL_SSL != 0;
+    let [kind, value] = if takes { [2, 1] } else { [3, SSL_REQUIRED_BY_SERVER] };
+    stream.write_all(&connection_confirm(kind, value))?;
+    if takes && read_until(&mut stream, &mut [0; 4096], deadline)? > 0 {
+        stream.write_all(&first_flight(flight))?;
     }
     discard(&mut stream, deadline)
 }
 
-/// Reads one TPKT frame and says whether it was an X.224 Connection Request.
-fn read_request(stream: &mut TcpStream, deadline: Instant) -> io::Result<bool> {
+/// Reads one TPKT frame; gives the protocols it offers if it is an X.224 Connection Request.
+fn read_request(stream: &mut TcpStream, deadline: Instant) -> io::Result<Option<u8>> {
     let mut header = [0; 4];
     read_whole(stream, &mut header, deadline)?;
-    let [3, _, high, low] = header else { return Ok(false) };
+    let [3, _, high, low] = header else { return Ok(None) };
     let length = usize::from(u16::from_be_bytes([high, low])).saturating_sub(header.len());
     let mut request = vec![0; length];
     read_whole(stream, &mut request, deadline)?;
-    Ok(request.get(1) == Some(&X224_CONNECTION_REQUEST))
+    let offered = request.get(11).copied().unwrap_or_default();
+    Ok((request.get(1) == Some(&X224_CONNECTION_REQUEST)).then_some(offered))
 }
 
 /// Waits, and says whether the client waited as well: one that leaves or speaks ends the wait.
@@ -158,19 +159,46 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
 }
 
-/// A TLS 1.2 record of handshake messages with nothing true inside.
-fn handshake_record(bytes: usize) -> Vec<u8> {
-    let length = u16::try_from(bytes).unwrap_or(u16::MAX);
-    let mut record = vec![0x16, 3, 3];
-    record.extend(length.to_be_bytes());
-    record.resize(5 + usize::from(length), 0x0b);
-    record
+/// A ServerHello of TLS 1.2 and a chain of certificates that takes so many bytes at least.
+fn first_flight(least: usize) -> Vec<u8> {
+    let own = certificate();
+    let entry = |der: &[u8]| [&u24(der.len())[..], der].concat();
+    let mut list = entry(&own);
+    while list.len() < least {
+        list.extend(entry(&own));
+    }
+    let message = |kind: u8, body: &[u8]| [&[kind][..], &u24(body.len()), body].concat();
+    let hello = [&[3, 3][..], &[7; 32], &[0, 0xc0, 0x30, 0]].concat();
+    let chain = [&u24(list.len())[..], &list].concat();
+    let messages = [message(2, &hello), message(11, &chain), message(14, &[])].concat();
+    let record = |fragment: &[u8]| {
+        let length = u16::try_from(fragment.len()).unwrap_or(u16::MAX);
+        [&[0x16, 3, 3][..], &length.to_be_bytes(), fragment].concat()
+    };
+    messages.chunks(1 << 14).flat_map(record).collect()
+}
+
+fn u24(length: usize) -> [u8; 3] {
+    let [.., a, b, c] = length.to_be_bytes();
+    [a, b, c]
+}
+
+/// A certificate that is valid until the middle of the century; its signature is none any more.
+fn certificate() -> Vec<u8> {
+    let mut der = include_bytes!("../../../captures/rdp/certificates/rsa.der").to_vec();
+    for (was, is) in [(b"261126084912Z", b"260101000000Z"), (b"270525084912Z", b"491231235959Z")] {
+        if let Some(at) = der.windows(was.len()).position(|bytes| bytes == was) {
+            der.splice(at..at + was.len(), is.iter().copied());
+        }
+    }
+    der
 }
 
 const X224_CONNECTION_REQUEST: u8 = 0xe0;
+const PROTOCOL_SSL: u8 = 1;
+const SSL_REQUIRED_BY_SERVER: u8 = 1;
 
-/// TPKT of 19 bytes; X.224 CC with source 0x1234; RDP negotiation response, protocol HYBRID.
-const X224_CONNECTION_CONFIRM: [u8; 19] = [
-    0x03, 0x00, 0x00, 0x13, 0x0e, 0xd0, 0x00, 0x00, 0x12, 0x34, 0x00, 0x02, 0x01, 0x08, 0x00, 0x01,
-    0x00, 0x00, 0x00,
-];
+/// TPKT of 19 bytes; X.224 CC with source 0x1234; an RDP negotiation response or failure.
+const fn connection_confirm(kind: u8, value: u8) -> [u8; 19] {
+    [3, 0, 0, 19, 14, 0xd0, 0, 0, 0x12, 0x34, 0, kind, 1, 8, 0, value, 0, 0, 0]
+}

@@ -115,6 +115,10 @@ pub enum State {
     RefusesSecurity,
     /// It refuses for want of a certificate.
     NoCertificate,
+    /// It takes TLS and closes, or resets, where its certificate should come.
+    TlsDies,
+    /// Its certificate has expired.
+    Expired,
 }
 
 /// What is wrong on our side.
@@ -469,6 +473,8 @@ impl Draft<'_> {
             State::DemandsNla => open(Speaks::Refuses(5)),
             State::RefusesSecurity => open(Speaks::Refuses(*self.random.pick(&[4, 6]))),
             State::NoCertificate => open(Speaks::Refuses(3)),
+            State::TlsDies => open(Speaks::TlsDies { reset: self.random.chance(0.5) }),
+            State::Expired => open(Speaks::Expired),
         };
         let port = self.target.port;
         self.host().ports.insert(port, state);

@@ -7,6 +7,7 @@ mod loss;
 mod once;
 mod performance;
 mod ports;
+mod rdp;
 mod recurrence;
 mod rhythm;
 mod scene;

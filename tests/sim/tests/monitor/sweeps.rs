@@ -77,6 +77,7 @@ fn judged(class: &'static str) -> impl Fn(&Event) -> bool {
 /// Classes told since a moment, by how often.
 fn told(run: &Run, since: reachd_core::time::Instant) -> Vec<(String, usize)> {
     let mut classes: Vec<(String, usize)> = Vec::new();
+    println!("looks {:?}", run.looks);
     for (at, event) in &run.told {
         let Event::Judged { report, .. } = event else { continue };
         if *at < since {

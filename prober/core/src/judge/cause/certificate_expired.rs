@@ -27,5 +27,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SynAccepted, 0.97),
         (Sign::PathReachesTarget, 0.95),
         (Sign::ServiceConfirmed, 0.95),
+        (Sign::TlsShown, 0.98),
+        (Sign::CertificateExpired, 0.98),
     ],
 };

@@ -33,6 +33,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ServiceClosed, 0.28),
         (Sign::ServiceLate, 0.15),
         (Sign::ServiceConfirmed, 0.02),
+        (Sign::TlsSilent, 0.5),
         (Sign::ComesAndGoes, 0.45),
     ],
 };

@@ -31,6 +31,9 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::OthersFail, 0.6),
         (Sign::OthersReach, 0.35),
         (Sign::InsideFails, 0.3),
+        // A first flight that is smaller than what vanishes arrives.
+        (Sign::TlsSilent, 0.45),
+        (Sign::TlsShown, 0.53),
         (Sign::LargeReplyLost, 0.6),
         (Sign::LargeLost, 0.34),
         (Sign::LargeForwardLost, 0.02),

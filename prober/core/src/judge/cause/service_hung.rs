@@ -28,6 +28,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ServiceSilent, 0.6),
         (Sign::ServiceClosed, 0.36),
         (Sign::ServiceLate, 0.03),
+        (Sign::TlsSilent, 0.8),
         (Sign::ComesAndGoes, 0.1),
     ],
 };

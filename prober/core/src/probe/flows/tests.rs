@@ -86,6 +86,21 @@ fn one_living_flow_of_ten_is_settled_by_a_third_round() {
 }
 
 #[test]
+fn what_two_sweeps_saw_of_a_dead_path_adds_up() {
+    let known = fates(&[(1, 0, 3), (2, 0, 3), (3, 3, 0), (4, 3, 0), (5, 3, 0), (9, 1, 0)]);
+    assert!(known.is_split(false));
+    // A short look asks the dead flows once more and new ones once.
+    let mut again = fates(&[(1, 0, 1), (2, 0, 1), (11, 1, 0), (12, 0, 1)]);
+    assert!(!again.is_split(false));
+    again.add_repeated(&known);
+    assert!(again.is_split(false) && again.odds_of_dead_path() > known.odds_of_dead_path());
+    assert!(!again.0.contains_key(&9), "asked once, it says nothing of what is for good");
+    let mut healed = fates(&[(1, 1, 0), (2, 1, 0), (11, 1, 0), (12, 0, 1)]);
+    healed.add_repeated(&known);
+    assert!(!healed.is_split(false), "{:?}", healed.odds_of_dead_path());
+}
+
+#[test]
 fn chance_seldom_looks_like_a_dead_path() {
     let mut state = 7;
     for ratio in [0.05, 0.2, 0.3, 0.5, 0.7, 0.85] {

@@ -146,7 +146,8 @@ fn every_mode_with_raw_sockets_sees_the_same() {
             let (seen, others) = observe(mode).await;
             assert_eq!(seen, ring, "{mode:?}");
             for (ours, rings) in others.iter().zip(fastest) {
-                assert!(ours.abs_diff(rings) < Duration::from_millis(1), "{ours:?} {rings:?}");
+                // A stamp of another clock or unit is off by more, a busy machine by less.
+                assert!(ours.abs_diff(rings) < Duration::from_millis(100), "{ours:?} {rings:?}");
             }
         }
     });

@@ -6,10 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{X224_CONNECTION_CONFIRM, read_request, stays_for};
+use super::{connection_confirm, read_request, stays_for};
+
 use crate::kernel;
 use crate::node::Node;
 use crate::server::{PATIENCE, TcpServer, read_until, serve};
+
+/// The server takes TLS.
+const CONFIRM: [u8; 19] = connection_confirm(2, 1);
 
 /// What a scripted server answers to an X.224 Connection Request.
 ///
@@ -57,8 +61,8 @@ pub fn rdp_scripted(node: &Node, port: u16, script: RdpScript) -> Result<TcpServ
 }
 
 fn play(mut stream: TcpStream, script: RdpScript) -> io::Result<()> {
-    let asked =
-        script == RdpScript::EndlessBanner || read_request(&mut stream, Instant::now() + PATIENCE)?;
+    let asked = script == RdpScript::EndlessBanner
+        || read_request(&mut stream, Instant::now() + PATIENCE)?.is_some();
     match script {
         _ if !asked => return Ok(()),
         RdpScript::Fails(code) => stream.write_all(&negotiation(FAILURE, code))?,
@@ -66,9 +70,9 @@ fn play(mut stream: TcpStream, script: RdpScript) -> io::Result<()> {
         RdpScript::GarbageTpkt => stream.write_all(&GARBAGE)?,
         RdpScript::HugeTpkt => stream.write_all(&HUGE_TPKT)?,
         RdpScript::EndlessBanner => repeat(&mut stream, BANNER)?,
-        RdpScript::SlowLoris => drip(&mut stream, &X224_CONNECTION_CONFIRM)?,
+        RdpScript::SlowLoris => drip(&mut stream, &CONFIRM)?,
         RdpScript::HalfAnswer => {
-            let (half, _) = X224_CONNECTION_CONFIRM.split_at(X224_CONNECTION_CONFIRM.len() / 2);
+            let (half, _) = CONFIRM.split_at(CONFIRM.len() / 2);
             stream.write_all(half)?;
         }
         RdpScript::Tls(script) => return play_tls(stream, script),
@@ -118,7 +122,7 @@ fn wait_for_close(stream: &mut TcpStream) -> io::Result<()> {
 
 /// A connection confirm with this negotiation block (MS-RDPBCGR 2.2.1.2).
 fn negotiation(kind: u8, value: u32) -> Vec<u8> {
-    let (frame, _) = X224_CONNECTION_CONFIRM.split_at(NEGOTIATION_AT);
+    let (frame, _) = CONFIRM.split_at(NEGOTIATION_AT);
     let mut answer = frame.to_vec();
     answer.extend([kind, 0, 8, 0]);
     answer.extend(value.to_le_bytes());

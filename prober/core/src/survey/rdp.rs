@@ -1,0 +1,138 @@
+//! The look at an RDP server, after the full connection of a survey has shown that it answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Connecting, Survey};
+use crate::evidence::rdp::{RdpDepth, RdpLook, RdpSeen, TlsOutcome, X224Outcome};
+use crate::evidence::{ConnectReport, ConnectResult, ServiceAnswer};
+use crate::time::Instant;
+
+/// A look whose TLS stage, or one of whose connections, died is made once more after this long: a
+/// service that was just restarted, or a burst of loss, is no finding.
+const ONCE_MORE_AFTER: Duration = Duration::from_secs(2);
+
+/// A service whose first answer took longer is not asked for more: each stage would take as long.
+const SLOW: Duration = Duration::from_millis(1_500);
+/// A further look that begins later than this would not end within the time of a survey.
+const LATEST: Duration = Duration::from_secs(4);
+
+/// Whether and how far a survey looks at the RDP server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LookScope {
+    /// How far.
+    pub depth: RdpDepth,
+    /// Whether it is time for a look whatever the service answers.
+    pub due: bool,
+    /// What the service answered when it was last looked at: another answer is worth a look.
+    pub said: Option<Said>,
+}
+
+/// What a service answers to the connection request of a full connection, without its particulars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// It selects this protocol, or none because it does not negotiate.
+    Selects(Option<u32>),
+    /// It refuses with this code.
+    Refuses(u32),
+}
+
+/// How far the look of a survey has come.
+#[derive(Debug, Default)]
+pub(super) enum Looking {
+    #[default]
+    NotAsked,
+    Flying,
+    /// It ended then with a stage that died, and waits to be made again.
+    Doubtful(Box<RdpLook>, Instant),
+    FlyingAgain,
+    Done(Box<RdpLook>, Instant),
+}
+
+impl Said {
+    /// What this connection was answered, if that was an answer of an RDP server.
+    pub fn of(report: &ConnectReport) -> Option<Self> {
+        match report.service {
+            Some(ServiceAnswer::Confirmed { selected, .. }) => Some(Self::Selects(selected)),
+            Some(ServiceAnswer::Refused { code }) => Some(Self::Refuses(code)),
+            _ => None,
+        }
+    }
+}
+
+impl Survey {
+    /// The look to make now, if there is one.
+    pub(super) fn poll_look(&mut self, now: Instant) -> Option<RdpDepth> {
+        let scope = self.scope.look.filter(|_| !self.look_held)?;
+        self.looking = match &self.looking {
+            Looking::NotAsked if self.wants_look(scope) => Looking::Flying,
+            Looking::Doubtful(_, at) if now >= *at + ONCE_MORE_AFTER => Looking::FlyingAgain,
+            _ => return None,
+        };
+        Some(scope.depth)
+    }
+
+    fn wants_look(&self, scope: LookScope) -> bool {
+        let Connecting::Done(report) = &self.connect else { return false };
+        let quick = report.service_time.is_some_and(|time| time <= SLOW);
+        let connected = report.result == ConnectResult::Connected;
+        let said = Said::of(report).filter(|_| connected && quick && !self.misses_any());
+        said.is_some() && (scope.due || scope.said != said)
+    }
+
+    /// Whether there is nothing to wait for.
+    pub(super) fn look_is_over(&self) -> bool {
+        match &self.looking {
+            Looking::Flying | Looking::FlyingAgain | Looking::Doubtful(..) => false,
+            Looking::Done(..) => true,
+            Looking::NotAsked => !self.scope.look.is_some_and(|scope| self.wants_look(scope)),
+        }
+    }
+
+    /// Whether a look may begin: others of the same target may be under way.
+    pub const fn hold_look(&mut self, held: bool) {
+        self.look_held = held;
+    }
+
+    /// No more connections may be made now: what was seen must do.
+    pub fn refuse_look(&mut self) {
+        self.scope.look = None;
+        self.looking = match std::mem::take(&mut self.looking) {
+            Looking::Doubtful(look, at) => Looking::Done(look, at),
+            other => other,
+        };
+    }
+
+    /// Takes what a look showed.
+    pub fn handle_look(&mut self, now: Instant, look: RdpLook) {
+        let look = Box::new(look);
+        // What packets are lost with, a look is as well; another one would settle nothing.
+        let in_time = now.since(self.started) <= LATEST && !self.misses_any();
+        self.looking = match self.looking {
+            Looking::Flying if died(&look) && in_time => Looking::Doubtful(look, now),
+            _ => Looking::Done(look, now),
+        };
+    }
+
+    /// The look's end was never told: nothing is known of it.
+    pub fn handle_look_lost(&mut self) {
+        self.looking = Looking::NotAsked;
+        self.scope.look = None;
+    }
+
+    /// What the look showed, if one was made and stands.
+    pub(super) fn seen_look(&self) -> Option<Arc<RdpSeen>> {
+        let (look, at) = match &self.looking {
+            Looking::Done(look, at) | Looking::Doubtful(look, at) => (look, at),
+            Looking::NotAsked | Looking::Flying | Looking::FlyingAgain => return None,
+        };
+        Some(Arc::new(RdpSeen { look: (**look).clone(), at: *at, replaced: None }))
+    }
+}
+
+/// Whether a stage ended with nothing to read.
+fn died(look: &RdpLook) -> bool {
+    let failed = |outcome: &X224Outcome| matches!(outcome, X224Outcome::Failed(_));
+    let mut answers = look.answers.iter();
+    answers.any(|answer| failed(&answer.outcome)) || matches!(look.tls, Some(TlsOutcome::Failed(_)))
+}

@@ -1,0 +1,174 @@
+//! Signs and notes of a look at an RDP server: TLS, its certificate, and how it secures sessions.
+
+use std::time::Duration;
+
+use super::details::security as details;
+use super::findings::Findings;
+use super::signs::Seen;
+use crate::evidence::ServiceAnswer;
+use crate::evidence::rdp::{
+    Nla, NtlmOutcome, RdpLook, RdpSeen, SecurityLayer, StageFailure, TlsOutcome, TlsShown,
+    X224Outcome,
+};
+use crate::judge::{Note, Sign};
+use crate::wire::certificate::{Certificate, Issuance, KeyAlgorithm};
+use crate::wire::tls::{CipherSuite, Version};
+use crate::wire::x224::Selection;
+use crate::wording::Wording;
+
+/// Windows renews an expired certificate of its own when a connection comes (event 1058), so that
+/// one is broken only this long after its end.
+const RENEWAL: Duration = Duration::from_secs(24 * 3_600);
+/// Clocks may differ by so much before a certificate counts as not valid yet: what Kerberos allows
+/// (RFC 4120 section 1.6).
+const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
+/// A clock that is off by more is worth a note.
+const SKEWED: Duration = Duration::from_secs(60);
+/// RSA keys below this are weak (NIST SP 800-131A revision 2 section 3).
+const RSA_BITS: u32 = 2_048;
+/// `TLS_RSA_WITH_RC4_128_SHA` (RFC 7465) and `TLS_RSA_WITH_3DES_EDE_CBC_SHA` (RFC 9325 4.1).
+const WEAK_SUITES: [CipherSuite; 2] = [CipherSuite(0x0005), CipherSuite(0x000a)];
+
+/// What the last look says.
+pub(super) fn signs(findings: &Findings) -> impl Iterator<Item = Seen> {
+    let seen = findings.rdp.as_deref();
+    let look = seen.map(|seen| &seen.look);
+    let tls = look.and_then(tls).filter(|seen| seen.sign == Sign::TlsShown || !loses(findings));
+    [tls, look.and_then(certificate), seen.and_then(machine)].into_iter().flatten()
+}
+
+/// Whether packets are lost, so that a stage which died proves nothing about the server.
+fn loses(findings: &Findings) -> bool {
+    let mut tallies = [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
+    tallies.any(|tally| tally.received() > 0 && tally.received() < tally.valid())
+}
+
+fn tls(look: &RdpLook) -> Option<Seen> {
+    let (sign, detail) = match look.tls.as_ref()? {
+        TlsOutcome::Shown(shown) => {
+            (Sign::TlsShown, details::connection(shown.version, shown.cipher_suite))
+        }
+        TlsOutcome::Alert(alert) => (Sign::TlsEnded, details::alert(alert.description)),
+        TlsOutcome::Foreign(hint) => (Sign::TlsEnded, details::no_tls(hint)),
+        TlsOutcome::Malformed | TlsOutcome::TooLarge => (Sign::TlsEnded, details::unreadable_tls()),
+        TlsOutcome::Failed(StageFailure::Reset) => (Sign::TlsReset, details::tls_died(true)),
+        TlsOutcome::Failed(StageFailure::Closed) => (Sign::TlsEnded, details::tls_died(false)),
+        TlsOutcome::Failed(StageFailure::TimedOut { .. }) => {
+            (Sign::TlsSilent, details::tls_silent())
+        }
+        TlsOutcome::Failed(StageFailure::NotConnected(_) | StageFailure::Local(_)) => return None,
+    };
+    Some(Seen::new(sign, Some(detail)))
+}
+
+fn certificate(look: &RdpLook) -> Option<Seen> {
+    let shown = look.shown()?;
+    let Ok(certificate) = &shown.certificate else {
+        return Some(Seen::new(Sign::CertificateUnreadable, Some(details::unreadable())));
+    };
+    let valid = is_valid(certificate, look.wall?);
+    let sign = if valid { Sign::CertificateValid } else { Sign::CertificateExpired };
+    Some(Seen::new(sign, Some(details::certificate(certificate))))
+}
+
+/// Whether a certificate may be used now, given what Windows does by itself and how far clocks may
+/// differ.
+fn is_valid(certificate: &Certificate, now: Duration) -> bool {
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    let now = seconds(now);
+    let own = certificate.issuance != Issuance::Foreign;
+    let after = certificate.not_after.saturating_add(if own { seconds(RENEWAL) } else { 0 });
+    let before = certificate.not_before.saturating_sub(seconds(CLOCKS_DIFFER));
+    (before..=after).contains(&now)
+}
+
+/// Whether the certificate is the one that was seen before, as far as it was.
+fn machine(seen: &RdpSeen) -> Option<Seen> {
+    seen.replaced.as_ref()?;
+    let detail = details::replaced(&seen.look.shown()?.fingerprint_sha256);
+    Some(Seen::new(Sign::MachineAnother, Some(detail)))
+}
+
+/// Whether the server selected what was not offered, in a look or in the connection before it.
+pub(super) fn violates(findings: &Findings) -> Option<Wording> {
+    let looks = findings.rdp.iter().flat_map(|seen| &seen.look.answers);
+    let mut violations = looks.filter_map(|answer| match answer.outcome {
+        X224Outcome::Selected { protocol, selection: Selection::Violation, .. } => {
+            Some(details::violation(answer.offered.bits(), protocol))
+        }
+        _ => None,
+    });
+    violations.next()
+}
+
+/// Findings about security that are no failure.
+pub(crate) fn notes(findings: &Findings) -> Vec<(Note, Option<Wording>)> {
+    let Some(seen) = findings.rdp.as_deref() else {
+        return first_answer(findings).map(|note| (note, None)).into_iter().collect();
+    };
+    let look = &seen.look;
+    let (layer, nla) = look.security();
+    let mut notes = Vec::new();
+    match nla {
+        Some(Nla::Required) => notes.push((Note::NlaRequired, None)),
+        Some(Nla::Optional) => notes.push((Note::NlaOff, Some(details::optional()))),
+        Some(Nla::Off) => notes.push((Note::NlaOff, None)),
+        None => {}
+    }
+    match layer {
+        Some(SecurityLayer::Rdp) => notes.push((Note::PlainRdpSecurity, None)),
+        Some(SecurityLayer::Negotiate) => {
+            notes.push((Note::PlainRdpSecurity, Some(details::also_plain())));
+        }
+        Some(SecurityLayer::Tls) | None => {}
+    }
+    let weak = look.shown().and_then(weakness);
+    notes.extend(weak.map(|detail| (Note::WeakTls, Some(detail))));
+    if let Some(NtlmOutcome::Challenged { skew_nanos: Some(skew), .. }) = look.ntlm
+        && skew.unsigned_abs() > SKEWED.as_nanos()
+    {
+        notes.push((Note::ClockSkew, Some(details::skew(skew))));
+    }
+    notes
+}
+
+/// What the first answer of a connection says alone.
+fn first_answer(findings: &Findings) -> Option<Note> {
+    match findings.connect.as_ref()?.service.as_ref()? {
+        ServiceAnswer::Confirmed { selected: Some(2 | 8), .. }
+        | ServiceAnswer::Refused { code: 5 } => Some(Note::NlaRequired),
+        ServiceAnswer::Confirmed { selected: Some(1), .. } | ServiceAnswer::Refused { code: 1 } => {
+            Some(Note::NlaOff)
+        }
+        ServiceAnswer::Confirmed { selected: Some(0), .. } | ServiceAnswer::Refused { code: 2 } => {
+            Some(Note::PlainRdpSecurity)
+        }
+        ServiceAnswer::Confirmed { .. }
+        | ServiceAnswer::Refused { .. }
+        | ServiceAnswer::Foreign { .. }
+        | ServiceAnswer::Silent
+        | ServiceAnswer::Closed { .. }
+        | ServiceAnswer::NotAsked => None,
+    }
+}
+
+/// What is weak in how TLS is served, if anything is.
+fn weakness(shown: &TlsShown) -> Option<Wording> {
+    let old = (shown.version < Version::Tls12).then(|| Wording::same(shown.version.as_str()));
+    let suite = WEAK_SUITES.contains(&shown.cipher_suite);
+    let suite = suite.then(|| Wording::same(shown.cipher_suite.to_string()));
+    let certificate = shown.certificate.as_ref().ok();
+    let signature = certificate.filter(|it| it.signature_algorithm.is_weak());
+    let signature = signature.map(|it| details::weak_signature(it.signature_algorithm.as_str()));
+    let small = certificate.filter(|it| {
+        let key = it.public_key;
+        key.algorithm == KeyAlgorithm::Rsa && key.bits.is_some_and(|bits| bits < RSA_BITS)
+    });
+    let small = small.and_then(|it| it.public_key.bits).map(details::small_key);
+    let all = [old, suite, signature, small];
+    let any = all.iter().any(Option::is_some);
+    any.then(|| Wording::list(all.into_iter().flatten(), "，"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! Looks past the handshake of real RDP servers, in each setting that they have.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use reachd_core::evidence::rdp::{Nla, NtlmOutcome, RdpDepth, RdpLook, X224Outcome};
+use reachd_core::evidence::rdp::{RdpStage, SecurityLayer as Layer};
+use reachd_core::monitor::{Flight, RdpOrder};
+use reachd_core::vantage::{Binding, Vantage, VantageId};
+use reachd_core::wire::tls::{CipherSuite, Version};
+use reachd_core::wire::x224::Protocols;
+use reachd_lab::server::{Certificate, FreeRdp, FreeRdpSpec, Security, TlsOffer};
+use reachd_net::connect::rdp;
+use reachd_net::vantage::Place;
+
+use super::{Chain, SecurityLayer, Xrdp, XrdpSpec, chain, check, inside, test_name};
+
+/// What a server says to a connection request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Selects(u32),
+    Fails(u32),
+}
+
+use Said::{Fails, Selects};
+
+const SECOND: i128 = 1_000_000_000;
+
+/// Looks at the target of a chain from its first vantage.
+fn look(chain: &Chain, port: u16, depth: RdpDepth) -> Result<RdpLook> {
+    let binding = Binding::Namespace(chain.v1.name().to_owned());
+    let place = Place::find(&Vantage { binding, ..Vantage::unbound("v1") })?;
+    let order = RdpOrder {
+        flight: Flight::Survey(1),
+        vantage: VantageId(0),
+        to: chain.lan.target_at.socket_v4(port),
+        depth,
+        server_name: None,
+        random: [7; 32],
+        connect_timeout: Duration::from_secs(3),
+        stage_timeout: Duration::from_secs(5),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(rdp::look(&order, &place)))
+}
+
+/// The answers to 0, 1, 3 and 11.
+fn answers(seen: &RdpLook) -> Vec<Option<Said>> {
+    let both = Protocols::SSL.with(Protocols::HYBRID);
+    let offers = [Protocols::RDP, Protocols::SSL, both, both.with(Protocols::HYBRID_EX)];
+    let said = |offered| match seen.answer_to(offered) {
+        Some(X224Outcome::Selected { protocol, .. }) => Some(Selects(*protocol)),
+        Some(X224Outcome::Failure(code)) => Some(Fails(code.code())),
+        _ => None,
+    };
+    offers.into_iter().map(said).collect()
+}
+
+fn now() -> i64 {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// What `check` says of a server: its class, the likeliest cause, and the notes on security.
+fn verdict(chain: &Chain, port: u16) -> Result<(String, String)> {
+    let at = format!("10.9.0.10:{port}");
+    let document = check(&chain.v1, &[&at, "--service", "rdp"])?;
+    let verdict = &document["verdict"];
+    let of_security = ["nla_required", "nla_off", "plain_rdp_security", "weak_tls"];
+    let notes = verdict["notes"].as_array().into_iter().flatten();
+    let notes = notes.filter_map(|note| note["note"].as_str());
+    let notes: Vec<_> = notes.filter(|note| of_security.contains(note)).collect();
+    assert!(document["vantages"][0]["rdp"].is_object(), "{document}");
+    let cause = verdict["causes"][0]["cause"].as_str();
+    let class = cause.or(verdict["class"].as_str()).unwrap_or_default();
+    Ok((class.to_owned(), notes.join(" ")))
+}
+
+/// No login was tried, as far as a server's log tells.
+fn assert_no_login(log: &str) {
+    let log = log.to_lowercase();
+    assert!(!["auth", "login", "logon"].iter().any(|word| log.contains(word)), "{log}");
+}
+
+#[test]
+fn xrdp_is_seen_in_every_setting() {
+    use SecurityLayer::{Negotiate, Rdp, Tls};
+    let table = [
+        (Negotiate, Certificate::Good, [0, 1, 1, 1].map(Selects), Some(Layer::Negotiate)),
+        (Rdp, Certificate::Good, [Selects(0); 4], Some(Layer::Rdp)),
+        (Tls, Certificate::Good, [Fails(1), Selects(1), Selects(1), Selects(1)], Some(Layer::Tls)),
+        (Tls, Certificate::Missing, [Fails(3); 4], None),
+        (Negotiate, Certificate::Missing, [Selects(0); 4], Some(Layer::Rdp)),
+    ];
+    let verdicts = [
+        ("reachable", "nla_off plain_rdp_security"),
+        ("reachable", "nla_off plain_rdp_security"),
+        ("reachable", "nla_off"),
+        ("certificate_broken", ""),
+        ("reachable", "nla_off plain_rdp_security"),
+    ];
+    inside(test_name!(), |lab| {
+        let chain = chain(lab)?;
+        for ((layer, certificate, expected, deduced), (class, notes)) in
+            table.into_iter().zip(verdicts)
+        {
+            let spec = XrdpSpec { layer, certificate, ..XrdpSpec::default() };
+            let xrdp = Xrdp::start(&chain.lan.target, spec)?;
+            let seen = look(&chain, xrdp.port(), RdpDepth::Ntlm)?;
+            let row = format!("{layer:?}, {certificate:?}: {seen:?}");
+            assert_eq!(answers(&seen), expected.map(Some), "{row}");
+            assert_eq!(seen.security(), (deduced, deduced.map(|_| Nla::Off)), "{row}");
+            // Four questions, and no challenge where NLA is not on offer.
+            assert_eq!((seen.connections, &seen.ntlm), (4, &None), "{row}");
+            let selects_tls = expected.contains(&Selects(1));
+            assert_eq!(seen.shown().is_some(), selects_tls, "{row}");
+            assert!(seen.time_of(RdpStage::Connect).is_some(), "{row}");
+            let said = verdict(&chain, xrdp.port())?;
+            assert_eq!(said, (class.to_owned(), notes.to_owned()), "{row}");
+            assert_no_login(&xrdp.log()?);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn xrdp_shows_its_certificate_in_every_version_of_tls() {
+    let table = [
+        (TlsOffer::Modern, Certificate::Good, Version::Tls12, 0xc030),
+        (TlsOffer::Modern, Certificate::Expired, Version::Tls12, 0xc030),
+        (TlsOffer::Windows2012R2, Certificate::Good, Version::Tls12, 0xc028),
+        (TlsOffer::Windows2008, Certificate::Good, Version::Tls10, 0xc014),
+        (TlsOffer::Tls13, Certificate::Good, Version::Tls13, 0x1302),
+    ];
+    inside(test_name!(), |lab| {
+        let chain = chain(lab)?;
+        for (tls, certificate, version, suite) in table {
+            let spec = XrdpSpec { tls, certificate, ..XrdpSpec::default() };
+            let xrdp = Xrdp::start(&chain.lan.target, spec)?;
+            let seen = look(&chain, xrdp.port(), RdpDepth::Tls)?;
+            let shown = seen.shown().with_context(|| format!("{tls:?}: {seen:?}"))?;
+            assert_eq!((shown.version, shown.cipher_suite), (version, CipherSuite(suite)));
+            let of_server = shown.certificate.as_ref().ok().context("a certificate")?;
+            assert_eq!(of_server.subject_common_name.as_deref(), Some("WIN-LAB01"));
+            let is_expired = of_server.not_after < now();
+            assert_eq!(is_expired, certificate == Certificate::Expired, "{of_server:?}");
+            assert_eq!(seen.connections, if tls == TlsOffer::Tls13 { 5 } else { 4 });
+            let (class, notes) = verdict(&chain, xrdp.port())?;
+            assert_eq!(class, if is_expired { "certificate_expired" } else { "reachable" });
+            assert_eq!(notes.contains("weak_tls"), version < Version::Tls12, "{notes}");
+            assert_no_login(&xrdp.log()?);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn freerdp_is_seen_in_every_setting() {
+    let table = [
+        (Security::Nla, [Fails(5), Fails(5), Selects(2), Selects(2)], Some(Layer::Tls)),
+        (Security::Tls, [Fails(1), Selects(1), Selects(1), Selects(1)], Some(Layer::Tls)),
+        (Security::Rdp, [Selects(0), Fails(2), Fails(2), Fails(2)], Some(Layer::Rdp)),
+        (Security::Extended, [Fails(1); 4], None),
+        (Security::Any, [0, 1, 1, 1].map(Selects), Some(Layer::Negotiate)),
+    ];
+    let noted =
+        ["nla_required", "nla_off", "nla_off plain_rdp_security", "", "nla_off plain_rdp_security"];
+    inside(test_name!(), |lab| {
+        let chain = chain(lab)?;
+        for ((security, expected, deduced), notes) in table.into_iter().zip(noted) {
+            let spec = FreeRdpSpec { security, ..FreeRdpSpec::default() };
+            let server = FreeRdp::start(&chain.lan.target, spec)?;
+            let seen = look(&chain, server.port(), RdpDepth::Ntlm)?;
+            let row = format!("{security:?}: {seen:?}");
+            assert_eq!(answers(&seen), expected.map(Some), "{row}");
+            let has_nla = security == Security::Nla;
+            let nla = if has_nla { Nla::Required } else { Nla::Off };
+            assert_eq!(seen.security(), (deduced, deduced.map(|_| nla)), "{row}");
+            assert_eq!(seen.connections, if has_nla { 5 } else { 4 }, "{row}");
+            let said = verdict(&chain, server.port())?;
+            assert_eq!(said, ("reachable".to_owned(), notes.to_owned()), "{row}");
+            let Some(NtlmOutcome::Challenged { challenge, skew_nanos }) = &seen.ntlm else {
+                assert!(!has_nla, "{row}");
+                continue;
+            };
+            assert!(has_nla, "{row}");
+            assert!(challenge.dns_computer_name.is_some(), "{row}");
+            // Its clock is ours, in whole seconds.
+            assert!(skew_nanos.context("a skew")?.abs() < 2 * SECOND, "{row}");
+            assert!(seen.time_of(RdpStage::Ntlm).is_some(), "{row}");
+        }
+        Ok(())
+    });
+}

@@ -1,0 +1,146 @@
+//! Looks past the handshake of RDP servers: how many, when, and what is made of them.
+
+use std::time::Duration;
+
+use reachd_core::evidence::rdp::{Nla, RdpDepth, SecurityLayer};
+use reachd_core::judge::Class;
+use reachd_core::monitor::{Event, Purpose};
+use reachd_core::plan::Plan;
+use reachd_core::target::{Service, Target};
+use reachd_core::vantage::Vantage;
+use reachd_sim::{Cloud, Port, Run, Speaks, address};
+
+use crate::scene::{look as look_at, plan, rdp};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A monitor that watches so many RDP servers, ten in a subnet, to this depth.
+fn watching(targets: u8, depth: RdpDepth) -> Run {
+    let subnets = targets.div_ceil(10);
+    let world = Cloud { subnets, hosts: 10, canaries: 2, ..Cloud::default() }.build(7);
+    let mut run = Run::new(Purpose::Watch, 7, world);
+    let host = |number: u8| address(number / 10, 10 + number % 10).to_string();
+    let target =
+        |number| Target { rdp_depth: depth, ..Target::new(&host(number), 3389, Service::Rdp) };
+    run.plan(&Plan {
+        targets: (0..targets).map(target).collect(),
+        vantages: vec![Vantage::unbound("a")],
+        ..Plan::default()
+    });
+    run
+}
+
+fn serve(run: &mut Run, speaks: Speaks) {
+    run.world.host("10.0.0.10").ports.insert(3389, Port::Open(speaks));
+}
+
+fn class(run: &Run) -> Class {
+    run.monitor.snapshot().targets[0].class
+}
+
+#[test]
+fn twenty_targets_open_no_more_connections_in_an_hour_than_are_scheduled() {
+    let mut run = watching(20, RdpDepth::Tls);
+    run.pass(HOUR);
+    // One look each, and each of the four connections that a server which shows its certificate at
+    // once needs. The next are due after six hours.
+    let connections: u32 = run.looks.iter().map(|looked| looked.look.connections).sum();
+    assert_eq!((run.looks.len(), connections), (20, 80));
+    assert!(run.monitor.snapshot().bugs.is_empty());
+}
+
+#[test]
+fn a_day_has_four_looks_and_off_has_none() {
+    let mut run = watching(1, RdpDepth::Tls);
+    run.pass(HOUR * 23);
+    assert_eq!(run.looks.len(), 4);
+    let mut off = watching(1, RdpDepth::Off);
+    off.pass(HOUR);
+    assert!(off.looks.is_empty());
+    assert!(off.monitor.snapshot().views.iter().all(|row| row.rdp.is_none()));
+}
+
+#[test]
+fn what_a_look_shows_is_in_the_numbers_and_in_the_report() {
+    let mut run = watching(1, RdpDepth::Tls);
+    run.pass(HOUR);
+    let snapshot = run.monitor.snapshot();
+    let row = snapshot.views[0].rdp.as_ref().expect("looked at");
+    assert_eq!(row.look.security(), (Some(SecurityLayer::Tls), Some(Nla::Required)));
+    assert_eq!(row.stages.iter().map(|stage| stage.count).collect::<Vec<_>>(), [1, 1, 1, 0]);
+    let report = snapshot.targets[0].report.as_ref().expect("judged");
+    let part = report.vantages[0].rdp.as_ref().expect("shown");
+    assert_eq!((part.layer.as_deref(), part.nla.as_deref()), (Some("tls"), Some("required")));
+    let certificate = part.tls.as_ref().and_then(|tls| tls.certificate.as_ref()).unwrap();
+    assert_eq!(certificate.subject.as_deref(), Some("WIN-LAB01"));
+    assert_eq!(certificate.issuance, "self_signed");
+    assert_eq!(report.verdict.notes[0].note, "nla_required");
+}
+
+#[test]
+fn a_change_of_the_answer_is_looked_at_but_not_within_ten_minutes_of_the_last_look() {
+    let mut run = watching(1, RdpDepth::Tls);
+    run.pass(HOUR);
+    assert_eq!(run.looks.len(), 1);
+    serve(&mut run, Speaks::Refuses(3));
+    run.pass(MINUTE * 7);
+    assert_eq!((run.looks.len(), class(&run)), (2, Class::Certificate), "a refusal is a change");
+    serve(&mut run, Speaks::Expected);
+    run.pass(MINUTE * 20);
+    assert_eq!((run.looks.len(), class(&run)), (3, Class::Reachable), "so is its end");
+    let gap = run.looks[2].began.since(run.looks[1].began);
+    assert!(gap >= MINUTE * 10, "{gap:?}");
+}
+
+#[test]
+fn looks_at_one_target_are_never_beside_each_other() {
+    let mut world = Cloud { vantages: 3, canaries: 2, ..Cloud::default() }.build(3);
+    let port = Port::Open(Speaks::TlsDies { reset: false });
+    world.host("10.0.0.10").ports.insert(3389, port);
+    let mut run = Run::new(Purpose::Watch, 3, world);
+    run.plan(&Plan {
+        targets: vec![Target::new("10.0.0.10", 3389, Service::Rdp)],
+        vantages: ["a", "b", "c"].map(Vantage::unbound).into(),
+        ..Plan::default()
+    });
+    run.pass(MINUTE * 5);
+    // What dies is looked at once more by each.
+    assert_eq!(run.looks.len(), 6);
+    for pair in run.looks.windows(2) {
+        assert!(pair[0].ended <= pair[1].began);
+    }
+    assert_eq!(class(&run), Class::Certificate);
+}
+
+#[test]
+fn a_check_names_what_is_wrong_with_a_certificate() {
+    for (speaks, expected, cause) in [
+        (Speaks::TlsDies { reset: false }, "certificate", "certificate_broken"),
+        (Speaks::Refuses(3), "certificate", "certificate_broken"),
+        (Speaks::Expired, "certificate", "certificate_expired"),
+    ] {
+        let mut world = Cloud::default().build(5);
+        world.host("10.0.0.10").ports.insert(3389, Port::Open(speaks.clone()));
+        let plan = plan(&world, vec![rdp(address(0, 10))]);
+        let look = look_at(world, &plan, 5);
+        assert_eq!(look.class(), expected, "{speaks:?}");
+        assert_eq!(look.report.verdict.causes[0].cause, cause, "{speaks:?}");
+    }
+}
+
+/// A certificate that expires while the daemon watches is told, and so is the end of it.
+#[test]
+fn a_certificate_that_is_renewed_heals() {
+    let mut run = watching(1, RdpDepth::Tls);
+    serve(&mut run, Speaks::Expired);
+    run.pass(MINUTE * 5);
+    assert_eq!(class(&run), Class::Certificate);
+    serve(&mut run, Speaks::Expected);
+    run.pass(MINUTE * 12);
+    assert_eq!(class(&run), Class::Reachable);
+    let firing = |event: &Event| matches!(event, Event::Incident(_));
+    assert_eq!(run.told.iter().filter(|(_, event)| firing(event)).count(), 2);
+    let row = run.monitor.snapshot().views[0].rdp.clone().unwrap();
+    assert_eq!(row.certificate_changes, 1);
+}
