@@ -122,8 +122,10 @@ impl Monitor {
         let Some(view) = watch.views.get_mut(&(key.vantage, key.address)) else { return };
         let has_port = watch.target.service.has_port();
         let learn = learning && depth != Depth::Recheck && view.take_canary_turn(now, learnt);
+        // What a look alone can see healed is not worth a connection until a look may be made.
+        let idle = watch.class == Class::Certificate && look.is_none();
         let connect = has_port
-            && (depth != Depth::Recheck || view.service_matters())
+            && (depth != Depth::Recheck || view.service_matters() && !idle)
             && view.may_connect(now);
         let scope = Scope {
             address: key.address,
