@@ -9,7 +9,9 @@ use reachd_core::monitor::{Flight, RdpOrder};
 use reachd_core::vantage::{Binding, Vantage, VantageId};
 use reachd_core::wire::tls::{CipherSuite, Version};
 use reachd_core::wire::x224::Protocols;
-use reachd_lab::server::{Certificate, FreeRdp, FreeRdpSpec, Security, TlsOffer};
+use reachd_lab::server::{
+    Certificate, FreeRdp, FreeRdpSpec, RdpScript, Security, TlsOffer, TlsScript, rdp_scripted,
+};
 use reachd_net::connect::rdp;
 use reachd_net::vantage::Place;
 
@@ -188,6 +190,46 @@ fn freerdp_is_seen_in_every_setting() {
             // Its clock is ours, in whole seconds.
             assert!(skew_nanos.context("a skew")?.abs() < 2 * SECOND, "{row}");
             assert!(seen.time_of(RdpStage::Ntlm).is_some(), "{row}");
+        }
+        Ok(())
+    });
+}
+
+/// Whatever a server says, a check of it ends in time and names what it can.
+#[test]
+fn hostile_servers_are_named_in_time() {
+    use RdpScript::{
+        EndlessBanner, Fails, GarbageTpkt, HalfAnswer, HugeTpkt, Selects, SlowLoris, Tls,
+    };
+    let table = [
+        (Fails(4), "rdp_refused"),
+        (Fails(6), "rdp_refused"),
+        // RDSTLS, which nobody offered.
+        (Selects(4), "rdp_refused"),
+        (GarbageTpkt, "wrong_service"),
+        (HugeTpkt, "wrong_service"),
+        (EndlessBanner, "wrong_service"),
+        (SlowLoris, "wrong_service"),
+        (HalfAnswer, "wrong_service"),
+        (Tls(TlsScript::Reset), "certificate"),
+        (Tls(TlsScript::Close), "certificate"),
+        (Tls(TlsScript::AlertStorm), "certificate"),
+        (Tls(TlsScript::HugeRecord), "certificate"),
+        (Tls(TlsScript::HugeCertificate), "certificate"),
+    ];
+    inside(test_name!(), |lab| {
+        let chain = chain(lab)?;
+        for (script, expected) in table {
+            let server = rdp_scripted(&chain.lan.target, 3389, script)?;
+            let document = check(&chain.v1, &["10.9.0.10"])?;
+            let verdict = &document["verdict"];
+            assert_eq!(verdict["class"], expected, "{script:?}: {document}");
+            let took = document["seconds"].as_f64().context("a duration")?;
+            assert!(took < 12.5, "{script:?} took {took} s");
+            // Who resets where a certificate should come is not known from the reset alone.
+            let surest = verdict["causes"][0]["probability"].as_f64().context("a cause")?;
+            assert!(script != Tls(TlsScript::Reset) || surest <= 0.8, "{verdict}");
+            drop(server);
         }
         Ok(())
     });

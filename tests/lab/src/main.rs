@@ -1,6 +1,7 @@
 //! A demonstration: a network is built, broken in four ways and healed, and `reachd` says each
 //! time what it sees. And the corpus of scenarios, each judged against what is true.
 
+mod beside;
 mod demo;
 mod scenarios;
 
@@ -32,6 +33,7 @@ fn run() -> Result<ExitCode> {
         ["scenario", mode, file, reachd, reports] if reachd_lab::is_inside() => {
             scenarios::run_inside(mode, file, reachd, Some(reports))
         }
+        ["beside"] => beside::run(),
         ["doctor"] => {
             reachd_lab::check_machine()?;
             println!("This machine can run the lab.");
@@ -51,4 +53,5 @@ usage: reachd-lab demo [--reachd PATH]   break a network in four ways and let re
                             [--reachd PATH] [--reports FOLDER]
                                          judge reachd on the corpus of scenarios
        reachd-lab scenarios --from FILE  show what an earlier run with --json wrote
+       reachd-lab beside                 say what reachd, nmap and blackbox_exporter see of RDP
        reachd-lab doctor                 say whether this machine can run the lab";

@@ -34,7 +34,8 @@ pub enum RdpScript {
     SlowLoris,
     /// The first half of the right answer, then silence.
     HalfAnswer,
-    /// A negotiation response that selects TLS, and this once the client has said hello.
+    /// A negotiation response that selects TLS where it is offered, and this once the client has
+    /// said hello.
     Tls(TlsScript),
 }
 
@@ -61,10 +62,12 @@ pub fn rdp_scripted(node: &Node, port: u16, script: RdpScript) -> Result<TcpServ
 }
 
 fn play(mut stream: TcpStream, script: RdpScript) -> io::Result<()> {
-    let asked = script == RdpScript::EndlessBanner
-        || read_request(&mut stream, Instant::now() + PATIENCE)?.is_some();
+    let offered = match script {
+        RdpScript::EndlessBanner => Some(0),
+        _ => read_request(&mut stream, Instant::now() + PATIENCE)?,
+    };
+    let Some(offered) = offered else { return Ok(()) };
     match script {
-        _ if !asked => return Ok(()),
         RdpScript::Fails(code) => stream.write_all(&negotiation(FAILURE, code))?,
         RdpScript::Selects(protocol) => stream.write_all(&negotiation(RESPONSE, protocol))?,
         RdpScript::GarbageTpkt => stream.write_all(&GARBAGE)?,
@@ -74,6 +77,9 @@ fn play(mut stream: TcpStream, script: RdpScript) -> io::Result<()> {
         RdpScript::HalfAnswer => {
             let (half, _) = CONFIRM.split_at(CONFIRM.len() / 2);
             stream.write_all(half)?;
+        }
+        RdpScript::Tls(_) if offered & PROTOCOL_SSL as u8 == 0 => {
+            stream.write_all(&negotiation(FAILURE, SSL_REQUIRED_BY_SERVER))?;
         }
         RdpScript::Tls(script) => return play_tls(stream, script),
     }
@@ -157,6 +163,7 @@ const NEGOTIATION_AT: usize = 11;
 const RESPONSE: u8 = 2;
 const FAILURE: u8 = 3;
 const PROTOCOL_SSL: u32 = 1;
+const SSL_REQUIRED_BY_SERVER: u32 = 1;
 
 /// The X.224 length disagrees, and there is no such code.
 const GARBAGE: [u8; 19] = [
