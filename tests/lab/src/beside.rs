@@ -98,6 +98,7 @@ fn nmap(from: &Node, at: &str) -> Result<String> {
     let output = from.run(&words)?;
     let lines = output.lines().filter_map(|line| line.strip_prefix('|'));
     let lines = lines.map(|line| line.trim_start_matches(['_', ' ']));
+    let lines = lines.map(|line| line.trim_start_matches("rdp-enum-encryption:").trim());
     let told = |line: &&str| line.contains(": ") || line.contains("Unknown");
     let lines: Vec<_> = lines.filter(told).collect();
     Ok(if lines.is_empty() { "nothing".to_owned() } else { lines.join("; ") })
