@@ -16,6 +16,15 @@ struct Alike {
     told_by: &'static [Sign],
 }
 
+/// Who resets a connection where a certificate should come is told by its distance alone; in order,
+/// or with an alert, only who speaks TLS ends it.
+const WHO_ENDED_IT: &[Sign] = &[
+    Sign::ServiceResetSame,
+    Sign::ServiceResetElsewhere,
+    Sign::ServiceUncertified,
+    Sign::TlsEnded,
+];
+
 const ALIKE: &[Alike] = &[
     // Whether a blackhole holds everywhere is seen from elsewhere.
     Alike {
@@ -29,17 +38,9 @@ const ALIKE: &[Alike] = &[
         causes: &["ddos_blackhole", "eip_unbound"],
         told_by: &[Sign::OthersReach, Sign::InsideReaches, Sign::TimerRanOut],
     },
-    // Who resets a connection where a certificate should come is told by its distance alone; in
-    // order, or with an alert, only who speaks TLS ends it.
-    Alike {
-        causes: &["certificate_broken", "dpi_reset"],
-        told_by: &[
-            Sign::ServiceResetSame,
-            Sign::ServiceResetElsewhere,
-            Sign::ServiceUncertified,
-            Sign::TlsEnded,
-        ],
-    },
+    // Either may be the likelier one, for others may reach the port.
+    Alike { causes: &["certificate_broken", "dpi_reset"], told_by: WHO_ENDED_IT },
+    Alike { causes: &["dpi_reset", "certificate_broken"], told_by: WHO_ENDED_IT },
     // Why a router knows no way to a prefix, nobody tells; a way to a neighbour shows by itself.
     Alike { causes: &["no_route", "prefix_withdrawn"], told_by: &[Sign::SiblingFurther] },
 ];
