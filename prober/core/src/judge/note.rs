@@ -114,12 +114,14 @@ impl Note {
                 zh: "未要求网络级身份验证（NLA）：任何人都能到达登录界面。",
             },
             Self::PlainRdpSecurity => Text {
-                en: "The server offers only RDP's own encryption, which does not prove who it is.",
-                zh: "服务器仅提供 RDP 自带加密，无法证明身份。",
+                en: "The server takes RDP's own encryption, alone or beside TLS, which does not prove \
+                     who it is.",
+                zh: "服务器接受 RDP 自带加密（仅此一种或与 TLS 并存），无法证明身份。",
             },
-            Self::WeakTls => {
-                Text { en: "The server uses outdated TLS.", zh: "服务器使用过时的 TLS。" }
-            }
+            Self::WeakTls => Text {
+                en: "The server's TLS is old or weak.",
+                zh: "服务器的 TLS 过时或强度不足。",
+            },
             Self::ClockSkew => {
                 Text { en: "The server's clock is off.", zh: "服务器时钟存在偏差。" }
             }
