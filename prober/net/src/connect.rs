@@ -9,18 +9,18 @@ pub use self::rdp::look;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reachd_core::evidence::{ConnectReport, ConnectResult, LocalError};
 use reachd_core::monitor::ConnectOrder;
 use socket2::{Protocol, SockAddr, Socket, Type};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::engine::{Feed, Message};
 use crate::errno;
 use crate::errqueue::{self, Fault};
+use crate::jobs;
 use crate::sys::{self, FamilyOptions};
 use crate::vantage::Place;
 
@@ -41,12 +41,10 @@ pub(crate) struct Job {
 }
 
 /// Makes connections until the sender is dropped.
-pub(crate) async fn serve(mut jobs: mpsc::Receiver<Job>, feed: Feed) {
-    let permits = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
-    while let Some(job) = jobs.recv().await {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+pub(crate) async fn serve(orders: mpsc::Receiver<Job>, feed: Feed) {
+    let work = |job: Job| {
         let feed = feed.clone();
-        tokio::spawn(async move {
+        async move {
             let flight = job.order.flight;
             let (report, stream) = connect(&job.order, &job.place).await;
             feed.send(Message::Connected(flight, Box::new(report))).await;
@@ -54,9 +52,9 @@ pub(crate) async fn serve(mut jobs: mpsc::Receiver<Job>, feed: Feed) {
             if let Some(stream) = stream {
                 talk::part(stream).await;
             }
-            drop(permit);
-        });
-    }
+        }
+    };
+    jobs::serve(orders, IN_FLIGHT_MAX, work).await;
 }
 
 /// The report of a connection that was not even tried.

@@ -10,6 +10,7 @@ pub mod ears;
 pub mod engine;
 pub mod errno;
 pub mod errqueue;
+mod jobs;
 pub mod namespace;
 pub mod oneshot;
 pub mod privilege;

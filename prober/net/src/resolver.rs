@@ -9,15 +9,15 @@ mod files;
 mod reply;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::rr::{Name, RecordType};
 use reachd_core::monitor::{Resolution, ResolveOrder};
 use reachd_core::target::FamilyChoice;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::engine::{Feed, Message};
+use crate::jobs;
 use crate::vantage::Place;
 use ask::Asked;
 use reply::Found;
@@ -44,18 +44,15 @@ pub(crate) struct Job {
 }
 
 /// Resolves names until the sender is dropped.
-pub(crate) async fn serve(mut jobs: mpsc::Receiver<Job>, feed: Feed) {
-    let permits = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
-    while let Some(job) = jobs.recv().await {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+pub(crate) async fn serve(orders: mpsc::Receiver<Job>, feed: Feed) {
+    let work = |Job { order, place, servers }: Job| {
         let feed = feed.clone();
-        tokio::spawn(async move {
-            let Job { order, place, servers } = job;
+        async move {
             let result = resolve(&order.host, order.family, &place, &servers).await;
             feed.send(Message::Resolved(order.query, result)).await;
-            drop(permit);
-        });
-    }
+        }
+    };
+    jobs::serve(orders, IN_FLIGHT_MAX, work).await;
 }
 
 /// Resolves one name from a place.

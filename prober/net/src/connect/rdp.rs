@@ -1,6 +1,5 @@
 //! Looks at RDP servers: the connections that the engine of core asks for, one after another.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reachd_core::evidence::LocalError;
@@ -12,13 +11,14 @@ use reachd_core::time::Instant;
 use reachd_core::wire::x224::Protocols;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant as Deadline;
 use tokio_rustls::client::TlsStream;
 
 use super::talk::{ending_of, part};
 use super::{dial, tls};
 use crate::engine::{Feed, Message};
+use crate::jobs;
 use crate::sys;
 use crate::vantage::Place;
 
@@ -38,17 +38,15 @@ pub(crate) struct Job {
 }
 
 /// Makes looks until the sender is dropped.
-pub(crate) async fn serve(mut jobs: mpsc::Receiver<Job>, feed: Feed) {
-    let permits = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
-    while let Some(job) = jobs.recv().await {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+pub(crate) async fn serve(orders: mpsc::Receiver<Job>, feed: Feed) {
+    let work = |job: Job| {
         let feed = feed.clone();
-        tokio::spawn(async move {
+        async move {
             let seen = Box::new(look(&job.order, &job.place).await);
             feed.send(Message::Looked(job.order.flight, seen)).await;
-            drop(permit);
-        });
-    }
+        }
+    };
+    jobs::serve(orders, IN_FLIGHT_MAX, work).await;
 }
 
 /// A look that was not even tried.
