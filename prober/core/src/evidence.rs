@@ -390,6 +390,11 @@ pub enum ServiceAnswer {
     },
     /// It accepted the connection and said nothing in time.
     Silent,
+    /// It began an answer of its protocol and did not end it in time.
+    Unfinished {
+        /// How many bytes came.
+        heard: usize,
+    },
     /// It closed or reset the connection without an answer.
     Closed {
         /// Whether by reset instead of FIN.
@@ -397,6 +402,13 @@ pub enum ServiceAnswer {
     },
     /// Nothing was asked: for this service an accepted connection is all.
     NotAsked,
+}
+
+impl ServiceAnswer {
+    /// Whether no whole answer came, of whomever.
+    pub const fn is_missing(&self) -> bool {
+        matches!(self, Self::Silent | Self::Unfinished { .. } | Self::Closed { .. })
+    }
 }
 
 /// The report of one full connection attempt.

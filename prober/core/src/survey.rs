@@ -12,6 +12,7 @@ pub mod ports;
 pub mod rdp;
 pub(crate) mod security;
 mod senders;
+pub mod service;
 pub mod signs;
 mod splits;
 mod sweeps;

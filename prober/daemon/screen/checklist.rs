@@ -165,7 +165,7 @@ fn certificate_row(report: &TargetReport) -> Row {
     if said("certificate", &["not_valid"]) {
         (Mark::Bad, CERTIFICATE, Some(NOT_VALID))
     } else if said("certificate", &["unreadable"])
-        || said("tls", &["ended", "reset", "silent"])
+        || said("tls", &["ended", "alert", "garbled", "reset", "silent"])
         || said("service", &["no_certificate"])
     {
         (Mark::Bad, CERTIFICATE, Some(NOT_SHOWN))

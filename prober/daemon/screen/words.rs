@@ -25,11 +25,12 @@ pub(super) const CONNECTIONS: [Text; 5] = [
     Text { en: "local_error", zh: "本机出错" },
 ];
 /// What the service answered, by its name in the document.
-pub(super) const SERVICE_ANSWERS: [Text; 5] = [
+pub(super) const SERVICE_ANSWERS: [Text; 6] = [
     Text { en: "confirmed", zh: "服务应答正常" },
     Text { en: "refused", zh: "服务拒绝协商" },
     Text { en: "foreign", zh: "其他服务应答" },
     Text { en: "silent", zh: "服务无应答" },
+    Text { en: "unfinished", zh: "服务应答不完整" },
     Text { en: "closed", zh: "服务断开连接" },
 ];
 pub(super) const PATH: Text = Text { en: "path", zh: "路径" };

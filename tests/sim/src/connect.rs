@@ -208,6 +208,7 @@ fn said(bytes: &[u8], speaks: Option<Port>, order: &ConnectOrder) -> Option<Serv
             Some(ServiceAnswer::Foreign { hint: Wording::same(hint) })
         }
         Port::Open(Speaks::Refuses(code)) => Some(ServiceAnswer::Refused { code }),
+        Port::Open(Speaks::PlainOnly) => Some(ServiceAnswer::Refused { code: 2 }),
         _ => {
             let selected = (order.service == Service::Rdp).then_some(2);
             let detail = Wording::same("CredSSP (NLA)");

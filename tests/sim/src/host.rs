@@ -14,8 +14,10 @@ pub enum Speaks {
     Nothing,
     /// Something else.
     Foreign(String),
-    /// A refusal of the negotiation with this code; for RDP only.
+    /// A refusal of whatever is offered with this code; for RDP only.
     Refuses(u32),
+    /// RDP with its standard security and nothing else.
+    PlainOnly,
     /// RDP, but what should show a certificate ends the connection: by reset, or in order.
     TlsDies {
         /// Whether by reset.

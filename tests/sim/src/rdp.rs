@@ -36,10 +36,14 @@ fn confirm(kind: u8, value: u32) -> Said {
     Said::Words(words)
 }
 
+/// The protocols that a connection request offers.
+fn offered(request: &[u8]) -> u32 {
+    request.last_chunk().map_or(0, |bits| u32::from_le_bytes(*bits))
+}
+
 /// What a server says that demands NLA: a protocol with CredSSP, or failure 5.
 fn demand_nla(request: &[u8]) -> Said {
-    let offered = request.last_chunk().map_or(0, |bits| u32::from_le_bytes(*bits));
-    match offered {
+    match offered(request) {
         offered if offered & 8 != 0 => confirm(2, 8),
         offered if offered & 2 != 0 => confirm(2, 2),
         _ => confirm(3, 5),
@@ -55,6 +59,10 @@ impl Speaks {
             Self::Closes { reset: true } => Said::Resets,
             Self::Closes { reset: false } => Said::Closes,
             Self::Refuses(code) => confirm(3, *code),
+            Self::PlainOnly => match offered(heard) {
+                0 => confirm(2, 0),
+                _ => confirm(3, 2),
+            },
             Self::Foreign(_) => Said::Words(b"HTTP/1.0 400 Bad Request\r\n\r\n".to_vec()),
             Self::TlsDies { reset: true } if is_hello => Said::Resets,
             Self::TlsDies { reset: false } if is_hello => Said::Closes,

@@ -282,6 +282,8 @@ impl RdpLook {
             Some(X224Outcome::Selected { protocol, .. }) => {
                 protocol & bits != 0 || *protocol == bits
             }
+            // A server that does not negotiate knows nothing else.
+            Some(X224Outcome::Plain) => bits == 0,
             _ => false,
         };
         let both = Protocols::SSL.with(Protocols::HYBRID);

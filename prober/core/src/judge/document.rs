@@ -237,6 +237,7 @@ fn service_part(report: &ConnectReport) -> ServicePart {
         ServiceAnswer::Refused { .. } => Some("refused"),
         ServiceAnswer::Foreign { .. } => Some("foreign"),
         ServiceAnswer::Silent => Some("silent"),
+        ServiceAnswer::Unfinished { .. } => Some("unfinished"),
         ServiceAnswer::Closed { .. } => Some("closed"),
         ServiceAnswer::NotAsked => None,
     });

@@ -23,6 +23,8 @@ const WHO_ENDED_IT: &[Sign] = &[
     Sign::ServiceResetElsewhere,
     Sign::ServiceUncertified,
     Sign::TlsEnded,
+    Sign::TlsAlert,
+    Sign::TlsGarbled,
 ];
 
 const ALIKE: &[Alike] = &[
@@ -41,6 +43,11 @@ const ALIKE: &[Alike] = &[
     // Either may be the likelier one, for others may reach the port.
     Alike { causes: &["certificate_broken", "dpi_reset"], told_by: WHO_ENDED_IT },
     Alike { causes: &["dpi_reset", "certificate_broken"], told_by: WHO_ENDED_IT },
+    // One late answer is that of a service that hangs as well as of a host under load.
+    Alike {
+        causes: &["host_overloaded", "service_hung"],
+        told_by: &[Sign::ComesAndGoes, Sign::EchoPartial, Sign::SynPartial, Sign::SynLossAlone],
+    },
     // Why a router knows no way to a prefix, nobody tells; a way to a neighbour shows by itself.
     Alike { causes: &["no_route", "prefix_withdrawn"], told_by: &[Sign::SiblingFurther] },
 ];

@@ -123,6 +123,8 @@ pub enum Sign {
     ServiceUnreached,
     TlsShown,
     TlsEnded,
+    TlsAlert,
+    TlsGarbled,
     TlsReset,
     TlsSilent,
     CertificateValid,
@@ -308,7 +310,9 @@ impl Family {
                 S::ServiceLate,
                 S::ServiceUnreached,
             ],
-            Self::Tls => &[S::TlsShown, S::TlsEnded, S::TlsReset, S::TlsSilent],
+            Self::Tls => {
+                &[S::TlsShown, S::TlsEnded, S::TlsAlert, S::TlsGarbled, S::TlsReset, S::TlsSilent]
+            }
             Self::Certificate => {
                 &[S::CertificateValid, S::CertificateExpired, S::CertificateUnreadable]
             }
@@ -393,6 +397,8 @@ impl Sign {
             Self::SynReset | Self::TlsReset => "reset",
             Self::TlsShown => "certificate_shown",
             Self::TlsEnded => "ended",
+            Self::TlsAlert => "alert",
+            Self::TlsGarbled => "garbled",
             Self::CertificateValid => "valid",
             Self::CertificateExpired => "not_valid",
             Self::CertificateUnreadable => "unreadable",

@@ -7,6 +7,7 @@ use super::verdict::{Verdict, has_sign};
 use crate::probe::series::Tally;
 use crate::statistics::{real, wilson};
 use crate::survey::findings::Findings;
+use crate::survey::security;
 use crate::survey::signs::{is_lossy, missing, open_loss};
 use crate::target::{Service, Target};
 use crate::wording::Wording;
@@ -249,6 +250,10 @@ fn main_summary(facts: &Facts<'_>) -> Wording {
             format!("Another service answers on TCP {port}: {}.", facts.service_words().en),
             format!("TCP {port} 上是其他服务：{}。", facts.service_words().zh),
         ),
+        Class::Certificate => facts
+            .findings
+            .and_then(security::fault)
+            .unwrap_or_else(|| Wording::new(meaning.en, meaning.zh)),
         _ => Wording::new(meaning.en, meaning.zh),
     }
 }

@@ -85,6 +85,8 @@ impl Sign {
             Self::SynReset | Self::TlsReset => "收到 RST",
             Self::TlsShown => "已出示证书",
             Self::TlsEnded => "中途结束",
+            Self::TlsAlert => "收到告警",
+            Self::TlsGarbled => "应答无法解析",
             Self::CertificateValid => "有效",
             Self::CertificateExpired => "不在有效期",
             Self::CertificateUnreadable => "无法解析",

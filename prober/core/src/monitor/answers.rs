@@ -311,7 +311,7 @@ fn service_fate(answer: &ServiceAnswer) -> Fate {
         | ServiceAnswer::Refused { .. }
         | ServiceAnswer::Foreign { .. }
         | ServiceAnswer::NotAsked => Fate::Received,
-        ServiceAnswer::Silent => Fate::Lost(LossReason::Silent),
+        ServiceAnswer::Silent | ServiceAnswer::Unfinished { .. } => Fate::Lost(LossReason::Silent),
         ServiceAnswer::Closed { .. } => Fate::Lost(LossReason::ForeignReset),
     }
 }

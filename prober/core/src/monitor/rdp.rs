@@ -15,7 +15,7 @@ use crate::probe::rdp::{ATTEMPTS_MAX, OFFERS};
 use crate::snapshot::RdpRow;
 use crate::survey::findings::Findings;
 use crate::survey::rdp::{LookScope, Said};
-use crate::survey::signs::is_late;
+use crate::survey::service::is_late;
 use crate::target::{Service, Target};
 use crate::time::{Instant, Stamp, StampSource};
 use crate::vantage::VantageId;

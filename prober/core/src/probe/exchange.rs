@@ -80,9 +80,7 @@ impl Exchange {
             Ending::Closed => ServiceAnswer::Closed { reset: false },
             Ending::Reset => ServiceAnswer::Closed { reset: true },
             Ending::TimedOut if self.heard.is_empty() => ServiceAnswer::Silent,
-            Ending::TimedOut => ServiceAnswer::Foreign {
-                hint: Wording::new("an unfinished greeting", "问候语不完整"),
-            },
+            Ending::TimedOut => ServiceAnswer::Unfinished { heard: self.heard.len() },
         }
     }
 

@@ -40,6 +40,10 @@ pub struct Tally {
     pub answered: Option<(u16, u16)>,
     /// The first and last probe, by number, that it did not.
     pub missed: Option<(u16, u16)>,
+    /// The first and last probe, by number, that was accepted.
+    pub accepted_at: Option<(u16, u16)>,
+    /// The first and last probe, by number, that was reset.
+    pub reset_at: Option<(u16, u16)>,
     /// How many of the numbered probes it answered and how many not.
     pub numbered: [u64; 2],
     /// When the first and the last probe that it did not answer were given up.
@@ -76,6 +80,26 @@ impl Tally {
         // Of all the orders of so many answers and misses, two are sorted.
         let orders = (1..=missed).map(|n| real(answered + n) / real(n));
         sorted && 2.0 / orders.product::<f64>() < ORDERED
+    }
+
+    /// Where acceptances and resets came in two blocks, the kind of the later one: the port opened
+    /// or closed meanwhile.
+    pub fn turned_to(&self) -> Option<AnswerKind> {
+        let (accepted, reset) = (self.accepted_at?, self.reset_at?);
+        if accepted.1 < reset.0 {
+            Some(AnswerKind::Reset)
+        } else if reset.1 < accepted.0 {
+            Some(AnswerKind::SynAck)
+        } else {
+            None
+        }
+    }
+
+    /// Probes that our own side spoilt on the way: of those only that went unanswered, for an
+    /// answer that was seen is an answer.
+    pub fn spoilt(&self) -> u64 {
+        let by = [InvalidReason::Lag, InvalidReason::CaptureDrop];
+        by.iter().filter_map(|reason| self.counters.invalid.get(reason)).sum()
     }
 
     /// How many answers of this kind came.
@@ -140,6 +164,7 @@ impl Tally {
         self.two_answers |= other.two_answers;
         self.gave_up |= other.gave_up;
         (self.answered, self.missed, self.numbered) = (None, None, [0; 2]);
+        (self.accepted_at, self.reset_at) = (None, None);
         let spans = [self.missed_between, other.missed_between].into_iter().flatten();
         self.missed_between = spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
     }
@@ -167,8 +192,16 @@ impl Tally {
             _ => (&mut self.missed, missed),
         };
         *count += 1;
-        let (first, last) = span.unwrap_or((ask, ask));
-        *span = Some((first.min(ask), last.max(ask)));
+        let widen = |span: &mut Option<(u16, u16)>| {
+            let (first, last) = span.unwrap_or((ask, ask));
+            *span = Some((first.min(ask), last.max(ask)));
+        };
+        widen(span);
+        match answer {
+            Answer::SynAck(_) => widen(&mut self.accepted_at),
+            Answer::Reset(_) => widen(&mut self.reset_at),
+            _ => {}
+        }
     }
 
     fn note_details(&mut self, observation: &Observation) {

@@ -91,6 +91,10 @@ pub(super) fn lateness(service: Duration, handshake: Duration) -> Wording {
     )
 }
 
+pub(super) fn refuses_every_offer() -> Wording {
+    Wording::new("refuses every security protocol that is offered", "拒绝所提供的全部安全协议")
+}
+
 /// What a service said, in a few words.
 pub fn service_detail(answer: &ServiceAnswer) -> Option<Wording> {
     Some(match answer {
@@ -101,6 +105,10 @@ pub fn service_detail(answer: &ServiceAnswer) -> Option<Wording> {
         ),
         ServiceAnswer::Foreign { hint } => hint.clone(),
         ServiceAnswer::Silent => Wording::new("no answer in time", "限时内未应答"),
+        ServiceAnswer::Unfinished { heard } => Wording::new(
+            format!("began an answer ({heard} bytes) and did not end it in time"),
+            format!("应答开始（{heard} 字节）后限时内未完成"),
+        ),
         ServiceAnswer::Closed { reset: true } => {
             Wording::new("reset before an answer", "应答前以 RST 断开")
         }
@@ -113,6 +121,14 @@ pub fn service_detail(answer: &ServiceAnswer) -> Option<Wording> {
 
 pub(super) fn next_hop_silent() -> Wording {
     Wording::new("our own kernel found the next hop silent", "本机内核发现下一跳无响应")
+}
+
+/// How many probes were spoilt by our own side, of all.
+pub(super) fn spoilt(spoilt: u64, sent: u64) -> Wording {
+    Wording::new(
+        format!("{spoilt} of {sent} probes were spoilt by our own delays and count for nothing"),
+        format!("{sent} 个探测中有 {spoilt} 个因本机延误而作废"),
+    )
 }
 
 pub(super) fn never_left() -> Wording {

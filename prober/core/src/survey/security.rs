@@ -1,5 +1,6 @@
 //! Signs and notes of a look at an RDP server: TLS, its certificate, and how it secures sessions.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::details::security as details;
@@ -48,9 +49,10 @@ fn tls(look: &RdpLook) -> Option<Seen> {
         TlsOutcome::Shown(shown) => {
             (Sign::TlsShown, details::connection(shown.version, shown.cipher_suite))
         }
-        TlsOutcome::Alert(alert) => (Sign::TlsEnded, details::alert(alert.description)),
-        TlsOutcome::Foreign(hint) => (Sign::TlsEnded, details::no_tls(hint)),
-        TlsOutcome::Malformed | TlsOutcome::TooLarge => (Sign::TlsEnded, details::unreadable_tls()),
+        TlsOutcome::Alert(alert) => (Sign::TlsAlert, details::alert(alert.description)),
+        TlsOutcome::Foreign(hint) => (Sign::TlsGarbled, details::no_tls(hint)),
+        TlsOutcome::Malformed => (Sign::TlsGarbled, details::unreadable_tls()),
+        TlsOutcome::TooLarge => (Sign::TlsGarbled, details::endless_tls()),
         TlsOutcome::Failed(StageFailure::Reset) => (Sign::TlsReset, details::tls_died(true)),
         TlsOutcome::Failed(StageFailure::Closed) => (Sign::TlsEnded, details::tls_died(false)),
         TlsOutcome::Failed(StageFailure::TimedOut { .. }) => {
@@ -66,20 +68,43 @@ fn certificate(look: &RdpLook) -> Option<Seen> {
     let Ok(certificate) = &shown.certificate else {
         return Some(Seen::new(Sign::CertificateUnreadable, Some(details::unreadable())));
     };
-    let valid = is_valid(certificate, look.wall?);
-    let sign = if valid { Sign::CertificateValid } else { Sign::CertificateExpired };
+    let sign = match validity(certificate, look.wall?) {
+        Ordering::Equal => Sign::CertificateValid,
+        Ordering::Less | Ordering::Greater => Sign::CertificateExpired,
+    };
     Some(Seen::new(sign, Some(details::certificate(certificate))))
 }
 
-/// Whether a certificate may be used now, given what Windows does by itself and how far clocks may
-/// differ.
-fn is_valid(certificate: &Certificate, now: Duration) -> bool {
+/// What is wrong with the certificate or with TLS, in a sentence, as far as a look shows it.
+pub(crate) fn fault(findings: &Findings) -> Option<Wording> {
+    let look = &findings.rdp.as_deref()?.look;
+    let Some(shown) = look.shown() else {
+        let seen = tls(look).filter(|seen| seen.sign != Sign::TlsShown)?;
+        return seen.detail.as_ref().map(details::tls_fault);
+    };
+    let certificate = shown.certificate.as_ref().ok()?;
+    match validity(certificate, look.wall?) {
+        Ordering::Less => Some(details::not_yet(certificate.not_before)),
+        Ordering::Equal => None,
+        Ordering::Greater => Some(details::expired(certificate.not_after)),
+    }
+}
+
+/// Whether now is before the time in which a certificate may be used, within it or behind it, given
+/// what Windows does by itself and how far clocks may differ.
+fn validity(certificate: &Certificate, now: Duration) -> Ordering {
     let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     let now = seconds(now);
     let own = certificate.issuance != Issuance::Foreign;
     let after = certificate.not_after.saturating_add(if own { seconds(RENEWAL) } else { 0 });
     let before = certificate.not_before.saturating_sub(seconds(CLOCKS_DIFFER));
-    (before..=after).contains(&now)
+    if now < before {
+        Ordering::Less
+    } else if now > after {
+        Ordering::Greater
+    } else {
+        Ordering::Equal
+    }
 }
 
 /// Whether the certificate is the one that was seen before, as far as it was.
@@ -135,18 +160,18 @@ pub(crate) fn notes(findings: &Findings) -> Vec<(Note, Option<Wording>)> {
 /// What the first answer of a connection says alone.
 fn first_answer(findings: &Findings) -> Option<Note> {
     match findings.connect.as_ref()?.service.as_ref()? {
-        ServiceAnswer::Confirmed { selected: Some(2 | 8), .. }
-        | ServiceAnswer::Refused { code: 5 } => Some(Note::NlaRequired),
+        // One that selects NLA may take less as well; one that refuses with code 5 does not.
+        ServiceAnswer::Refused { code: 5 } => Some(Note::NlaRequired),
         ServiceAnswer::Confirmed { selected: Some(1), .. } | ServiceAnswer::Refused { code: 1 } => {
             Some(Note::NlaOff)
         }
-        ServiceAnswer::Confirmed { selected: Some(0), .. } | ServiceAnswer::Refused { code: 2 } => {
-            Some(Note::PlainRdpSecurity)
-        }
+        ServiceAnswer::Confirmed { selected: Some(0) | None, .. }
+        | ServiceAnswer::Refused { code: 2 } => Some(Note::PlainRdpSecurity),
         ServiceAnswer::Confirmed { .. }
         | ServiceAnswer::Refused { .. }
         | ServiceAnswer::Foreign { .. }
         | ServiceAnswer::Silent
+        | ServiceAnswer::Unfinished { .. }
         | ServiceAnswer::Closed { .. }
         | ServiceAnswer::NotAsked => None,
     }

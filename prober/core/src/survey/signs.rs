@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::Depth;
 pub use super::details::service_detail;
 use super::findings::Findings;
-use super::{details, ports, reached, security, senders, splits};
+use super::{details, ports, reached, security, senders, service, splits};
 use crate::evidence::{
-    AnswerKind, ConnectReport, ConnectResult, IcmpKind, InvalidReason, LocalError, ServiceAnswer,
+    AnswerKind, ConnectReport, ConnectResult, IcmpKind, InvalidReason, LocalError,
 };
 use crate::judge::Sign;
 use crate::monitor::Baseline;
@@ -15,14 +15,15 @@ use crate::path::{Path, PathEnd, distance};
 use crate::probe::flows::FlowFates;
 use crate::probe::series::Tally;
 use crate::statistics::{at_least, loss_above, real};
-use crate::target::{Fronted, Service, Target};
-use crate::wire::x224::{Protocols, Selection};
+use crate::target::{Fronted, Target};
 use crate::wording::Wording;
 
 /// Belief in loss above the threshold from which a series counts as lossy.
 pub(super) const LOSSY: f64 = 0.9;
 /// A first look claims a loss only when it is probably above this.
 const COLD_CLAIM: f64 = 0.10;
+/// One probe of so many that was spoilt leaves a count open.
+const SPOILT_SHARE: u64 = 4;
 /// Probes from which a count that settles nothing is told as one: fewer are no count.
 const COUNTED: u64 = 40;
 /// Two counts are of one loss unless they come apart by chance this rarely.
@@ -39,8 +40,6 @@ const REPETITIONS: [Duration; 3] =
 /// later, by that of its own.
 const SOONER: Duration = Duration::from_millis(100);
 const LATER: Duration = Duration::from_millis(400);
-/// A service that answers later than this has kept whoever waits for it waiting too long.
-const LATE: Duration = Duration::from_secs(4);
 
 /// A sign with the numbers behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +72,7 @@ pub fn signs(findings: &Findings, target: &Target, baseline: Option<&Baseline>) 
         seen.extend(path(findings, fronted));
         seen.extend(siblings(findings, baseline));
         seen.extend(change(findings, baseline));
-        seen.extend(service(findings, target));
+        seen.extend(service::sign(findings, target));
         seen.extend(security::signs(findings));
         seen.extend(splits::signs(findings, baseline));
         seen.extend(senders::signs(findings, target, baseline));
@@ -176,6 +175,9 @@ fn echo(findings: &Findings, target: &Target) -> Option<Seen> {
     }
     let sign = if tally.received() > 0 {
         let lossy = is_lossy(tally, target.loss_threshold) && may_claim_loss(findings);
+        if !lossy && is_doubtful(tally, target.loss_threshold) {
+            return None;
+        }
         if lossy { Sign::EchoPartial } else { Sign::EchoAnswered }
     } else if errors_at_full_ttl(tally) > 0 {
         Sign::EchoError
@@ -191,12 +193,19 @@ fn syn(findings: &Findings, target: &Target) -> Option<Seen> {
         return None;
     }
     let (accepted, reset) = (tally.count(AnswerKind::SynAck), tally.count(AnswerKind::Reset));
-    let sign = if reset > accepted {
+    let closed = match tally.turned_to() {
+        Some(kind) => kind == AnswerKind::Reset,
+        None => reset > accepted,
+    };
+    let sign = if closed {
         Sign::SynReset
     } else if accepted > 0 {
         let threshold = target.loss_threshold;
         let lossy = is_lossy(tally, threshold) || shares_loss(tally, &findings.echo, threshold);
         let lossy = lossy && may_claim_loss(findings);
+        if !lossy && is_doubtful(tally, threshold) {
+            return None;
+        }
         // A flow that fails for good is a loss however few of all packets it takes.
         if lossy || findings.is_split() { Sign::SynPartial } else { Sign::SynAccepted }
     } else if errors_at_full_ttl(tally) > 0 {
@@ -205,6 +214,15 @@ fn syn(findings: &Findings, target: &Target) -> Option<Seen> {
         Sign::SynSilent
     };
     Some(Seen::new(sign, counts(tally)))
+}
+
+/// Whether our own side spoilt so many probes that the loss may be what is claimed or none: a probe
+/// that is answered is never spoilt, so those that were may all have been lost.
+fn is_doubtful(tally: &Tally, threshold: f64) -> bool {
+    let spoilt = tally.spoilt();
+    let sent = tally.valid() + spoilt;
+    let is_lossy = || loss_above(threshold, missing(tally) + spoilt, sent) > LOSSY;
+    spoilt > 0 && spoilt >= sent / SPOILT_SHARE && is_lossy()
 }
 
 /// Whether SYNs, too few of them lost to say so alone, are lost as often as echoes beside them:
@@ -405,69 +423,6 @@ fn change(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
     Some(Seen::new(sign, Some(details::learnt_path(last, learnt))))
 }
 
-fn service(findings: &Findings, target: &Target) -> Option<Seen> {
-    let report = findings.connect.as_ref()?;
-    // Where TCP itself loses packets, what a connection missed proves nothing about the service.
-    let lossy = findings.syn.as_ref().is_some_and(|syn| is_lossy(syn, target.loss_threshold));
-    let missed =
-        matches!(report.service, Some(ServiceAnswer::Silent | ServiceAnswer::Closed { .. }));
-    if lossy && (missed || report.result == ConnectResult::TimedOut) {
-        return None;
-    }
-    let sign = match (&report.result, &report.service) {
-        (ConnectResult::Connected, Some(answer)) => match answer {
-            ServiceAnswer::Confirmed { selected: Some(protocol), .. }
-                if target.service == Service::Rdp && is_violation(*protocol) =>
-            {
-                Sign::ServiceRefused
-            }
-            ServiceAnswer::Confirmed { .. } if security::violates(findings).is_some() => {
-                Sign::ServiceRefused
-            }
-            ServiceAnswer::Confirmed { .. } | ServiceAnswer::Refused { code: 1 | 2 | 5 }
-                if is_late(report) && !lossy =>
-            {
-                Sign::ServiceLate
-            }
-            // Codes 1, 2 and 5 tell which security the healthy server wants.
-            ServiceAnswer::Confirmed { .. } | ServiceAnswer::Refused { code: 1 | 2 | 5 } => {
-                Sign::ServiceConfirmed
-            }
-            // SSL_CERT_NOT_ON_SERVER ([MS-RDPBCGR] 2.2.1.2.2).
-            ServiceAnswer::Refused { code: 3 } => Sign::ServiceUncertified,
-            ServiceAnswer::Refused { .. } => Sign::ServiceRefused,
-            ServiceAnswer::Foreign { .. } => Sign::ServiceForeign,
-            ServiceAnswer::Silent => Sign::ServiceSilent,
-            ServiceAnswer::Closed { .. } => Sign::ServiceClosed,
-            ServiceAnswer::NotAsked => return None,
-        },
-        (ConnectResult::Connected, None) => return None,
-        (_, _) => Sign::ServiceUnreached,
-    };
-    let said = report.service.as_ref().and_then(service_detail);
-    let detail = match sign {
-        Sign::ServiceLate => lateness(report),
-        Sign::ServiceRefused => security::violates(findings),
-        _ => None,
-    };
-    Some(Seen::new(sign, detail.or(said)))
-}
-
-/// Whether a server that is offered what every connection offers may not select this protocol.
-fn is_violation(protocol: u32) -> bool {
-    Protocols::SSL.with(Protocols::HYBRID).allows(protocol) == Selection::Violation
-}
-
-/// Whether the service answered, but only after a time that tells of distress.
-pub fn is_late(report: &ConnectReport) -> bool {
-    report.service_time.is_some_and(|time| time > LATE)
-}
-
-/// How late the service answered, beside the handshake before it.
-fn lateness(report: &ConnectReport) -> Option<Wording> {
-    Some(details::lateness(report.service_time?, report.handshake.unwrap_or_default()))
-}
-
 fn history(baseline: Option<&Baseline>, findings: &Findings) -> Option<Seen> {
     let baseline = baseline?;
     if findings.echo.received() > 0 {
@@ -583,7 +538,15 @@ pub fn local(findings: &Findings) -> Seen {
     if accepted && findings.connect.as_ref().is_some_and(timed_out) {
         return Seen::new(Sign::LocalBlocked, Some(details::eaten_acceptance()));
     }
-    Seen::new(Sign::LocalFine, None)
+    Seen::new(Sign::LocalFine, spoilt(findings))
+}
+
+/// How many probes our own side spoilt, where it did.
+fn spoilt(findings: &Findings) -> Option<Wording> {
+    let tallies = || [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
+    let spoilt: u64 = tallies().map(Tally::spoilt).sum();
+    let sent = tallies().map(|tally| tally.counters.sent).sum();
+    (spoilt > 0).then(|| details::spoilt(spoilt, sent))
 }
 
 #[cfg(test)]

@@ -156,8 +156,7 @@ impl Survey {
         let Connecting::Done(report) = &self.connect else { return false };
         let accepted =
             self.syn.as_ref().is_some_and(|syn| syn.tally().count(AnswerKind::SynAck) > 0);
-        let stalled =
-            matches!(report.service, Some(ServiceAnswer::Silent | ServiceAnswer::Closed { .. }));
+        let stalled = report.service.as_ref().is_some_and(ServiceAnswer::is_missing);
         accepted && stalled
     }
 

@@ -190,7 +190,11 @@ pub fn fingerprint_sha256(der: &[u8]) -> String {
 /// themselves where the calendar does not reach.
 pub fn date(seconds: i64) -> String {
     let time = ASN1Time::from_timestamp(seconds);
-    time.map_or_else(|_| format!("{seconds} s"), |time| time.to_datetime().date().to_string())
+    let spell = |time: ASN1Time| {
+        let time = time.to_datetime();
+        format!("{} {:02}:{:02} UTC", time.date(), time.hour(), time.minute())
+    };
+    time.map_or_else(|_| format!("{seconds} s"), spell)
 }
 
 /// Checks that the bytes are one element and nothing else.

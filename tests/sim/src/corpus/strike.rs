@@ -470,7 +470,7 @@ impl Draft<'_> {
             State::Closes => open(Speaks::Closes { reset: false }),
             State::ResetsRequest => open(Speaks::Closes { reset: true }),
             State::Foreign => open(Speaks::Foreign("SSH-2.0-OpenSSH_9.9".to_owned())),
-            State::DemandsNla => open(Speaks::Refuses(5)),
+            State::DemandsNla => open(Speaks::Expected),
             State::RefusesSecurity => open(Speaks::Refuses(*self.random.pick(&[4, 6]))),
             State::NoCertificate => open(Speaks::Refuses(3)),
             State::TlsDies => open(Speaks::TlsDies { reset: self.random.chance(0.5) }),

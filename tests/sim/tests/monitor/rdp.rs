@@ -129,6 +129,26 @@ fn a_check_names_what_is_wrong_with_a_certificate() {
     }
 }
 
+/// A refusal of one offer may be health; a refusal of all is none, whatever its code.
+#[test]
+fn whoever_refuses_every_offer_is_not_reachable() {
+    for (speaks, expected) in [
+        (Speaks::PlainOnly, "reachable"),
+        (Speaks::Refuses(1), "rdp_refused"),
+        (Speaks::Refuses(2), "rdp_refused"),
+        (Speaks::Refuses(5), "rdp_refused"),
+        (Speaks::Refuses(7), "rdp_refused"),
+    ] {
+        let mut world = Cloud::default().build(5);
+        world.host("10.0.0.10").ports.insert(3389, Port::Open(speaks.clone()));
+        let plan = plan(&world, vec![rdp(address(0, 10))]);
+        let look = look_at(world, &plan, 5);
+        assert_eq!(look.class(), expected, "{speaks:?}: {:?}", look.report.verdict);
+        let plain = look.report.verdict.notes.iter().any(|part| part.note == "plain_rdp_security");
+        assert_eq!(plain, speaks == Speaks::PlainOnly, "{speaks:?}");
+    }
+}
+
 /// A certificate that expires while the daemon watches is told, and so is the end of it.
 #[test]
 fn a_certificate_that_is_renewed_heals() {

@@ -40,12 +40,13 @@ fn settings_follow_from_the_answers() {
         // Standard RDP security only, as Windows and FreeRDP say it and as xrdp does.
         ([selected(0), failure(2), failure(2), failure(2)], Some(Rdp), Some(Nla::Off)),
         ([selected(0), selected(0), selected(0), selected(0)], Some(Rdp), Some(Nla::Off)),
-        // No certificate, and no negotiation at all: nothing is known of the setting.
+        // No certificate: nothing is known of the setting.
         ([failure(3), failure(3), failure(3), failure(3)], None, None),
+        // No negotiation at all: whoever was built before it knows nothing better.
         (
             [X224Outcome::Plain, X224Outcome::Plain, X224Outcome::Plain, X224Outcome::Plain],
-            None,
-            None,
+            Some(Rdp),
+            Some(Nla::Off),
         ),
     ];
     for (outcomes, layer, nla) in rows {

@@ -26,6 +26,9 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::EchoSilent, 0.2),
         (Sign::SynAccepted, 0.97),
         (Sign::PathReachesTarget, 0.95),
-        (Sign::ServiceRefused, 0.95),
+        (Sign::ServiceRefused, 0.86),
+        // Client and server may share no version or suite of TLS either.
+        (Sign::ServiceConfirmed, 0.12),
+        (Sign::TlsAlert, 0.45),
     ],
 };

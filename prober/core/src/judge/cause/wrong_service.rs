@@ -27,6 +27,9 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::AcceptSame, 0.75),
         (Sign::AcceptNearer, 0.15),
         (Sign::PathReachesTarget, 0.95),
-        (Sign::ServiceForeign, 0.95),
+        (Sign::ServiceForeign, 0.93),
+        // It may know the first words and no more.
+        (Sign::ServiceConfirmed, 0.04),
+        (Sign::TlsGarbled, 0.7),
     ],
 };

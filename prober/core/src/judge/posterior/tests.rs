@@ -416,11 +416,47 @@ fn who_answers_tells_a_proxy_and_an_inspector_from_a_service_that_hangs() {
 }
 
 #[test]
+fn how_tls_ends_is_told_apart() {
+    const SERVES: &[Sign] = &[EchoAnswered, SynAccepted, PathReachesTarget, ServiceConfirmed];
+    hold(&[
+        (&[SERVES, &[TlsEnded]], &[CauseAbove("certificate_broken", 0.8)]),
+        // No shared version or suite looks the same.
+        (
+            &[SERVES, &[TlsAlert]],
+            &[Is(Class::Certificate), CauseAbove("security_layer_mismatch", 0.2), Spread(0.8)],
+        ),
+        (
+            &[SERVES, &[TlsGarbled]],
+            &[Is(Class::Certificate), CauseAbove("wrong_service", 0.2), Spread(0.8)],
+        ),
+        // Silence where a large packet is due.
+        (
+            &[SERVES, &[TlsSilent]],
+            &[
+                Leads(Class::MtuBlackhole),
+                CauseAbove("service_hung", 0.1),
+                CauseBelow("certificate_expired", 0.02),
+                CauseBelow("certificate_broken", 0.2),
+            ],
+        ),
+        (
+            &[SERVES, &[TlsSilent, LargePasses]],
+            &[Above(Class::MtuBlackhole, 0.0), CauseAbove("service_hung", 0.3)],
+        ),
+    ]);
+}
+
+#[test]
 fn a_late_answer_tells_of_a_host_without_breath() {
     hold(&[
         (
             &[WELL, &[ServiceLate, PathReachesTarget]],
-            &[Above(Class::ServiceHung, 0.95), CauseAbove("host_overloaded", 0.8)],
+            // One late answer does not tell a host under load from a service that hangs.
+            &[Above(Class::ServiceHung, 0.95), CauseAbove("host_overloaded", 0.75), Spread(0.8)],
+        ),
+        (
+            &[WELL, &[ServiceLate, PathReachesTarget, ComesAndGoes]],
+            &[CauseAbove("host_overloaded", 0.9)],
         ),
         (&[WELL, &[ServiceSilent, AcceptSame]], &[Above(Class::ServiceHung, 0.95), Spread(0.8)]),
     ]);

@@ -23,6 +23,10 @@ pub(crate) fn unreadable_tls() -> Wording {
     Wording::new("an answer that is no TLS handshake", "应答不是有效的 TLS 握手")
 }
 
+pub(crate) fn endless_tls() -> Wording {
+    Wording::new("more than a certificate may take", "数据超出证书应有的大小")
+}
+
 pub(crate) fn tls_died(reset: bool) -> Wording {
     match reset {
         true => Wording::new("reset in place of a certificate", "未给出证书即被 RST"),
@@ -51,6 +55,35 @@ pub(crate) fn certificate(certificate: &Certificate) -> Wording {
     Wording::new(
         format!("CN {name}, {}, valid from {from} to {until}", by.en),
         format!("CN `{name}`，{}，有效期 {from} 至 {until}", by.zh),
+    )
+}
+
+/// A certificate whose time is over.
+pub(crate) fn expired(end: i64) -> Wording {
+    let end = date(end);
+    Wording::new(
+        format!("The RDP server's certificate expired on {end}."),
+        format!("RDP 服务器证书已于 {end} 过期。"),
+    )
+}
+
+/// A certificate whose time has not come.
+pub(crate) fn not_yet(start: i64) -> Wording {
+    let start = date(start);
+    Wording::new(
+        format!(
+            "The RDP server's certificate is valid from {start} on, which is still to come: a \
+             clock is or was wrong."
+        ),
+        format!("RDP 服务器证书自 {start} 起生效，目前尚未生效：时钟有误，或签发时时钟有误。"),
+    )
+}
+
+/// TLS that came to no certificate.
+pub(crate) fn tls_fault(how: &Wording) -> Wording {
+    Wording::new(
+        format!("The RDP server answers, but TLS fails: {}.", how.en),
+        format!("RDP 服务有应答，但 TLS 失败：{}。", how.zh),
     )
 }
 

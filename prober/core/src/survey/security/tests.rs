@@ -64,7 +64,7 @@ fn a_certificate_is_judged_by_whose_it_is() {
     let expired =
         seen(shown(capture!("certificates/expired.der"), Version::Tls12, 0xc030), end(own));
     let detail = signs(&expired).last().unwrap().detail.unwrap();
-    let text = "CN WIN-EXPIRED, self-signed, valid from 2025-01-01 to 2025-07-01";
+    let text = "CN WIN-EXPIRED, self-signed, valid from 2025-01-01 00:00 UTC to 2025-07-01 00:00 UTC";
     assert_eq!(detail.en, text);
     let broken = seen(shown(&own[..100], Version::Tls12, 0xc030), end(own));
     assert_eq!(said(&broken), [Sign::TlsShown, Sign::CertificateUnreadable]);
@@ -74,9 +74,9 @@ fn a_certificate_is_judged_by_whose_it_is() {
 fn every_end_of_tls_has_a_sign() {
     let alert = Alert { level: AlertLevel::Fatal, description: AlertDescription(80) };
     for (outcome, expected) in [
-        (TlsOutcome::Alert(alert), vec![Sign::TlsEnded]),
-        (TlsOutcome::Malformed, vec![Sign::TlsEnded]),
-        (TlsOutcome::TooLarge, vec![Sign::TlsEnded]),
+        (TlsOutcome::Alert(alert), vec![Sign::TlsAlert]),
+        (TlsOutcome::Malformed, vec![Sign::TlsGarbled]),
+        (TlsOutcome::TooLarge, vec![Sign::TlsGarbled]),
         (TlsOutcome::Failed(StageFailure::Closed), vec![Sign::TlsEnded]),
         (TlsOutcome::Failed(StageFailure::Reset), vec![Sign::TlsReset]),
         (TlsOutcome::Failed(StageFailure::TimedOut { heard: true }), vec![Sign::TlsSilent]),

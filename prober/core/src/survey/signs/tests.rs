@@ -1,9 +1,11 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::evidence::{Answer, IcmpAnswer, Observation};
+use crate::evidence::{Answer, IcmpAnswer, Observation, TcpAnswer};
 use crate::judge::Family;
 use crate::path::Hop;
+use crate::probe::series::Series;
+use crate::probe::{Engine as _, Question};
 use crate::survey::findings::SiblingPath;
 use crate::target::Service;
 use crate::time::{Instant, Stamp, StampSource};
@@ -158,4 +160,48 @@ fn a_target_that_speaks_for_a_silent_host_is_a_front() {
     assert_eq!(told(2, target), (None, Some(Sign::FromTarget)));
     assert_eq!(far(850, target, 840).0, None, "and is no later for being far away");
     assert_eq!(told(3_000, router(2)).0, None, "a router speaks for itself");
+}
+
+/// An observed series: its probes in their order.
+fn series(answers: &[Answer]) -> Tally {
+    let offsets = vec![Duration::ZERO; answers.len()];
+    let question = Question::Syn { port: 3389 };
+    let mut series = Series::new(question, Instant::ZERO, &offsets);
+    for answer in answers {
+        let ask = series.poll_ask(Instant::ZERO).unwrap();
+        let observation = Observation { answer: *answer, sent: None, arrived: None };
+        series.handle_observation(Instant::ZERO, ask.id, &observation);
+    }
+    series.tally().clone()
+}
+
+fn answered(echo: Tally, syn: Tally) -> Findings {
+    Findings { echo, syn: Some(syn), ..silent(traced(&[1], PathEnd::Reached(2)), Vec::new()) }
+}
+
+#[test]
+fn a_port_is_what_it_turned_into() {
+    let tcp = TcpAnswer { ttl: Some(60), window: None, ip_id: None };
+    let (accepted, reset) = (Answer::SynAck(tcp), Answer::Reset(tcp));
+    let said = |answers: &[Answer]| read(&answered(tally(&[]), series(answers)), None, Family::Syn);
+    assert_eq!(said(&[reset, reset, reset, accepted]), Some(Sign::SynAccepted), "just begun");
+    assert_eq!(said(&[accepted, accepted, accepted, reset]), Some(Sign::SynReset), "just ended");
+    assert_eq!(said(&[reset, accepted, reset, reset]), Some(Sign::SynReset), "the most");
+}
+
+#[test]
+fn what_our_own_side_spoilt_may_all_be_lost() {
+    let echoed = Answer::EchoReply { ttl: Some(60) };
+    let lag = Answer::Invalid(InvalidReason::Lag);
+    let of = |spoilt: usize, echoes: usize| {
+        let mut answers = vec![echoed; echoes];
+        answers.extend(vec![lag; spoilt]);
+        answered(tally(&answers), tally(&[]))
+    };
+    let echo = |findings: &Findings| read(findings, None, Family::Echo);
+    assert_eq!(echo(&of(0, 10)), Some(Sign::EchoAnswered));
+    assert_eq!(echo(&of(1, 10)), Some(Sign::EchoAnswered), "one of eleven is no matter");
+    assert_eq!(echo(&of(10, 10)), None, "half may be lost, or none");
+    let detail = local(&of(10, 10)).detail.unwrap();
+    assert!(detail.en.starts_with("10 of 20 probes"), "{}", detail.en);
 }

@@ -1,0 +1,115 @@
+//! What the service said to the full connection of a survey, and to the looks behind it.
+
+use std::time::Duration;
+
+use super::details::service_detail;
+use super::findings::Findings;
+use super::signs::{Seen, is_lossy};
+use super::{details, security};
+use crate::evidence::rdp::X224Outcome;
+use crate::evidence::{ConnectReport, ConnectResult, ServiceAnswer};
+use crate::judge::Sign;
+use crate::target::{Service, Target};
+use crate::wire::x224::{Protocols, Selection};
+use crate::wording::Wording;
+
+/// A service that answers later than this has kept whoever waits for it waiting too long.
+const LATE: Duration = Duration::from_secs(4);
+
+/// What a full connection was answered.
+pub(super) fn sign(findings: &Findings, target: &Target) -> Option<Seen> {
+    let report = findings.connect.as_ref()?;
+    // Where TCP itself loses packets, what a connection missed proves nothing about the service.
+    let lossy = findings.syn.as_ref().is_some_and(|syn| is_lossy(syn, target.loss_threshold));
+    let missed = report.service.as_ref().is_some_and(ServiceAnswer::is_missing);
+    if lossy && (missed || report.result == ConnectResult::TimedOut) {
+        return None;
+    }
+    let sign = match (&report.result, &report.service) {
+        (ConnectResult::Connected, Some(answer)) => {
+            let sign = of_answer(answer, findings, target)?;
+            let late = sign == Sign::ServiceConfirmed && is_late(report) && !lossy;
+            if late { Sign::ServiceLate } else { sign }
+        }
+        (ConnectResult::Connected, None) => return None,
+        (_, _) => Sign::ServiceUnreached,
+    };
+    let said = report.service.as_ref().and_then(service_detail);
+    let detail = match sign {
+        Sign::ServiceLate => lateness(report),
+        Sign::ServiceRefused => security::violates(findings)
+            .or_else(|| refuses_all(findings).then(details::refuses_every_offer)),
+        _ => None,
+    };
+    Some(Seen::new(sign, detail.or(said)))
+}
+
+fn of_answer(answer: &ServiceAnswer, findings: &Findings, target: &Target) -> Option<Sign> {
+    let is_rdp = target.service == Service::Rdp;
+    Some(match answer {
+        ServiceAnswer::Confirmed { selected: Some(protocol), .. }
+            if is_rdp && is_violation(*protocol) =>
+        {
+            Sign::ServiceRefused
+        }
+        ServiceAnswer::Confirmed { .. } if security::violates(findings).is_some() => {
+            Sign::ServiceRefused
+        }
+        ServiceAnswer::Confirmed { .. } => Sign::ServiceConfirmed,
+        // SSL_CERT_NOT_ON_SERVER ([MS-RDPBCGR] 2.2.1.2.2).
+        ServiceAnswer::Refused { code: 3 } => Sign::ServiceUncertified,
+        ServiceAnswer::Refused { code } if is_choosy(*code, findings) => Sign::ServiceConfirmed,
+        ServiceAnswer::Refused { .. } => Sign::ServiceRefused,
+        ServiceAnswer::Foreign { .. } => Sign::ServiceForeign,
+        ServiceAnswer::Silent | ServiceAnswer::Unfinished { .. } => Sign::ServiceSilent,
+        ServiceAnswer::Closed { .. } => Sign::ServiceClosed,
+        ServiceAnswer::NotAsked => return None,
+    })
+}
+
+/// Whether a refusal of the first offer only tells which security a healthy server wants: a look
+/// shows that it takes another offer. Without one, code 2 alone is believed, which asks for
+/// standard RDP security; codes 1 and 5 ask for what was offered.
+fn is_choosy(code: u32, findings: &Findings) -> bool {
+    let answers = findings.rdp.iter().flat_map(|seen| &seen.look.answers);
+    let mut asked = answers.map(|answer| &answer.outcome).peekable();
+    if asked.peek().is_none() {
+        return code == 2;
+    }
+    asked.any(takes)
+}
+
+/// Whether a server takes what it was offered.
+const fn takes(outcome: &X224Outcome) -> bool {
+    match outcome {
+        X224Outcome::Selected { selection, .. } => !matches!(selection, Selection::Violation),
+        X224Outcome::Plain => true,
+        X224Outcome::Failure(_)
+        | X224Outcome::Foreign(_)
+        | X224Outcome::Malformed
+        | X224Outcome::Failed(_) => false,
+    }
+}
+
+/// Whether a look was refused whatever it offered.
+fn refuses_all(findings: &Findings) -> bool {
+    let Some(seen) = &findings.rdp else { return false };
+    let answers = &seen.look.answers;
+    let refused = |outcome: &X224Outcome| matches!(outcome, X224Outcome::Failure(_));
+    answers.len() > 1 && answers.iter().all(|answer| refused(&answer.outcome))
+}
+
+/// Whether a server that is offered what every connection offers may not select this protocol.
+fn is_violation(protocol: u32) -> bool {
+    Protocols::SSL.with(Protocols::HYBRID).allows(protocol) == Selection::Violation
+}
+
+/// Whether the service answered, but only after a time that tells of distress.
+pub fn is_late(report: &ConnectReport) -> bool {
+    report.service_time.is_some_and(|time| time > LATE)
+}
+
+/// How late the service answered, beside the handshake before it.
+fn lateness(report: &ConnectReport) -> Option<Wording> {
+    Some(details::lateness(report.service_time?, report.handshake.unwrap_or_default()))
+}
