@@ -1,5 +1,6 @@
 //! What a plan costs: packets and time series.
 
+use reachd_core::evidence::rdp::RdpDepth;
 use reachd_core::plan::Plan;
 use reachd_core::target::{Service, Target};
 
@@ -31,8 +32,14 @@ const PAIR_SERIES: u64 = 3;
 /// Of each vantage, target and probe: sent, received, late, duplicate, and one reason of loss.
 const PROBE_SERIES: u64 = 5;
 
-/// Of each histogram: its buckets, sum and count.
-const HISTOGRAM_SERIES: u64 = 16;
+/// Of each histogram: its buckets, the one without a bound, sum and count.
+const HISTOGRAM_SERIES: u64 = 19;
+
+/// Of each vantage and RDP server that is looked at: its setting; with a certificate, its two dates,
+/// its kind and its changes; with NTLM, its clock. Each stage of a look has a histogram.
+const LOOK_SERIES: u64 = 1;
+const CERTIFICATE_SERIES: u64 = 4;
+const CLOCK_SERIES: u64 = 1;
 
 /// Of each vantage: healthy, info, capture packets and drops.
 const VANTAGE_SERIES: u64 = 4;
@@ -70,16 +77,24 @@ pub(crate) fn count_of(number: usize) -> f64 {
 }
 
 fn pair_series(target: &Target, detail: MetricsDetail) -> u64 {
+    let depth = if target.service == Service::Rdp { target.rdp_depth } else { RdpDepth::Off };
     let probes = match target.service {
         Service::Ping => 1,
-        Service::Rdp => 4,
-        Service::Ssh | Service::Tcp => 3,
+        Service::Ssh | Service::Tcp | Service::Rdp => 4,
     };
+    // Stages of a look beside its connections, each with its counters; and what a look shows.
+    let (stages, shown) = match depth {
+        RdpDepth::Off => (0, 0),
+        RdpDepth::X224 => (0, LOOK_SERIES),
+        RdpDepth::Tls => (1, LOOK_SERIES + CERTIFICATE_SERIES),
+        RdpDepth::Ntlm => (2, LOOK_SERIES + CERTIFICATE_SERIES + CLOCK_SERIES),
+    };
+    let timed = if depth == RdpDepth::Off { 0 } else { 2 + stages };
     let histogram = match detail {
         MetricsDetail::Full => HISTOGRAM_SERIES,
         MetricsDetail::Compact => 0,
     };
-    PAIR_SERIES + probes * (PROBE_SERIES + histogram)
+    PAIR_SERIES + (probes + stages) * (PROBE_SERIES + histogram) + shown + timed * histogram
 }
 
 /// Packets a second from one vantage.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reachd_core::incident::{AlertKind, IncidentState, IncidentUpdate, Resolution, Subject};
 use reachd_core::monitor::{Baseline, ClosedPort};
 use reachd_core::target::TargetName;
+use reachd_core::wire::certificate::{from_hexadecimal, hexadecimal};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::WallClock;
@@ -166,6 +167,12 @@ pub struct BaselineRow {
     /// Whether its canary port answers; rows of before it was asked know nothing of it.
     #[serde(default)]
     pub closed_port_answers: Option<bool>,
+    /// The usual time of its service's first answer, in microseconds, once it was asked.
+    #[serde(default)]
+    pub service_micros: Option<u64>,
+    /// SHA-256 of its certificate in hexadecimal, once it was seen.
+    #[serde(default)]
+    pub certificate_sha256: Option<String>,
 }
 
 impl BaselineRow {
@@ -180,6 +187,8 @@ impl BaselineRow {
             last_router: baseline.last_router,
             rtt_micros: baseline.rtt.and_then(|rtt| rtt.as_micros().try_into().ok()),
             closed_port_answers: baseline.closed_port.map(|port| port == ClosedPort::Answers),
+            service_micros: baseline.service_time.and_then(|it| it.as_micros().try_into().ok()),
+            certificate_sha256: baseline.certificate.map(|bytes| hexadecimal(&bytes)),
         }
     }
 
@@ -189,7 +198,16 @@ impl BaselineRow {
         let closed_port = self
             .closed_port_answers
             .map(|answers| if answers { ClosedPort::Answers } else { ClosedPort::Silent });
-        let rtt = self.rtt_micros.map(Duration::from_micros);
-        Baseline { echo_answered, distance, path_length, last_router, rtt, closed_port }
+        let certificate = self.certificate_sha256.as_deref();
+        Baseline {
+            echo_answered,
+            distance,
+            path_length,
+            last_router,
+            rtt: self.rtt_micros.map(Duration::from_micros),
+            closed_port,
+            service_time: self.service_micros.map(Duration::from_micros),
+            certificate: certificate.and_then(from_hexadecimal),
+        }
     }
 }

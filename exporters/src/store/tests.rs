@@ -29,6 +29,8 @@ fn baseline(target: &str) -> BaselineRow {
         distance: Some(9),
         rtt,
         closed_port,
+        service_time: Some(Duration::from_micros(4_321)),
+        certificate: Some([0xab; 32]),
         ..Baseline::default()
     };
     BaselineRow::new(&TargetName::new(target), "default", &baseline)

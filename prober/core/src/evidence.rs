@@ -19,6 +19,10 @@ pub enum Probe {
     Connect,
     /// An RDP connection request on it.
     X224,
+    /// The handshake of TLS behind that.
+    Tls,
+    /// The challenge of NTLM within TLS.
+    Ntlm,
 }
 
 impl Probe {
@@ -29,6 +33,8 @@ impl Probe {
             Self::Syn => "syn",
             Self::Connect => "connect",
             Self::X224 => "x224",
+            Self::Tls => "tls",
+            Self::Ntlm => "ntlm",
         }
     }
 }

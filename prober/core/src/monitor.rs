@@ -349,6 +349,10 @@ pub struct Baseline {
     pub rtt: Option<Duration>,
     /// What its canary port does.
     pub closed_port: Option<ClosedPort>,
+    /// How long its service usually takes for its first answer, at the upper end.
+    pub service_time: Option<Duration>,
+    /// SHA-256 of the certificate that its RDP service shows.
+    pub certificate: Option<[u8; 32]>,
 }
 
 /// What a port does on which nothing listens.

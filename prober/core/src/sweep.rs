@@ -438,7 +438,7 @@ impl Sweep {
                 let timestamp = None;
                 (marks.ip_id, ProbePacket::Syn { source_port, dest_port: port, seq, timestamp })
             }
-            Probe::Echo | Probe::Connect | Probe::X224 => {
+            Probe::Echo | Probe::Connect | Probe::X224 | Probe::Tls | Probe::Ntlm => {
                 let marks = token::echo_marks(&self.secret, to, token);
                 let (id, seq) = token.to_echo();
                 let mut payload = [0; 24];

@@ -27,7 +27,7 @@ pub enum Family {
     Tls,
     /// Whether the certificate that was shown may be used now.
     Certificate,
-    /// Whether the certificate is that of the machine that was seen before.
+    /// Whether certificate and distance are those of the machine that was seen before.
     Machine,
     /// What other vantages see at the same time.
     OtherVantages,
@@ -132,6 +132,7 @@ pub enum Sign {
     CertificateUnreadable,
     MachineSame,
     MachineAnother,
+    MachineMoved,
     OthersFail,
     OthersReach,
     InsideReaches,
@@ -316,7 +317,7 @@ impl Family {
             Self::Certificate => {
                 &[S::CertificateValid, S::CertificateExpired, S::CertificateUnreadable]
             }
-            Self::Machine => &[S::MachineSame, S::MachineAnother],
+            Self::Machine => &[S::MachineSame, S::MachineAnother, S::MachineMoved],
             Self::OtherVantages => &[S::OthersFail, S::OthersReach, S::InsideReaches],
             Self::InsideVantage => &[S::InsideFails, S::InsideSpared],
             Self::SecondSource => &[S::SecondReaches, S::SecondFailsToo],
@@ -403,6 +404,7 @@ impl Sign {
             Self::CertificateExpired => "not_valid",
             Self::CertificateUnreadable => "unreadable",
             Self::MachineAnother => "another",
+            Self::MachineMoved => "elsewhere",
             Self::NoError => "none",
             Self::NetUnreachable => "net_unreachable",
             Self::HostUnreachable => "host_unreachable",

@@ -92,6 +92,7 @@ impl Sign {
             Self::CertificateUnreadable => "无法解析",
             Self::MachineSame => "与之前相同",
             Self::MachineAnother => "与之前不同",
+            Self::MachineMoved => "位置与之前不同",
             Self::NoError => "无",
             Self::NetUnreachable => IcmpKind::NetUnreachable.title().zh,
             Self::HostUnreachable => IcmpKind::HostUnreachable.title().zh,

@@ -113,7 +113,7 @@ impl Monitor {
             )
         };
         let Some(view) = self.view(key) else { return };
-        let changed = view.conclude(findings);
+        let changed = view.conclude(findings, None);
         self.after_conclusion(now, key, changed);
     }
 

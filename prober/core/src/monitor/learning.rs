@@ -14,6 +14,7 @@ use crate::survey::Depth;
 use crate::survey::findings::Findings;
 use crate::target::TargetName;
 use crate::vantage::VantageId;
+use crate::wire::certificate::from_hexadecimal;
 
 /// A healthy look is slower if its best round trip exceeds the usual one by a quarter and this;
 /// after so many in a row, half an hour, that is usual.
@@ -35,13 +36,16 @@ impl Monitor {
         keys.iter().for_each(|key| self.learn_baseline(key));
     }
 
+    /// What was learnt of this view in health.
+    pub(super) fn learnt(&self, key: &ViewKey) -> Option<Baseline> {
+        let vantage = self.vantages.get(&key.vantage)?;
+        let name = baseline_key(&vantage.vantage.name, key.address);
+        self.targets.get(&key.target)?.baselines.get(&name).copied()
+    }
+
     /// Whether it is known from here what the canary port does in health.
     pub(super) fn knows_closed_port(&self, key: &ViewKey) -> bool {
-        let vantage = self.vantages.get(&key.vantage);
-        let name = vantage.map(|vantage| baseline_key(&vantage.vantage.name, key.address));
-        let watch = self.targets.get(&key.target);
-        let known = watch.zip(name).and_then(|(watch, name)| watch.baselines.get(&name));
-        known.is_some_and(|baseline| baseline.closed_port.is_some())
+        self.learnt(key).is_some_and(|baseline| baseline.closed_port.is_some())
     }
 
     fn learn_baseline(&mut self, key: &ViewKey) {
@@ -81,6 +85,9 @@ impl Monitor {
         let tallies = [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
         let rtt = tallies.filter_map(|tally| tally.rtts.iter().min()).next().copied();
         let closed = closed_port(findings);
+        let service_time = usual_service(findings, known.service_time);
+        let look = findings.rdp.as_ref().and_then(|seen| seen.look.shown());
+        let shown = look.and_then(|shown| from_hexadecimal(&shown.fingerprint_sha256));
         let echo_answered = findings.echo.received() > 0;
         if seen.is_some() {
             view.learnt = findings.routers().collect();
@@ -92,6 +99,8 @@ impl Monitor {
             last_router,
             rtt: usual_rtt(view, rtt, known.rtt.filter(|_| !moved)),
             closed_port: closed.or(known.closed_port),
+            service_time,
+            certificate: shown.or(known.certificate),
         };
         if let Some(routers) = routers {
             self.neighbourhood.note_distance(key, routers);
@@ -118,6 +127,20 @@ fn usual_rtt(view: &mut View, seen: Option<Duration>, known: Option<Duration>) -
         return Some(seen);
     }
     Some(known)
+}
+
+/// How long the service takes at the upper end: a longer time at once, a much shorter one by halves,
+/// so that one quick answer is forgotten.
+fn usual_service(findings: &Findings, known: Option<Duration>) -> Option<Duration> {
+    let seen = findings.connect.as_ref().and_then(|report| report.service_time);
+    let (Some(seen), Some(known)) = (seen, known) else { return seen.or(known) };
+    if seen > known + known / 2 {
+        Some(seen)
+    } else if seen < known / 4 {
+        Some(known / 2)
+    } else {
+        Some(known)
+    }
 }
 
 /// What the canary port did, if it was asked.

@@ -206,6 +206,7 @@ impl Monitor {
             survey.poll_findings(now)
         };
         if let Some(mut findings) = findings {
+            let learnt = self.learnt(key);
             // We are no neighbour of the target: our own address answers whatever happens there.
             let own = self.flights.source(key.vantage, key.address.is_ipv4());
             findings.siblings.retain(|sibling| Some(sibling.address) != own);
@@ -233,7 +234,7 @@ impl Monitor {
             if lossy && !doubtful {
                 once_more |= add_up(view, &mut findings) && again;
             }
-            let changed = view.conclude(findings);
+            let changed = view.conclude(findings, learnt.as_ref());
             if once_more {
                 view.look_again = Some(ended + Duration::from_nanos(1));
             }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use super::answers::connect_fate;
 use super::flights::{Purpose as Errand, ViewKey};
-use super::{Flight, Monitor, Output, Purpose, Timer};
+use super::{Baseline, Flight, Monitor, Output, Purpose, Timer};
 use crate::accounting::Fate;
 use crate::evidence::LossReason;
-use crate::evidence::rdp::{RdpDepth, RdpLook, RdpSeen, RdpStage, StageFailure, X224Outcome};
+use crate::evidence::rdp::{
+    NtlmOutcome, RdpDepth, RdpLook, RdpSeen, RdpStage, StageFailure, TlsOutcome, X224Outcome,
+};
 use crate::judge::Class;
 use crate::probe::rdp::{ATTEMPTS_MAX, OFFERS};
 use crate::snapshot::RdpRow;
@@ -19,6 +21,7 @@ use crate::survey::service::is_late;
 use crate::target::{Service, Target};
 use crate::time::{Instant, Stamp, StampSource};
 use crate::vantage::VantageId;
+use crate::wire::certificate::hexadecimal;
 
 /// A healthy server is looked at this often.
 const EVERY: Duration = Duration::from_secs(6 * 3_600);
@@ -77,28 +80,31 @@ impl RdpWatch {
     }
 
     /// Takes what a survey saw, or gives it what was seen before if the service answers the same.
-    pub(super) fn conclude(&mut self, findings: &mut Findings) {
+    ///
+    /// What was learnt in health stands for what was seen before a restart.
+    pub(super) fn conclude(&mut self, findings: &mut Findings, learnt: Option<&Baseline>) {
         let said = findings.connect.as_ref().and_then(Said::of);
         let Some(fresh) = &mut findings.rdp else {
             // What was seen of a quick server tells nothing of one that has become slow.
-            let late = findings.connect.as_ref().is_some_and(is_late);
+            let late = findings.connect.as_ref().is_some_and(|report| is_late(report, learnt));
             if said.is_some() && said == self.said && !late {
                 findings.rdp.clone_from(&self.seen);
             }
             return;
         };
         let seen = Arc::make_mut(fresh);
-        seen.replaced = self.note(&seen.look, seen.at);
+        seen.replaced =
+            self.note(&seen.look, seen.at, learnt.and_then(|learnt| learnt.certificate));
         (self.seen, self.said) = (Some(Arc::clone(fresh)), said);
     }
 
     /// Counts a look; gives the fingerprint before, if another certificate was shown.
-    fn note(&mut self, look: &RdpLook, at: Instant) -> Option<String> {
+    fn note(&mut self, look: &RdpLook, at: Instant, learnt: Option<[u8; 32]>) -> Option<String> {
         let known = self.row.take().map(|row| (*row).clone());
         let mut row = known.unwrap_or_else(|| RdpRow {
             at: Stamp { at, source: StampSource::User },
             look: RdpLook::default(),
-            fingerprint: None,
+            fingerprint: learnt.map(|bytes| hexadecimal(&bytes)),
             fingerprint_before: None,
             certificate_changes: 0,
             stages: Default::default(),
@@ -217,6 +223,18 @@ impl Monitor {
             let took = look.time_of(RdpStage::X224).filter(|_| number == 0);
             self.sweep.book(row, fate, took);
         }
+        self.book_security(key, look);
+    }
+
+    /// TLS and NTLM count once a look.
+    fn book_security(&mut self, key: &ViewKey, look: &RdpLook) {
+        let Some(rows) = self.view(key).map(|view| view.rows) else { return };
+        if let (Some(row), Some(fate)) = (rows.tls, look.tls.as_ref().and_then(tls_fate)) {
+            self.sweep.book(row, fate, look.time_of(RdpStage::Tls));
+        }
+        if let (Some(row), Some(fate)) = (rows.ntlm, look.ntlm.as_ref().and_then(ntlm_fate)) {
+            self.sweep.book(row, fate, look.time_of(RdpStage::Ntlm));
+        }
     }
 
     /// The driver owes us the end of a look.
@@ -250,14 +268,43 @@ impl Monitor {
     }
 }
 
+/// How a stage counts that ended with nothing to read; not at all where it was not reached.
+const fn failed_fate(failure: &StageFailure) -> Option<Fate> {
+    match failure {
+        StageFailure::NotConnected(_) | StageFailure::Local(_) => None,
+        StageFailure::TimedOut { .. } => Some(Fate::Lost(LossReason::Silent)),
+        StageFailure::Closed | StageFailure::Reset => Some(Fate::Lost(LossReason::ForeignReset)),
+    }
+}
+
+/// How TLS counts, if it was begun.
+const fn tls_fate(outcome: &TlsOutcome) -> Option<Fate> {
+    match outcome {
+        TlsOutcome::Failed(failure) => failed_fate(failure),
+        TlsOutcome::Shown(_)
+        | TlsOutcome::Alert(_)
+        | TlsOutcome::Foreign(_)
+        | TlsOutcome::Malformed
+        | TlsOutcome::TooLarge => Some(Fate::Received),
+    }
+}
+
+/// How NTLM counts, if it was begun.
+const fn ntlm_fate(outcome: &NtlmOutcome) -> Option<Fate> {
+    match outcome {
+        NtlmOutcome::Failed(failure) => failed_fate(failure),
+        // Nothing was asked.
+        NtlmOutcome::UnsupportedTls => None,
+        NtlmOutcome::Challenged { .. } | NtlmOutcome::Error(_) | NtlmOutcome::Malformed => {
+            Some(Fate::Received)
+        }
+    }
+}
+
 /// How a connection request of a look counts, if it was sent.
 const fn first_words(outcome: &X224Outcome) -> Option<Fate> {
     match outcome {
-        X224Outcome::Failed(StageFailure::NotConnected(_) | StageFailure::Local(_)) => None,
-        X224Outcome::Failed(StageFailure::TimedOut { .. }) => Some(Fate::Lost(LossReason::Silent)),
-        X224Outcome::Failed(StageFailure::Closed | StageFailure::Reset) => {
-            Some(Fate::Lost(LossReason::ForeignReset))
-        }
+        X224Outcome::Failed(failure) => failed_fate(failure),
         X224Outcome::Selected { .. }
         | X224Outcome::Plain
         | X224Outcome::Failure(_)

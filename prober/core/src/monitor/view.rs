@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::Baseline;
 use super::rdp::RdpWatch;
 use super::recurrence::Recurrence;
 use super::spells::Spells;
@@ -44,6 +45,10 @@ pub(super) struct Rows {
     pub(super) connect: Option<RowId>,
     /// Their first words.
     pub(super) x224: Option<RowId>,
+    /// TLS behind those, in looks.
+    pub(super) tls: Option<RowId>,
+    /// NTLM within TLS.
+    pub(super) ntlm: Option<RowId>,
 }
 
 impl Rows {
@@ -54,12 +59,15 @@ impl Rows {
             Probe::Syn => self.syn,
             Probe::Connect => self.connect,
             Probe::X224 => self.x224,
+            Probe::Tls => self.tls,
+            Probe::Ntlm => self.ntlm,
         }
     }
 
     /// All of them.
     pub(super) fn all(self) -> impl Iterator<Item = (Probe, RowId)> {
-        let probes = [Probe::Echo, Probe::Syn, Probe::Connect, Probe::X224];
+        use Probe::{Connect, Echo, Ntlm, Syn, Tls, X224};
+        let probes = [Echo, Syn, Connect, X224, Tls, Ntlm];
         probes.into_iter().filter_map(move |probe| Some((probe, self.of(probe)?)))
     }
 }
@@ -233,7 +241,7 @@ impl View {
         match probe {
             Probe::Echo => *echo = since,
             Probe::Syn => *syn = since,
-            Probe::Connect | Probe::X224 => {}
+            Probe::Connect | Probe::X224 | Probe::Tls | Probe::Ntlm => {}
         }
     }
 
@@ -251,7 +259,7 @@ impl View {
         match probe {
             Probe::Echo => known.echo,
             Probe::Syn => known.syn,
-            Probe::Connect | Probe::X224 => None,
+            Probe::Connect | Probe::X224 | Probe::Tls | Probe::Ntlm => None,
         }
     }
 
@@ -375,7 +383,7 @@ impl View {
         let usual = match probe {
             Probe::Echo => known.echo,
             Probe::Syn => known.syn,
-            Probe::Connect | Probe::X224 => return false,
+            Probe::Connect | Probe::X224 | Probe::Tls | Probe::Ntlm => return false,
         };
         usual.map_or(self.local.is_some(), |usual| usual != kind)
     }
@@ -400,7 +408,7 @@ impl View {
     }
 
     /// Takes the result of a survey; says whether what usually answers has changed.
-    pub(super) fn conclude(&mut self, mut findings: Findings) -> bool {
+    pub(super) fn conclude(&mut self, mut findings: Findings, learnt: Option<&Baseline>) -> bool {
         self.survey = None;
         if findings.icmp_path.is_some() {
             self.traced = Some(findings.started);
@@ -428,7 +436,7 @@ impl View {
                 findings.complete_from(before);
             }
         }
-        self.rdp.conclude(&mut findings);
+        self.rdp.conclude(&mut findings, learnt);
         if changes {
             self.changed = Some(findings.started);
         }

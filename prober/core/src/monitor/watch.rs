@@ -14,13 +14,14 @@ use super::standing::VantageWatch;
 use super::view::{Rows, Stand, View};
 use super::{Baseline, Monitor, Purpose, Timer, VantageState};
 use crate::evidence::Probe;
+use crate::evidence::rdp::RdpDepth;
 use crate::incident::AlertKind;
 use crate::judge::Class;
 use crate::judge::verdict::Verdict;
 use crate::report::TargetReport;
 use crate::survey::Depth;
 use crate::sweep::{LaneState, RowSpec};
-use crate::target::{Target, TargetName};
+use crate::target::{Service, Target, TargetName};
 use crate::time::Instant;
 use crate::vantage::VantageId;
 
@@ -209,6 +210,10 @@ impl Monitor {
                     |probe| self.sweep.add(now, spec(probe, port, connect_interval), now);
                 rows.connect = counted(Probe::Connect);
                 rows.x224 = counted(Probe::X224);
+                let depth =
+                    if target.service == Service::Rdp { target.rdp_depth } else { RdpDepth::Off };
+                rows.tls = (depth >= RdpDepth::Tls).then(|| counted(Probe::Tls)).flatten();
+                rows.ntlm = (depth >= RdpDepth::Ntlm).then(|| counted(Probe::Ntlm)).flatten();
             }
             (view.rows, view.owner, view.lease) = (rows, owner, Some(lease));
             if rows.echo.is_none() || port.is_some() && rows.x224.is_none() {

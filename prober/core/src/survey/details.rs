@@ -82,12 +82,15 @@ pub(super) fn learnt_path(last: u8, learnt: u8) -> Wording {
     )
 }
 
-/// How late a service answered, beside the handshake before it.
-pub(super) fn lateness(service: Duration, handshake: Duration) -> Wording {
-    let (seconds, millis) = (service.as_secs_f64(), millis(handshake));
+/// How late a service answered, beside the handshake before it and what is usual.
+pub(super) fn lateness(service: Duration, handshake: Duration, usual: Option<Duration>) -> Wording {
+    let (seconds, shook) = (service.as_secs_f64(), millis(handshake));
+    let [usual_en, usual_zh] = usual.map(millis).map_or_else(Default::default, |usual| {
+        [format!(", usually within {usual:.1} ms"), format!("（平时 {usual:.1} ms 以内）")]
+    });
     Wording::new(
-        format!("answered after {seconds:.1} s, the handshake took {millis:.1} ms"),
-        format!("{seconds:.1} 秒后才应答，握手用时 {millis:.1} ms"),
+        format!("answered after {seconds:.1} s{usual_en}; the handshake took {shook:.1} ms"),
+        format!("{seconds:.1} 秒后才应答{usual_zh}，握手用时 {shook:.1} ms"),
     )
 }
 
@@ -128,6 +131,14 @@ pub(super) fn spoilt(spoilt: u64, sent: u64) -> Wording {
     Wording::new(
         format!("{spoilt} of {sent} probes were spoilt by our own delays and count for nothing"),
         format!("{sent} 个探测中有 {spoilt} 个因本机延误而作废"),
+    )
+}
+
+/// How far away the host is, and was.
+pub(super) fn moved(now: u8, learnt: u8) -> Wording {
+    Wording::new(
+        format!("its answers pass {now} routers, and passed {learnt} while it was well"),
+        format!("应答经过 {now} 个路由器，健康时为 {learnt} 个"),
     )
 }
 

@@ -201,7 +201,7 @@ impl Findings {
         self.refused = Some(now);
         let tally = match (probe, &mut self.syn) {
             (Probe::Syn, Some(syn)) => syn,
-            (Probe::Echo | Probe::Syn | Probe::Connect | Probe::X224, _) => &mut self.echo,
+            (_, _) => &mut self.echo,
         };
         let same = |(known, _): &(IcmpAnswer, Option<Duration>)| {
             known.kind == error.kind && known.from == error.from

@@ -28,7 +28,8 @@ pub(super) fn signs(
     if target.fronted != Fronted::None {
         return Vec::new();
     }
-    [acceptance(findings, baseline), ending(findings)].into_iter().flatten().collect()
+    let seen = [acceptance(findings, baseline), ending(findings), moved(findings, baseline)];
+    seen.into_iter().flatten().collect()
 }
 
 /// All acceptances of which the packet was seen.
@@ -94,6 +95,15 @@ fn reached(path: &Path) -> Option<u8> {
         PathEnd::Reached(ttl) => (path.last_router() + 1 == ttl).then_some(ttl),
         PathEnd::Unreachable { .. } | PathEnd::Loop | PathEnd::Silent => None,
     }
+}
+
+/// Whether the host echoes from elsewhere than it was learnt to; another certificate says more.
+fn moved(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
+    let learnt = baseline?.distance?;
+    let now = distance(findings.echo.ttl()?);
+    let another = findings.rdp.as_ref().is_some_and(|seen| seen.replaced.is_some());
+    let moved = now != learnt && !another;
+    moved.then(|| Seen::new(Sign::MachineMoved, Some(details::moved(now, learnt))))
 }
 
 /// Who ended the connection before the service answered.

@@ -9,15 +9,23 @@ use super::{details, security};
 use crate::evidence::rdp::X224Outcome;
 use crate::evidence::{ConnectReport, ConnectResult, ServiceAnswer};
 use crate::judge::Sign;
+use crate::monitor::Baseline;
 use crate::target::{Service, Target};
 use crate::wire::x224::{Protocols, Selection};
 use crate::wording::Wording;
 
 /// A service that answers later than this has kept whoever waits for it waiting too long.
 const LATE: Duration = Duration::from_secs(4);
+/// Of one that is known, so many times what it usually takes is too long, from this on.
+const TIMES_LATE: u32 = 8;
+const LEAST_LATE: Duration = Duration::from_secs(2);
 
 /// What a full connection was answered.
-pub(super) fn sign(findings: &Findings, target: &Target) -> Option<Seen> {
+pub(super) fn sign(
+    findings: &Findings,
+    target: &Target,
+    baseline: Option<&Baseline>,
+) -> Option<Seen> {
     let report = findings.connect.as_ref()?;
     // Where TCP itself loses packets, what a connection missed proves nothing about the service.
     let lossy = findings.syn.as_ref().is_some_and(|syn| is_lossy(syn, target.loss_threshold));
@@ -28,7 +36,7 @@ pub(super) fn sign(findings: &Findings, target: &Target) -> Option<Seen> {
     let sign = match (&report.result, &report.service) {
         (ConnectResult::Connected, Some(answer)) => {
             let sign = of_answer(answer, findings, target)?;
-            let late = sign == Sign::ServiceConfirmed && is_late(report) && !lossy;
+            let late = sign == Sign::ServiceConfirmed && is_late(report, baseline) && !lossy;
             if late { Sign::ServiceLate } else { sign }
         }
         (ConnectResult::Connected, None) => return None,
@@ -36,7 +44,7 @@ pub(super) fn sign(findings: &Findings, target: &Target) -> Option<Seen> {
     };
     let said = report.service.as_ref().and_then(service_detail);
     let detail = match sign {
-        Sign::ServiceLate => lateness(report),
+        Sign::ServiceLate => lateness(report, baseline),
         Sign::ServiceRefused => security::violates(findings)
             .or_else(|| refuses_all(findings).then(details::refuses_every_offer)),
         _ => None,
@@ -105,11 +113,17 @@ fn is_violation(protocol: u32) -> bool {
 }
 
 /// Whether the service answered, but only after a time that tells of distress.
-pub fn is_late(report: &ConnectReport) -> bool {
-    report.service_time.is_some_and(|time| time > LATE)
+pub fn is_late(report: &ConnectReport, baseline: Option<&Baseline>) -> bool {
+    let late = usual(baseline).map_or(LATE, |usual| (usual * TIMES_LATE).max(LEAST_LATE).min(LATE));
+    report.service_time.is_some_and(|time| time > late)
 }
 
-/// How late the service answered, beside the handshake before it.
-fn lateness(report: &ConnectReport) -> Option<Wording> {
-    Some(details::lateness(report.service_time?, report.handshake.unwrap_or_default()))
+fn usual(baseline: Option<&Baseline>) -> Option<Duration> {
+    baseline.and_then(|baseline| baseline.service_time)
+}
+
+/// How late the service answered, beside the handshake before it and what is usual.
+fn lateness(report: &ConnectReport, baseline: Option<&Baseline>) -> Option<Wording> {
+    let handshake = report.handshake.unwrap_or_default();
+    Some(details::lateness(report.service_time?, handshake, usual(baseline)))
 }

@@ -72,7 +72,7 @@ pub fn signs(findings: &Findings, target: &Target, baseline: Option<&Baseline>) 
         seen.extend(path(findings, fronted));
         seen.extend(siblings(findings, baseline));
         seen.extend(change(findings, baseline));
-        seen.extend(service::sign(findings, target));
+        seen.extend(service::sign(findings, target, baseline));
         seen.extend(security::signs(findings));
         seen.extend(splits::signs(findings, baseline));
         seen.extend(senders::signs(findings, target, baseline));

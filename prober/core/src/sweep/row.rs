@@ -32,7 +32,8 @@ pub(super) struct Row {
     pub(super) generation: u16,
     pub(super) port: u16,
     pub(super) lane: u16,
-    /// Which of the last four probes are awaited, the current one lowest; above them [`PHASED`].
+    /// Which of the last four probes are awaited, the current one lowest; above them [`PHASED`],
+    /// and above that which stage of a look is counted.
     pub(super) open: u8,
     flags: u8,
     /// The usual answer (low) and the current probe's (high).
@@ -67,6 +68,9 @@ struct Older {
 const AWAITED: u8 = (1 << IN_FLIGHT) - 1;
 /// The next probe is due at the row's own phase, not an interval after the last.
 const PHASED: u8 = 1 << IN_FLIGHT;
+
+/// Counted with what follows the first words of RDP: these bits of [`Row::open`] tell the stage.
+const STAGE_SHIFT: u32 = IN_FLIGHT + 1;
 
 const PROBE_BITS: u8 = 0b11;
 const LIVE: u8 = 1 << 2;
@@ -130,12 +134,16 @@ impl Row {
     pub(super) fn begin(&mut self, address: IpAddr, probe: Probe) {
         let generation = self.generation.wrapping_add(64);
         *self = Self { address: octets(address), generation, flags: LIVE, ..Self::FREE };
-        self.flags |= match probe {
-            Probe::Echo => 0,
-            Probe::Syn => 1,
-            Probe::Connect => 2,
-            Probe::X224 => 3,
+        let (probe, stage) = match probe {
+            Probe::Echo => (0, 0),
+            Probe::Syn => (1, 0),
+            Probe::Connect => (2, 0),
+            Probe::X224 => (3, 0),
+            Probe::Tls => (3, 1),
+            Probe::Ntlm => (3, 2),
         };
+        self.flags |= probe;
+        self.open = stage << STAGE_SHIFT;
     }
 
     pub(super) fn address(&self) -> IpAddr {
@@ -151,7 +159,11 @@ impl Row {
             0 => Probe::Echo,
             1 => Probe::Syn,
             2 => Probe::Connect,
-            _ => Probe::X224,
+            _ => match self.open >> STAGE_SHIFT {
+                0 => Probe::X224,
+                1 => Probe::Tls,
+                _ => Probe::Ntlm,
+            },
         }
     }
 

@@ -241,12 +241,28 @@ fn serial(octets: &[u8]) -> String {
     }
 }
 
-fn hexadecimal(octets: &[u8]) -> String {
+/// Spells octets in lower-case hexadecimal.
+pub fn hexadecimal(octets: &[u8]) -> String {
     octets.iter().fold(String::new(), |mut text, octet| {
         // Writing into a string cannot fail.
         let _ = write!(text, "{octet:02x}");
         text
     })
+}
+
+/// Reads what [`hexadecimal`] wrote; `None` where it is anything else.
+pub fn from_hexadecimal(text: &str) -> Option<[u8; 32]> {
+    let mut octets = [0; 32];
+    let digits = text.as_bytes();
+    if digits.len() != octets.len() * 2 {
+        return None;
+    }
+    for (octet, pair) in octets.iter_mut().zip(digits.as_chunks::<2>().0) {
+        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|it| u8::try_from(it).ok());
+        let [high, low] = *pair;
+        *octet = digit(high)? * 16 + digit(low)?;
+    }
+    Some(octets)
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use reachd_core::evidence::Probe;
 use reachd_core::evidence::rdp::{Nla, RdpDepth, SecurityLayer};
 use reachd_core::judge::Class;
-use reachd_core::monitor::{Event, Purpose};
+use reachd_core::monitor::{Baseline, Event, Input, Purpose};
 use reachd_core::plan::Plan;
-use reachd_core::target::{Service, Target};
+use reachd_core::target::{Service, Target, TargetName};
 use reachd_core::vantage::Vantage;
 use reachd_sim::{Cloud, Port, Run, Speaks, address};
 
@@ -48,6 +49,89 @@ fn twenty_targets_open_no_more_connections_in_an_hour_than_are_scheduled() {
     let connections: u32 = run.looks.iter().map(|looked| looked.look.connections).sum();
     assert_eq!((run.looks.len(), connections), (20, 80));
     assert!(run.monitor.snapshot().bugs.is_empty());
+}
+
+#[test]
+fn every_stage_is_counted() {
+    use Probe::{Connect, Tls, X224};
+    let mut run = watching(1, RdpDepth::Tls);
+    run.pass(MINUTE);
+    let count = |run: &Run, probe| {
+        let rows = run.monitor.snapshot().probes.clone();
+        rows.iter().find(|row| row.probe == probe).map(|row| {
+            let counters = row.counters();
+            assert!(counters.adds_up());
+            (counters.sent, counters.received)
+        })
+    };
+    // Full connections, and the four of the look, of which one goes on to TLS.
+    let connections = count(&run, Connect).unwrap();
+    assert!(connections.0 > 4 && connections.0 == connections.1, "{connections:?}");
+    assert_eq!(count(&run, X224), Some(connections));
+    assert_eq!(count(&run, Tls), Some((1, 1)));
+    assert_eq!(count(&run, Probe::Ntlm), None, "nobody asked for it");
+    serve(&mut run, Speaks::TlsDies { reset: true });
+    run.pass(HOUR * 7);
+    let (sent, received) = count(&run, Tls).unwrap();
+    assert!(sent > 1 && received == 1, "{sent} {received}");
+}
+
+/// What is late depends on what is usual.
+#[test]
+fn a_service_that_became_slow_is_told_from_one_that_always_was() {
+    let slow = Speaks::Late(MINUTE / 24);
+    let late = |run: &Run| {
+        let snapshot = run.monitor.snapshot();
+        let report = snapshot.targets[0].report.clone().expect("judged");
+        let mut evidence = report.verdict.evidence.clone().into_iter();
+        let part = evidence.find(|part| part.signal == "service" && part.value == "late");
+        part.and_then(|part| part.detail).map(|detail| detail.en)
+    };
+    let mut run = watching(1, RdpDepth::Tls);
+    run.pass(HOUR);
+    serve(&mut run, slow.clone());
+    run.pass(MINUTE * 7);
+    assert_eq!(class(&run), Class::ServiceHung);
+    let told = late(&run).expect("late");
+    assert!(told.contains("2.5 s, usually within"), "{told}");
+
+    let mut world = Cloud { canaries: 2, ..Cloud::default() }.build(7);
+    world.host("10.0.0.10").ports.insert(3389, Port::Open(slow));
+    let mut run = Run::new(Purpose::Watch, 7, world);
+    run.plan(&Plan {
+        targets: vec![Target::new("10.0.0.10", 3389, Service::Rdp)],
+        vantages: vec![Vantage::unbound("a")],
+        ..Plan::default()
+    });
+    run.pass(HOUR);
+    assert_eq!((class(&run), late(&run)), (Class::Reachable, None));
+}
+
+/// Another certificate is noticed over a restart as well, and is no failure by itself.
+#[test]
+fn what_was_learnt_before_a_restart_tells_another_machine() {
+    let told = |run: &mut Run| {
+        run.pass(MINUTE);
+        let learnt = run.told.iter().rev().find_map(|(_, event)| match event {
+            Event::Baseline { baseline, .. } => Some(*baseline),
+            _ => None,
+        });
+        learnt.expect("learnt")
+    };
+    let certificate = told(&mut watching(1, RdpDepth::Tls)).certificate;
+    assert!(certificate.is_some());
+    for (kept, another) in [(certificate, false), (Some([7; 32]), true), (None, false)] {
+        let mut run = watching(1, RdpDepth::Tls);
+        let target = TargetName::new("10.0.0.10:3389");
+        let baseline = Baseline { certificate: kept, ..Baseline::default() };
+        run.input(Input::Baseline { target, vantage: "a".to_owned(), baseline });
+        let learnt = told(&mut run).certificate;
+        assert_eq!(learnt, certificate, "what is shown now is learnt");
+        let report = run.monitor.snapshot().targets[0].report.clone().expect("judged");
+        let mut evidence = report.verdict.evidence.iter();
+        let seen = evidence.any(|part| part.signal == "machine" && part.value == "another");
+        assert_eq!((class(&run), seen), (Class::Reachable, another), "{kept:?}");
+    }
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ServiceForeign, 0.5),
         (Sign::ServiceUnreached, 0.3),
         (Sign::ServiceConfirmed, 0.1),
-        (Sign::MachineAnother, 0.9),
+        (Sign::MachineAnother, 0.7),
+        (Sign::MachineMoved, 0.2),
     ],
 };

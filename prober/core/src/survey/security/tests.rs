@@ -64,7 +64,8 @@ fn a_certificate_is_judged_by_whose_it_is() {
     let expired =
         seen(shown(capture!("certificates/expired.der"), Version::Tls12, 0xc030), end(own));
     let detail = signs(&expired).last().unwrap().detail.unwrap();
-    let text = "CN WIN-EXPIRED, self-signed, valid from 2025-01-01 00:00 UTC to 2025-07-01 00:00 UTC";
+    let text =
+        "CN WIN-EXPIRED, self-signed, valid from 2025-01-01 00:00 UTC to 2025-07-01 00:00 UTC";
     assert_eq!(detail.en, text);
     let broken = seen(shown(&own[..100], Version::Tls12, 0xc030), end(own));
     assert_eq!(said(&broken), [Sign::TlsShown, Sign::CertificateUnreadable]);
