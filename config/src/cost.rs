@@ -35,8 +35,8 @@ const PROBE_SERIES: u64 = 5;
 /// Of each histogram: its buckets, the one without a bound, sum and count.
 const HISTOGRAM_SERIES: u64 = 19;
 
-/// Of each vantage and RDP server that is looked at: its setting; with a certificate, its two dates,
-/// its kind and its changes; with NTLM, its clock. Each stage of a look has a histogram.
+/// Of each vantage and RDP server that is looked at: its setting; with a certificate, its two
+/// dates, its kind and its changes; with NTLM, its clock. Each stage of a look has a histogram.
 const LOOK_SERIES: u64 = 1;
 const CERTIFICATE_SERIES: u64 = 4;
 const CLOCK_SERIES: u64 = 1;
