@@ -165,9 +165,8 @@ const LISTEN: &[Key] = &[
         Kind::Path,
         Words("plain HTTP without a password"),
         r#""web.yml""#,
-        "Exporter-toolkit file with TLS and basic auth.",
-    )
-    .later("HTTP is served without TLS and without a password"),
+        "File in the format of Prometheus' exporter-toolkit: `tls_server_config`, `basic_auth_users` (bcrypt), `http_server_config.headers`. It is read again when it changes. Without passwords, only this machine may change anything (`/-/reload`).",
+    ),
 ];
 
 const STORE: &[Key] = &[key(

@@ -12,15 +12,19 @@ mod places;
 mod probe;
 mod respond;
 mod route;
+mod web;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use reachd_core::snapshot::Snapshot;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -29,6 +33,8 @@ use tracing::{debug, warn};
 use self::patience::Patient;
 use self::places::Bounds;
 pub use self::probe::{Module, ProbeAnswer, ProbeReply, ProbeRequest, ProbeTarget};
+use self::web::Peer;
+pub use self::web::{Web, WebError};
 use crate::prometheus::{Detail, SelfMetrics};
 use crate::store::IncidentRow;
 
@@ -78,6 +84,8 @@ pub struct Api {
     pub ready: watch::Receiver<bool>,
     /// How much the metrics page tells, now.
     pub detail: watch::Receiver<Detail>,
+    /// Who may come in.
+    pub web: Arc<Web>,
 }
 
 /// Bounds of the server; the default is for everybody but tests.
@@ -111,21 +119,23 @@ async fn serve_within(
     shutdown: impl Future<Output = ()>,
     limits: Limits,
 ) {
+    let web = Arc::clone(&api.web);
     let router = route::router(api, &limits);
     let slots = Arc::new(Semaphore::new(limits.connections));
     let (stop, stopping) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        let (stream, slot) = tokio::select! {
+        let ((stream, peer), slot) = tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => continue,
             accepted = accept(&listener, &slots) => accepted,
         };
-        let service = TowerToHyperService::new(router.clone());
-        let stopping = stopping.clone();
+        let service = router.clone().layer(Extension(Peer(peer)));
+        let service = TowerToHyperService::new(service);
+        let (web, stopping) = (Arc::clone(&web), stopping.clone());
         connections.spawn(async move {
-            converse(stream, service, stopping, limits.client_timeout).await;
+            welcome(stream, service, (web, stopping), limits.client_timeout).await;
             drop(slot);
         });
     }
@@ -141,12 +151,12 @@ async fn serve_within(
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+) -> ((TcpStream, SocketAddr), Option<OwnedSemaphorePermit>) {
     // The semaphore is never closed.
     let slot = Arc::clone(slots).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, slot),
+            Ok(accepted) => return (accepted, slot),
             Err(error) => {
                 // Descriptors ran out, mostly; the next one would fail at once.
                 warn!(%error, "Accepting an HTTP connection failed");
@@ -156,14 +166,32 @@ async fn accept(
     }
 }
 
+/// Serves one connection, within TLS where that is set.
+async fn welcome(
+    stream: TcpStream,
+    service: TowerToHyperService<axum::Router>,
+    (web, stopping): (Arc<Web>, watch::Receiver<()>),
+    client_timeout: Duration,
+) {
+    let stream = Patient::new(stream, client_timeout);
+    let Some(acceptor) = web.setup().acceptor.clone() else {
+        return converse(stream, service, stopping, client_timeout).await;
+    };
+    match tokio::time::timeout(client_timeout, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => converse(stream, service, stopping, client_timeout).await,
+        Ok(Err(error)) => debug!(%error, "A TLS handshake failed"),
+        Err(_) => debug!("A TLS handshake took too long"),
+    }
+}
+
 /// Serves one connection to its end.
 async fn converse(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     service: TowerToHyperService<axum::Router>,
     mut stopping: watch::Receiver<()>,
     client_timeout: Duration,
 ) {
-    let io = TokioIo::new(Patient::new(stream, client_timeout));
+    let io = TokioIo::new(stream);
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(client_timeout).max_headers(64);
     builder.max_buf_size(MAX_HEAD);

@@ -115,6 +115,9 @@ pub struct Status {
     /// Where the daemon serves HTTP.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9639")]
     pub address: SocketAddr,
+    /// File with `name:password` in one line, where `[listen] web_config` asks for one.
+    #[arg(long, value_name = "FILE")]
+    pub auth_file: Option<PathBuf>,
 }
 
 /// `reachd config`.

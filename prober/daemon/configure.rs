@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use reachd_exporters::http::Web;
 
 use crate::cli::Config;
 use crate::exit;
@@ -44,6 +45,13 @@ fn check(file: &Path) -> u8 {
     }
     for later in &settings.later {
         eprintln!("note: {later}");
+    }
+    if let Some(path) = &settings.listen.web_config
+        && let Err(error) = Web::read(path)
+    {
+        eprintln!("{:#}", anyhow::Error::from(error));
+        eprintln!("{}: 1 mistake; nothing was applied", file.display());
+        return exit::USAGE;
     }
     let cost = reachd_config::cost(&settings);
     println!(

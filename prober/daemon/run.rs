@@ -25,7 +25,7 @@ use reachd_config::Settings;
 use reachd_core::monitor::{Input, Monitor, Purpose};
 use reachd_core::time::Instant;
 use reachd_exporters::clock::WallClock;
-use reachd_exporters::http::{self, Api};
+use reachd_exporters::http::{self, Api, Web};
 use reachd_exporters::prometheus::{Detail, SelfMetrics};
 use reachd_exporters::store::StoreHandle;
 use reachd_net::engine::{self, EngineHandle, EngineOptions, EventReceiver};
@@ -109,6 +109,7 @@ async fn watch(arguments: Run, settings: Settings) -> Result<u8> {
         metrics: Arc::clone(&parts.metrics),
         ready: ready_seen,
         detail: detail_seen,
+        web: Arc::new(web(&settings)?),
     };
     let (stop_http, http_stopped) = watch::channel(());
     let shutdown = async move {
@@ -122,6 +123,12 @@ async fn watch(arguments: Run, settings: Settings) -> Result<u8> {
     // Its own limit ends it; a panic in it was logged.
     let _ = server.await;
     Ok(exit::OK)
+}
+
+/// Who may come in, as the settings have it.
+fn web(settings: &Settings) -> Result<Web> {
+    let Some(path) = &settings.listen.web_config else { return Ok(Web::open()) };
+    Ok(Web::read(path)?)
 }
 
 fn tell_settings(settings: &Settings) {

@@ -1,10 +1,13 @@
 //! `reachd status`: what a running daemon knows, asked over its HTTP interface.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::cli::Status;
@@ -17,7 +20,7 @@ const ANSWER_MAX: u64 = 1 << 30;
 
 /// Prints the targets' states; 1 when one of them is not reachable.
 pub fn run(arguments: &Status) -> Result<u8> {
-    let body = get(arguments.address, "/api/v1/targets")?;
+    let body = get(arguments, "/api/v1/targets")?;
     let document: Value = serde_json::from_slice(&body).context("read the daemon's answer")?;
     let targets = document.get("targets").and_then(Value::as_array);
     let targets = targets.ok_or_else(|| anyhow!("the daemon's answer has no targets"))?;
@@ -60,18 +63,41 @@ fn line(target: &Value, class: &str) -> String {
     format!("{:<32} {class}{odds}  {}", name_of(target), summary.unwrap_or_default())
 }
 
+/// The header that proves who asks (RFC 7617), from a file with `name:password`.
+fn proof(file: &Path) -> Result<String> {
+    let read = std::fs::read_to_string(file);
+    let text = read.with_context(|| format!("read --auth-file {}", file.display()))?;
+    let line = text.lines().next().filter(|line| line.contains(':'));
+    let line =
+        line.ok_or_else(|| anyhow!("{}: write name:password in one line", file.display()))?;
+    Ok(format!("Authorization: Basic {}\r\n", STANDARD.encode(line)))
+}
+
 /// One HTTP/1.0 request: the answer ends with the connection, so no length needs reading.
-fn get(address: SocketAddr, path: &str) -> Result<Vec<u8>> {
+fn get(arguments: &Status, path: &str) -> Result<Vec<u8>> {
+    let address = arguments.address;
+    let proof = arguments.auth_file.as_deref().map(proof).transpose()?.unwrap_or_default();
     let hint = || format!("reach the daemon at {address}; is `reachd run` up, or on --address?");
     let mut stream = TcpStream::connect_timeout(&address, LIMIT).with_context(hint)?;
     stream.set_read_timeout(Some(LIMIT))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\n\r\n")?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\n{proof}\r\n"
+    )?;
     let mut answer = Vec::new();
     stream.take(ANSWER_MAX).read_to_end(&mut answer).context("read the daemon's answer")?;
     let head = answer.windows(4).position(|window| window == b"\r\n\r\n");
-    let head = head.ok_or_else(|| anyhow!("{address} does not answer in HTTP"))?;
+    let head = head.ok_or_else(|| {
+        anyhow!(
+            "{address} does not answer in HTTP; where [listen] web_config sets TLS, ask with \
+             `curl --cacert FILE https://{address}{path}`"
+        )
+    })?;
     let (head, body) = answer.split_at(head);
     let status = String::from_utf8_lossy(head).lines().next().unwrap_or_default().to_owned();
+    if status.contains(" 401 ") {
+        bail!("the daemon asks for a name and a password: give them with --auth-file FILE");
+    }
     if !status.contains(" 200 ") {
         bail!("the daemon answers {status}");
     }

@@ -1,6 +1,7 @@
 //! `reachd run`, the real binary, among real kernels, servers, receivers and scrapers.
 
 mod configuration;
+mod doors;
 mod fleet;
 mod four;
 pub(crate) mod harness;

@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::places::Places;
 use super::respond::{PIECE, text, typed};
+use super::web::{Peer, admit};
 use super::{Api, Limits, ProbeReply, Request, page, probe};
 use crate::prometheus::{Exposition, ScrapeOutcome, negotiate};
 
@@ -77,10 +78,19 @@ async fn guard(State(shared): State<Arc<Shared>>, request: HttpRequest, next: Ne
     let Ok(_permit) = shared.at_work.try_acquire() else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; come back");
     };
+    let peer = request.extensions().get::<Peer>().copied();
+    let asked = (request.method(), request.uri().path(), request.headers());
+    let setup = match admit(&shared.api.web, peer, asked).await {
+        Ok(setup) => setup,
+        Err(refusal) => return refusal,
+    };
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in &setup.headers {
+        headers.insert(name, value.clone());
+    }
     response
 }
 

@@ -4,8 +4,8 @@ use super::*;
 use crate::fixture;
 
 /// A server on the loopback with an owner that answers from the fixture.
-struct Running {
-    address: std::net::SocketAddr,
+pub(super) struct Running {
+    pub(super) address: SocketAddr,
     ready: watch::Sender<bool>,
     stop: Option<oneshot::Sender<()>>,
     server: tokio::task::JoinHandle<()>,
@@ -41,6 +41,10 @@ async fn owner(mut requests: mpsc::Receiver<Request>, snapshot: Arc<Snapshot>) {
 }
 
 async fn start_with(limits: Limits, snapshot: Snapshot) -> Running {
+    start_behind(Web::open(), limits, snapshot).await
+}
+
+async fn start_behind(web: Web, limits: Limits, snapshot: Snapshot) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (requests, received) = mpsc::channel(QUEUE);
@@ -48,12 +52,18 @@ async fn start_with(limits: Limits, snapshot: Snapshot) -> Running {
     let (detail_sender, detail) = watch::channel(Detail::Full);
     let (stop, stopped) = oneshot::channel();
     tokio::spawn(owner(received, Arc::new(snapshot)));
-    let api = Api { requests, metrics: fixture::metrics(), ready: is_ready, detail };
+    let api =
+        Api { requests, metrics: fixture::metrics(), ready: is_ready, detail, web: Arc::new(web) };
     let shutdown = async {
         let _ = stopped.await;
     };
     let server = tokio::spawn(serve_within(listener, api, shutdown, limits));
     Running { address, ready, stop: Some(stop), server, _detail: detail_sender }
+}
+
+/// A server behind these doors.
+pub(super) async fn behind(web: Web) -> Running {
+    start_behind(web, Limits::default(), fixture::snapshot()).await
 }
 
 async fn start() -> Running {
@@ -72,11 +82,11 @@ impl Running {
         read_all(&mut stream).await
     }
 
-    async fn get(&self, path: &str) -> String {
+    pub(super) async fn get(&self, path: &str) -> String {
         self.ask("GET", path, "").await
     }
 
-    async fn ask(&self, method: &str, path: &str, headers: &str) -> String {
+    pub(super) async fn ask(&self, method: &str, path: &str, headers: &str) -> String {
         let request =
             format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n");
         self.exchange(&request).await
@@ -90,7 +100,7 @@ async fn read_all(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn status(answer: &str) -> &str {
+pub(super) fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).unwrap_or("none")
 }
 
@@ -245,7 +255,8 @@ async fn a_busy_or_stopping_owner_is_an_answer_at_once() {
     let (_detail, detail) = watch::channel(Detail::Full);
     let (answer, _answered) = oneshot::channel();
     requests.try_send(Request::Incidents(answer)).unwrap();
-    let api = Api { requests, metrics: fixture::metrics(), ready, detail };
+    let api =
+        Api { requests, metrics: fixture::metrics(), ready, detail, web: Arc::new(Web::open()) };
     tokio::spawn(serve(listener, api, std::future::pending()));
     let get = async || {
         let mut stream = TcpStream::connect(address).await.unwrap();

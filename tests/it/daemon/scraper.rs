@@ -33,9 +33,14 @@ pub(crate) struct Scraper {
 impl Scraper {
     /// Starts it and waits for its first good scrape.
     pub(crate) fn start(node: &Node) -> Result<Self> {
+        Self::start_with(node, "")
+    }
+
+    /// The same with more lines in its job.
+    pub(crate) fn start_with(node: &Node, more: &str) -> Result<Self> {
         let folder = tempfile::tempdir().context("make a folder")?;
         let file = folder.path().join("prometheus.yml");
-        let text = CONFIGURATION.replace("LISTEN", &LISTEN.to_string());
+        let text = CONFIGURATION.replace("LISTEN", &LISTEN.to_string()) + more;
         std::fs::write(&file, text).context("write its configuration")?;
         let mut command = node.command("prometheus");
         command.arg(format!("--config.file={}", file.display()));
