@@ -129,8 +129,8 @@ fn usual_rtt(view: &mut View, seen: Option<Duration>, known: Option<Duration>) -
     Some(known)
 }
 
-/// How long the service takes at the upper end: a longer time at once, a much shorter one by halves,
-/// so that one quick answer is forgotten.
+/// How long the service takes at the upper end: a longer time at once, a much shorter one by
+/// halves, so that one quick answer is forgotten.
 fn usual_service(findings: &Findings, known: Option<Duration>) -> Option<Duration> {
     let seen = findings.connect.as_ref().and_then(|report| report.service_time);
     let (Some(seen), Some(known)) = (seen, known) else { return seen.or(known) };
