@@ -66,3 +66,6 @@ impl Ballast {
         file.sync_all()
     }
 }
+
+#[cfg(test)]
+mod tests;

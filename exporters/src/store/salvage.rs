@@ -145,3 +145,6 @@ fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
     }
     Err(StoreError::Damaged { path: path.to_owned() })
 }
+
+#[cfg(test)]
+mod tests;

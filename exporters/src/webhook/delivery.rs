@@ -43,6 +43,9 @@ impl Default for Limits {
 /// their number.
 const FAILURES_BEFORE_CAUTION: u32 = 5;
 
+/// The longest pause between such tries, which are of one message after another.
+const CAUTION: Duration = Duration::from_secs(5);
+
 /// Longest delays before each retry, in seconds; the last one stays.
 const DELAYS: [u64; 6] = [1, 2, 5, 10, 30, 60];
 
@@ -370,7 +373,12 @@ impl Delivery {
         let Some(landed) = lane.flying.take_if(|flying| flying.message.id == *id) else { return };
         match outcome {
             Outcome::Accepted => {
-                (self.failures, lane.attempts) = (0, 0);
+                lane.attempts = 0;
+                if self.failures >= FAILURES_BEFORE_CAUTION {
+                    // It is back: what waits is held by the ramp and the spacing alone.
+                    self.lanes.values_mut().for_each(|lane| lane.not_before = now);
+                }
+                self.failures = 0;
                 self.width = self.width.saturating_mul(2).min(self.limits.in_flight);
                 self.changes.push(Change::Delivered(id.clone(), landed.attempts + 1));
             }
@@ -450,6 +458,8 @@ impl Delivery {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= FAILURES_BEFORE_CAUTION {
             self.width = 1;
+            let pause = self.spread(CAUTION);
+            self.not_before = self.not_before.max(now + pause);
         }
         let after = after.map(|after| after.min(self.limits.retry_after_max));
         if let Some(after) = after {
