@@ -184,7 +184,7 @@ async fn start(settings: &Settings) -> Result<Parts> {
 }
 
 /// `[store] path`, else `$STATE_DIRECTORY`, else the XDG state folder.
-fn store_path(settings: &Settings) -> Result<PathBuf> {
+pub(crate) fn store_path(settings: &Settings) -> Result<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let folder = match &settings.store {
         Some(path) => path.clone(),

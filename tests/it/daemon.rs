@@ -5,6 +5,7 @@ mod fleet;
 mod four;
 pub(crate) mod harness;
 mod http;
+mod ledger;
 mod lone;
 mod manager;
 pub(crate) mod page;
