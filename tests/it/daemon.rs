@@ -3,8 +3,10 @@
 mod configuration;
 mod fleet;
 mod four;
+mod full;
 pub(crate) mod harness;
 mod http;
+mod kills;
 mod ledger;
 mod lone;
 mod manager;
