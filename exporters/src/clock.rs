@@ -44,6 +44,12 @@ pub fn unix_seconds(date: SystemTime) -> u64 {
     date.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since: Duration| since.as_secs())
 }
 
+/// Milliseconds since 1970; zero for dates before.
+pub fn unix_millis(date: SystemTime) -> i64 {
+    let since = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,19 +1,32 @@
 //! The seam between the monitor's incidents and everybody who wants to hear of them.
+//!
+//! A step of an incident's life goes three ways, in this order: every exporter renders its message,
+//! the store commits them with the step ([`Store::save_incident`](crate::store::Store)), and what
+//! is committed is queued. Nothing is sent that is not known, nothing known is left unsaid.
 
 use std::sync::Arc;
 
 use reachd_core::incident::IncidentUpdate;
 
+use crate::store::{OutboxRow, Rendered};
+
 /// An audience for incidents.
 ///
-/// An exporter keeps what it is offered in a bounded queue of its own, counts what does not fit,
+/// An exporter keeps what it is handed in a bounded queue of its own, counts what does not fit,
 /// and never makes the caller wait.
 pub trait Exporter: Send + Sync {
     /// The receiver's name, a metric label.
     fn name(&self) -> &str;
 
-    /// Takes one step of an incident's life; whether it is told is the exporter's own routing.
-    fn offer(&self, update: &IncidentUpdate);
+    /// The message about one step of an incident's life; `None` when the receiver is not to hear
+    /// of it, which is the exporter's own routing.
+    fn render(&self, update: &IncidentUpdate) -> Option<Rendered>;
+
+    /// Takes a message that is committed.
+    fn queue(&self, incident: (&str, u64), message: &Rendered);
+
+    /// Takes a row of the outbox back: one that an earlier run left, or that a person revived.
+    fn restore(&self, row: &OutboxRow);
 }
 
 /// All exporters of the running configuration.
@@ -23,15 +36,33 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An outbox with these exporters, told in this order.
+    /// An outbox with these exporters.
     pub fn new(exporters: Vec<Arc<dyn Exporter>>) -> Self {
         Self { exporters }
     }
 
-    /// Offers an update to everybody. To be called after the store has committed it.
-    pub fn publish(&self, update: &IncidentUpdate) {
-        for exporter in &self.exporters {
-            exporter.offer(update);
+    /// The messages about a step, to be committed with it.
+    pub fn render(&self, update: &IncidentUpdate) -> Vec<Rendered> {
+        self.exporters.iter().filter_map(|exporter| exporter.render(update)).collect()
+    }
+
+    /// Hands committed messages about a step (incident and version) to their receivers.
+    pub fn queue(&self, incident: (&str, u64), messages: &[Rendered]) {
+        for message in messages {
+            for exporter in self.of(&message.receiver) {
+                exporter.queue(incident, message);
+            }
         }
+    }
+
+    /// Hands a row that is owed to its receiver, if it is in the configuration.
+    pub fn restore(&self, row: &OutboxRow) {
+        for exporter in self.of(&row.receiver) {
+            exporter.restore(row);
+        }
+    }
+
+    fn of(&self, receiver: &str) -> impl Iterator<Item = &Arc<dyn Exporter>> {
+        self.exporters.iter().filter(move |exporter| exporter.name() == receiver)
     }
 }

@@ -1,61 +1,48 @@
 //! The store: what must outlive the process, in one `SQLite` file.
 //!
-//! Incidents with every step of their lives, and the healthy baselines of targets. Write-ahead log,
-//! `synchronous = FULL`: what was saved survives a power cut. A file that is damaged is moved aside
-//! and a new one begun, for a monitor without memory is better than no monitor; a file of a newer
-//! release is left alone and refused. [`StoreHandle`] keeps the database on a thread of its own.
+//! Incidents with every step of their lives, what is owed to receivers (the outbox), and the
+//! healthy baselines of targets. Write-ahead log, `synchronous = FULL`: what was saved survives a
+//! power cut. An incident's step and the messages about it are one transaction, so that whatever is
+//! known is told and whatever is told is known. Every row has a checksum. A file that is damaged is
+//! kept, and its sound rows go into a new one, for a monitor without memory is better than no
+//! monitor; a file of a newer release is left alone and refused. A ballast beside the file lets
+//! incidents be saved on a full disk. [`StoreHandle`] keeps the database on a thread of its own.
 
+mod ballast;
 mod handle;
+mod outbox;
+mod pages;
 mod row;
+mod salvage;
+mod schema;
+mod seal;
+mod writeback;
 
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-pub use self::handle::StoreHandle;
+use self::ballast::Ballast;
+pub use self::handle::{Opened, StoreHandle};
+pub use self::outbox::{Mark, MarkKey, OutboxRow, Rendered, State, message_id};
 pub use self::row::{BaselineRow, IncidentRow, SubjectRow, TextRow};
-use crate::clock::unix_seconds;
-
-/// The schema this release writes, in `user_version`.
-const SCHEMA_VERSION: i64 = 1;
-
-/// `rchd` in `application_id`: tells our file from somebody else's.
-const APPLICATION_ID: i64 = 0x7263_6864;
+pub use self::salvage::Counts;
+use self::salvage::MAX_DAMAGED;
+use self::schema::{
+    APPLICATION_ID, BASELINES, EVENTS, INCIDENTS, META, SCHEMA_OLDEST, SCHEMA_VERSION,
+};
+pub use self::writeback::WriteBack;
+use crate::clock::{unix_millis, unix_seconds};
 
 /// How long another process may hold the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many damaged files are kept beside the store at most.
-const MAX_DAMAGED: u32 = 100;
-
-const SCHEMA: &str = "
-    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-    CREATE TABLE incidents (
-        fingerprint TEXT PRIMARY KEY,
-        version INTEGER NOT NULL,
-        state TEXT NOT NULL CHECK (state IN ('pending', 'firing', 'resolved')),
-        json TEXT NOT NULL,
-        updated INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE incident_events (
-        fingerprint TEXT NOT NULL,
-        version INTEGER NOT NULL,
-        state TEXT NOT NULL,
-        json TEXT NOT NULL,
-        updated INTEGER NOT NULL,
-        PRIMARY KEY (fingerprint, version)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE baselines (
-        target TEXT NOT NULL,
-        vantage TEXT NOT NULL,
-        json TEXT NOT NULL,
-        updated INTEGER NOT NULL,
-        PRIMARY KEY (target, vantage)
-    ) STRICT, WITHOUT ROWID;
-";
+/// Bytes of the ballast.
+const BALLAST: u64 = 16 << 20;
 
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +66,17 @@ pub enum StoreError {
         path.display()
     )]
     NewerSchema {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+    },
+    /// The file was written by an older release, and no daemon of this one has opened it yet.
+    #[error(
+        "open the store {}: it has schema {found} of an older reachd; `reachd run` takes it over",
+        path.display()
+    )]
+    OlderSchema {
         /// The file.
         path: PathBuf,
         /// Its schema.
@@ -130,13 +128,31 @@ pub enum StoreError {
     Unavailable(&'static str),
 }
 
-/// A damaged file was moved aside and a new one begun: incidents and baselines are forgotten.
+impl StoreError {
+    /// Whether the disk had no room.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Database { error, .. } => error.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            Self::Path { error, .. } => error.kind() == std::io::ErrorKind::StorageFull,
+            Self::NewerSchema { .. }
+            | Self::OlderSchema { .. }
+            | Self::Foreign { .. }
+            | Self::Damaged { .. }
+            | Self::Json { .. }
+            | Self::Unavailable(_) => false,
+        }
+    }
+}
+
+/// A damaged file was kept aside, and a new one begun with what could be saved of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DamageWarning {
     /// Where the damaged file lies now.
     pub moved_to: PathBuf,
     /// What was wrong with it.
     pub reason: String,
+    /// Rows that were saved, by table.
+    pub saved: Counts,
 }
 
 /// The open store. Every call may block on the disk.
@@ -144,6 +160,7 @@ pub struct DamageWarning {
 pub struct Store {
     connection: Connection,
     path: PathBuf,
+    ballast: Ballast,
 }
 
 /// Why an attempt to open the file failed.
@@ -155,49 +172,100 @@ enum Trouble {
 impl Store {
     /// Opens the store, making its folder (0700) and file (0600) if need be.
     pub fn open(path: &Path) -> Result<(Self, Option<DamageWarning>), StoreError> {
+        Self::open_with(path, BALLAST)
+    }
+
+    /// The same with a ballast of so many bytes.
+    pub(super) fn open_with(
+        path: &Path,
+        ballast: u64,
+    ) -> Result<(Self, Option<DamageWarning>), StoreError> {
         let io = |error| StoreError::Path { path: path.to_owned(), error };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
         }
-        let reason = match Self::try_open(path) {
+        let mut ballast = Ballast::beside(path, ballast);
+        match Self::open_once(path, &ballast) {
+            // A start on a full disk: what the ballast is for.
+            Err(error) if error.is_full() && ballast.release() => Self::open_once(path, &ballast),
+            opened => opened,
+        }
+    }
+
+    fn open_once(
+        path: &Path,
+        ballast: &Ballast,
+    ) -> Result<(Self, Option<DamageWarning>), StoreError> {
+        salvage::finish(path)?;
+        let reason = match Self::try_open(path, ballast) {
             Ok(store) => return Ok((store, None)),
             Err(Trouble::Final(error)) => return Err(error),
             Err(Trouble::Damage(reason)) => reason,
         };
-        let moved_to = set_aside(path)?;
-        match Self::try_open(path) {
-            Ok(store) => Ok((store, Some(DamageWarning { moved_to, reason }))),
+        let (moved_to, saved) = salvage::salvage(path)?;
+        match Self::try_open(path, ballast) {
+            Ok(store) => Ok((store, Some(DamageWarning { moved_to, reason, saved }))),
             Err(Trouble::Final(error)) => Err(error),
             Err(Trouble::Damage(_)) => Err(StoreError::Damaged { path: path.to_owned() }),
         }
     }
 
-    fn try_open(path: &Path) -> Result<Self, Trouble> {
+    /// Opens a store that a daemon may be using, for reading, without changing anything of it.
+    pub fn read(path: &Path) -> Result<Self, StoreError> {
+        Self::visit(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+    }
+
+    /// Opens a store that a daemon may be using, for changes of its outbox.
+    pub fn join(path: &Path) -> Result<Self, StoreError> {
+        Self::visit(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    }
+
+    fn visit(path: &Path, flags: OpenFlags) -> Result<Self, StoreError> {
+        let database =
+            |error| StoreError::Database { what: "open it", path: path.to_owned(), error };
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(database)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(database)?;
+        let ballast = Ballast::beside(path, 0);
+        let store = Self { connection, path: path.to_owned(), ballast };
+        let pragma = |statement| store.connection.query_row(statement, [], |row| row.get(0));
+        let found: i64 = pragma("PRAGMA user_version").map_err(database)?;
+        let application: i64 = pragma("PRAGMA application_id").map_err(database)?;
+        let path = path.to_owned();
+        match (application, found) {
+            (APPLICATION_ID, SCHEMA_VERSION) => Ok(store),
+            (APPLICATION_ID, SCHEMA_OLDEST) => Err(StoreError::OlderSchema { path, found }),
+            (APPLICATION_ID, _) => Err(StoreError::NewerSchema { path, found }),
+            (_, _) => Err(StoreError::Foreign { path }),
+        }
+    }
+
+    fn try_open(path: &Path, ballast: &Ballast) -> Result<Self, Trouble> {
         let io = |error| Trouble::Final(StoreError::Path { path: path.to_owned(), error });
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = file.open(path).map_err(io)?;
-        // `SQLite` gives its log the permissions of the file.
-        file.set_permissions(Permissions::from_mode(0o600)).map_err(io)?;
-        drop(file);
+        make_file(path).map_err(io)?;
         let trouble = |what| move |error| Self::trouble(path, what, error);
         let connection = Connection::open(path).map_err(trouble("open the database"))?;
-        let mut store = Self { connection, path: path.to_owned() };
-        store.check_owner()?;
+        let ballast = ballast.clone();
+        let mut store = Self { connection, path: path.to_owned(), ballast };
+        let found = store.check_owner()?;
         store.configure().map_err(trouble("configure the database"))?;
         let verdict: String = store
             .connection
-            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
             .map_err(trouble("check the database"))?;
         if verdict != "ok" {
             return Err(Trouble::Damage(verdict));
         }
-        store.create().map_err(trouble("create the tables"))?;
-        Ok(store)
+        store.build(found).map_err(trouble("create the tables"))?;
+        match schema::fault(&store.connection).map_err(trouble("check the rows"))? {
+            None => Ok(store),
+            Some(fault) => Err(Trouble::Damage(fault)),
+        }
     }
 
-    /// Refuses what is newer or not ours, before anything is changed.
-    fn check_owner(&self) -> Result<(), Trouble> {
+    /// Refuses what is newer or not ours, before anything is changed; gives the schema, zero for
+    /// an empty file. A head that is one bit from ours over tables that are ours is damaged.
+    fn check_owner(&self) -> Result<i64, Trouble> {
         let number = |statement: &'static str| {
             let read = self.connection.query_row(statement, [], |row| row.get::<_, i64>(0));
             read.map_err(|error| Self::trouble(&self.path, "read the schema", error))
@@ -205,13 +273,19 @@ impl Store {
         let found = number("PRAGMA user_version")?;
         let application = number("PRAGMA application_id")?;
         let tables = number("SELECT count(*) FROM sqlite_schema")?;
+        let bits = |found: i64, ours: i64| ((found ^ ours) & 0xffff_ffff).count_ones();
+        let flipped = bits(application, APPLICATION_ID) + bits(found, SCHEMA_VERSION) == 1;
         let path = self.path.clone();
         match (application, found) {
-            (0, 0) if tables == 0 => Ok(()),
+            (0, 0) if tables == 0 => Ok(0),
+            (APPLICATION_ID, SCHEMA_VERSION) => Ok(found),
+            (_, _) if flipped && schema::says_ours(&self.connection) => {
+                Err(Trouble::Damage("its head has a wrong bit".to_owned()))
+            }
+            (APPLICATION_ID, SCHEMA_OLDEST) => Ok(found),
             (APPLICATION_ID, found) if found > SCHEMA_VERSION => {
                 Err(Trouble::Final(StoreError::NewerSchema { path, found }))
             }
-            (APPLICATION_ID, SCHEMA_VERSION) => Ok(()),
             (_, _) => Err(Trouble::Final(StoreError::Foreign { path })),
         }
     }
@@ -220,114 +294,134 @@ impl Store {
         self.connection.busy_timeout(BUSY_TIMEOUT)?;
         self.connection.pragma_update(None, "journal_mode", "WAL")?;
         self.connection.pragma_update(None, "synchronous", "FULL")?;
+        // What was deleted must not come back when rows are read off bare pages.
+        self.connection.pragma_update(None, "secure_delete", true)?;
         self.connection.pragma_update(None, "trusted_schema", false)
     }
 
-    fn create(&mut self) -> rusqlite::Result<()> {
+    /// Makes the tables of an empty file, or takes over those of an older release.
+    fn build(&mut self, found: i64) -> rusqlite::Result<()> {
+        if found == SCHEMA_VERSION {
+            return Ok(());
+        }
+        if found == SCHEMA_OLDEST {
+            let copied = schema::copy_before_migration(&self.connection, &self.path);
+            copied.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        }
         let transaction = self.connection.transaction()?;
-        let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if found == 0 {
-            transaction.execute_batch(SCHEMA)?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        match found {
+            SCHEMA_OLDEST => schema::migrate(&transaction, unix_millis(SystemTime::now()))?,
+            _ => schema::create(&transaction)?,
         }
         transaction.commit()
     }
 
+    /// Whether an error is the file's fault. The file itself could be opened for writing, so that
+    /// a read-only database is a flipped bit in its head; a plain error is one in its tables.
     fn trouble(path: &Path, what: &'static str, error: rusqlite::Error) -> Trouble {
+        let reading = error.sqlite_error().map(|error| error.extended_code);
         match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            Some(
+                ErrorCode::NotADatabase
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::ReadOnly
+                | ErrorCode::Unknown
+                | ErrorCode::TooBig
+                | ErrorCode::ConstraintViolation
+                | ErrorCode::TypeMismatch,
+            ) => Trouble::Damage(error.to_string()),
+            _ if reading == Some(rusqlite::ffi::SQLITE_IOERR_READ) => {
                 Trouble::Damage(error.to_string())
             }
-            Some(_) | None => {
-                Trouble::Final(StoreError::Database { what, path: path.to_owned(), error })
-            }
+            Some(_) => Trouble::Final(StoreError::Database { what, path: path.to_owned(), error }),
+            None => match error {
+                rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::Utf8Error(..) => Trouble::Damage(error.to_string()),
+                _ => Trouble::Final(StoreError::Database { what, path: path.to_owned(), error }),
+            },
         }
     }
 
-    /// Saves a step of an incident's life: the newest state and the event, in one transaction.
-    /// A version that is not newer than the saved one changes nothing; whether it was saved.
+    /// Saves a step of an incident's life in one transaction: the newest state, the event, and one
+    /// message for each receiver that is to hear of it. A version that is not newer than the saved
+    /// one changes nothing; whether it was saved.
     pub fn save_incident(
         &mut self,
         row: &IncidentRow,
+        messages: &[Rendered],
         now: SystemTime,
     ) -> Result<bool, StoreError> {
         let what = "save an incident";
         let json = self.json(what, row)?;
-        self.transaction(what, |transaction| {
-            let version = i64::try_from(row.version).unwrap_or(i64::MAX);
-            let values = params![row.fingerprint, version, row.state, json, unix(now)];
-            let saved = transaction.execute(
-                "INSERT INTO incidents (fingerprint, version, state, json, updated)
-                 VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (fingerprint) DO UPDATE SET version = excluded.version,
-                     state = excluded.state, json = excluded.json, updated = excluded.updated
-                 WHERE excluded.version > version",
-                values,
-            )?;
-            if saved > 0 {
-                transaction.execute(
-                    "INSERT OR IGNORE INTO incident_events
-                     (fingerprint, version, state, json, updated) VALUES (?1, ?2, ?3, ?4, ?5)",
-                    values,
-                )?;
+        let version = i64::try_from(row.version).unwrap_or(i64::MAX);
+        let values = [
+            Value::Text(row.fingerprint.clone()),
+            Value::Integer(version),
+            Value::Text(row.state.clone()),
+            Value::Text(json),
+            Value::Integer(unix(now)),
+        ];
+        let key = (row.fingerprint.as_str(), row.version);
+        let now = unix_millis(now);
+        self.dearly(what, |transaction| {
+            let known = transaction
+                .prepare_cached("SELECT version FROM incidents WHERE fingerprint = ?1")?
+                .query_map([&row.fingerprint], |row| row.get::<_, i64>(0))?
+                .next()
+                .transpose()?;
+            if known.is_some_and(|known| known >= version) {
+                return Ok(false);
             }
-            Ok(saved > 0)
+            INCIDENTS.put(transaction, values.to_vec())?;
+            EVENTS.put(transaction, values.to_vec())?;
+            for message in messages {
+                outbox::add(transaction, &OutboxRow::fresh(message, key, now))?;
+            }
+            Ok(true)
         })
     }
 
     /// Incidents that are not resolved, by fingerprint.
     pub fn load_open_incidents(&mut self) -> Result<Vec<IncidentRow>, StoreError> {
-        let texts = self.texts(
-            "load incidents",
-            "SELECT json FROM incidents WHERE state <> 'resolved' ORDER BY fingerprint",
-            0,
-        )?;
-        Ok(parse("incident", &texts))
+        let which = "WHERE state <> 'resolved' ORDER BY fingerprint";
+        let rows = INCIDENTS.sound(&self.connection, which, &[]);
+        Ok(parse("incident", 3, rows.map_err(|error| self.database("load incidents", error))?))
     }
 
     /// Every incident that is remembered as it stands, by fingerprint.
     pub fn load_incidents(&mut self) -> Result<Vec<IncidentRow>, StoreError> {
-        let statement = "SELECT json FROM incidents ORDER BY fingerprint";
-        Ok(parse("incident", &self.texts("load incidents", statement, 0)?))
+        let rows = INCIDENTS.sound(&self.connection, "ORDER BY fingerprint", &[]);
+        Ok(parse("incident", 3, rows.map_err(|error| self.database("load incidents", error))?))
     }
 
-    /// Notes the last step of an incident that a receiver took.
-    pub fn note_delivered(
+    /// Every step of an incident, the oldest first, with the second since 1970 of its saving.
+    pub fn incident_steps(
         &mut self,
-        receiver: &str,
         fingerprint: &str,
-        version: u64,
-    ) -> Result<(), StoreError> {
-        self.set_meta(&delivered_key(receiver, fingerprint), &version.to_string())
-    }
-
-    /// The state that a receiver was told last of an incident; `None` when it was told nothing.
-    pub fn last_delivered(
-        &mut self,
-        receiver: &str,
-        fingerprint: &str,
-    ) -> Result<Option<String>, StoreError> {
-        let Some(version) = self.meta(&delivered_key(receiver, fingerprint))? else {
-            return Ok(None);
+    ) -> Result<Vec<(i64, IncidentRow)>, StoreError> {
+        let key = [Value::Text(fingerprint.to_owned())];
+        let rows = EVENTS.sound(&self.connection, "WHERE fingerprint = ?1 ORDER BY version", &key);
+        let rows = rows.map_err(|error| self.database("load an incident", error))?;
+        let step = |row: Vec<Value>| match row.get(4) {
+            Some(Value::Integer(at)) => Some((*at, parse("incident", 3, vec![row]).pop()?)),
+            Some(_) | None => None,
         };
-        let statement = "SELECT state FROM incident_events WHERE fingerprint = ?1 AND version = ?2";
-        let key = params![fingerprint, version.parse::<i64>().unwrap_or_default()];
-        let found = self.connection.query_row(statement, key, |row| row.get(0)).optional();
-        found.map_err(|error| self.database("read a delivery", error))
+        Ok(rows.into_iter().filter_map(step).collect())
     }
 
-    /// Saves what a target looks like while healthy.
+    /// Saves what a target looks like while healthy. On a full disk it is not saved: the room is
+    /// for incidents.
     pub fn save_baseline(&mut self, row: &BaselineRow, now: SystemTime) -> Result<(), StoreError> {
         let what = "save a baseline";
-        let json = self.json(what, row)?;
+        if self.ballast.is_spent() {
+            return Err(StoreError::Unavailable("the disk is full"));
+        }
+        let text = |text: &str| Value::Text(text.to_owned());
+        let json = Value::Text(self.json(what, row)?);
+        let values = vec![text(&row.target), text(&row.vantage), json, Value::Integer(unix(now))];
         self.transaction(what, |transaction| {
-            transaction.execute(
-                "INSERT INTO baselines (target, vantage, json, updated) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (target, vantage) DO UPDATE SET json = excluded.json,
-                     updated = excluded.updated",
-                params![row.target, row.vantage, json, unix(now)],
-            )?;
+            BASELINES.put(transaction, values.clone())?;
             Ok(())
         })
     }
@@ -339,15 +433,13 @@ impl Store {
         max_age: Duration,
     ) -> Result<Vec<BaselineRow>, StoreError> {
         let oldest = unix(now.checked_sub(max_age).unwrap_or(SystemTime::UNIX_EPOCH));
-        let texts = self.texts(
-            "load baselines",
-            "SELECT json FROM baselines WHERE updated >= ?1 ORDER BY target, vantage",
-            oldest,
-        )?;
-        Ok(parse("baseline", &texts))
+        let which = "WHERE updated >= ?1 ORDER BY target, vantage";
+        let rows = BASELINES.sound(&self.connection, which, &[Value::Integer(oldest)]);
+        Ok(parse("baseline", 2, rows.map_err(|error| self.database("load baselines", error))?))
     }
 
-    /// Forgets resolved incidents and baselines that are older than `max_age`; how many rows.
+    /// Forgets resolved incidents, baselines and what was settled with receivers that are older
+    /// than `max_age`; how many rows. The newest message of each incident and receiver stays.
     pub fn prune(&mut self, now: SystemTime, max_age: Duration) -> Result<usize, StoreError> {
         let oldest = unix(now.checked_sub(max_age).unwrap_or(SystemTime::UNIX_EPOCH));
         self.transaction("forget old rows", |transaction| {
@@ -358,6 +450,9 @@ impl Store {
                      (SELECT 1 FROM incidents WHERE incidents.fingerprint = \
                       incident_events.fingerprint AND state <> 'resolved')",
                 "DELETE FROM baselines WHERE updated < ?1",
+                "DELETE FROM outbox WHERE state <> 'pending' AND updated_ms < ?1 * 1000
+                     AND NOT EXISTS (SELECT 1 FROM incidents
+                     WHERE incidents.fingerprint = outbox.fingerprint)",
             ] {
                 gone += transaction.execute(statement, [oldest])?;
             }
@@ -365,49 +460,63 @@ impl Store {
         })
     }
 
-    /// A note of the daemon's own, such as when it last ran.
+    /// A small fact by name.
     pub fn meta(&mut self, key: &str) -> Result<Option<String>, StoreError> {
-        let statement = "SELECT value FROM meta WHERE key = ?1";
-        let found = self.connection.query_row(statement, [key], |row| row.get(0)).optional();
-        found.map_err(|error| self.database("read a note", error))
+        let key = [Value::Text(key.to_owned())];
+        let rows = META.sound(&self.connection, "WHERE key = ?1", &key);
+        let row = rows.map_err(|error| self.database("read a fact", error))?.pop();
+        Ok(row.and_then(|row| match row.into_iter().nth(1) {
+            Some(Value::Text(text)) => Some(text),
+            Some(_) | None => None,
+        }))
     }
 
-    /// Saves a note of the daemon's own.
+    /// Saves a small fact by name.
     pub fn set_meta(&mut self, key: &str, value: &str) -> Result<(), StoreError> {
-        let statement = "INSERT INTO meta (key, value) VALUES (?1, ?2)
-             ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-        let saved = self.connection.execute(statement, [key, value]);
-        saved.map(|_| ()).map_err(|error| self.database("save a note", error))
+        let now = unix_millis(SystemTime::now());
+        self.transaction("save a fact", |transaction| {
+            schema::put_meta(transaction, key, value, now)
+        })
+    }
+
+    /// Makes the ballast, or makes it again, when the disk has room for it.
+    pub fn tend_ballast(&mut self) {
+        self.ballast.tend();
+    }
+
+    /// Whether the ballast was given up for room on a full disk, and is not made again yet.
+    pub const fn ballast_is_spent(&self) -> bool {
+        self.ballast.is_spent()
+    }
+
+    /// A transaction that must not fail for lack of space: the ballast is given up for it.
+    fn dearly<T>(
+        &mut self,
+        what: &'static str,
+        work: impl Fn(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        match self.transaction(what, &work) {
+            Err(error) if error.is_full() && self.ballast.release() => {
+                tracing::error!("The disk is full: the ballast is given up for incidents");
+                self.transaction(what, &work)
+            }
+            done => done,
+        }
     }
 
     fn transaction<T>(
         &mut self,
         what: &'static str,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+        work: impl Fn(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let run = |connection: &mut Connection| {
-            let transaction = connection.transaction()?;
-            let value = work(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
-        };
-        run(&mut self.connection).map_err(|error| self.database(what, error))
-    }
-
-    fn texts(
-        &self,
-        what: &'static str,
-        statement: &str,
-        oldest: i64,
-    ) -> Result<Vec<String>, StoreError> {
-        let read = || {
-            let mut statement = self.connection.prepare(statement)?;
-            let values = rusqlite::params_from_iter(
-                std::iter::once(oldest).take(statement.parameter_count()),
-            );
-            statement.query_map(values, |row| row.get(0))?.collect::<rusqlite::Result<_>>()
-        };
-        read().map_err(|error| self.database(what, error))
+        let path = &self.path;
+        let database = |error| StoreError::Database { what, path: path.clone(), error };
+        // Not deferred: a reader that becomes a writer may find the file changed and fail.
+        let behavior = TransactionBehavior::Immediate;
+        let transaction = self.connection.transaction_with_behavior(behavior).map_err(database)?;
+        let done = work(&transaction).map_err(database)?;
+        transaction.commit().map_err(database)?;
+        Ok(done)
     }
 
     fn json(&self, what: &'static str, row: &impl serde::Serialize) -> Result<String, StoreError> {
@@ -423,52 +532,42 @@ impl Store {
     }
 }
 
-/// Rows as they were saved. One that cannot be read (a flipped bit, a field of another release) is
-/// left out: the others are worth having.
-fn parse<T: serde::de::DeserializeOwned>(what: &str, texts: &[String]) -> Vec<T> {
-    let parse = |text: &String| match serde_json::from_str(text) {
-        Ok(row) => Some(row),
-        Err(error) => {
-            tracing::error!(what, %error, "Left out a saved row that cannot be read");
-            None
-        }
+/// Rows as they were saved, of the text in one column. One that cannot be read (a field of another
+/// release) is left out: the others are worth having.
+fn parse<T: serde::de::DeserializeOwned>(
+    what: &str,
+    column: usize,
+    rows: Vec<Vec<Value>>,
+) -> Vec<T> {
+    let parse = |row: Vec<Value>| match row.get(column) {
+        Some(Value::Text(text)) => match serde_json::from_str(text) {
+            Ok(row) => Some(row),
+            Err(error) => {
+                tracing::error!(what, %error, "Left out a saved row that cannot be read");
+                None
+            }
+        },
+        Some(_) | None => None,
     };
-    texts.iter().filter_map(parse).collect()
-}
-
-/// A receiver's name has no slash.
-fn delivered_key(receiver: &str, fingerprint: &str) -> String {
-    format!("delivered/{receiver}/{fingerprint}")
+    rows.into_iter().filter_map(parse).collect()
 }
 
 fn unix(date: SystemTime) -> i64 {
     i64::try_from(unix_seconds(date)).unwrap_or(i64::MAX)
 }
 
-/// Renames a damaged file, and its log, to the first free `.damaged-<n>`.
-fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
-    let with = |suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let io = |error| StoreError::Path { path: path.to_owned(), error };
-    for number in 1..=MAX_DAMAGED {
-        let aside = format!(".damaged-{number}");
-        let moved_to = with(&aside);
-        if moved_to.exists() {
-            continue;
-        }
-        for suffix in ["-wal", "-shm"] {
-            let log = with(suffix);
-            if log.exists() {
-                std::fs::rename(&log, with(&format!("{aside}{suffix}"))).map_err(io)?;
-            }
-        }
-        std::fs::rename(path, &moved_to).map_err(io)?;
-        return Ok(moved_to);
-    }
-    Err(StoreError::Damaged { path: path.to_owned() })
+/// The path with something behind its name.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Makes the file unless it is there, for nobody but us: `SQLite` gives its log the same.
+fn make_file(path: &Path) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    file.open(path)?.set_permissions(Permissions::from_mode(0o600))
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! Alerts to a URL: one receiver, its queue and its task.
 //!
-//! [`webhook`] makes a pair: the [`Webhook`] takes updates (as an [`Exporter`]) and never waits,
+//! [`webhook`] makes a pair: the [`Webhook`] takes messages (as an [`Exporter`]) and never waits,
 //! the [`WebhookTask`] delivers them. Between them stands a [`Delivery`] behind a mutex that is
-//! held for the time of a queue operation only. What the queue did comes out as [`Change`]s. They
-//! feed the metrics here, and are where a durable outbox plugs in: write `Queued` before it is
-//! sent, mark the others, and hand undelivered [`Message`]s back through [`Webhook::restore`]
-//! after a start.
+//! held for the time of a queue operation only. What the queue did comes out as [`Change`]s: they
+//! feed the metrics, and are written back into the store's outbox, whose rows fill the queue after
+//! a start.
 
 pub mod client;
 pub mod delivery;
@@ -15,7 +14,7 @@ pub mod signature;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reachd_core::incident::{IncidentState, IncidentUpdate};
 use reachd_core::time::Instant;
@@ -24,15 +23,13 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
 use self::client::{Client, ClientError};
-use self::delivery::{Change, Delivery, Limits, Message, MessageId, Next, Outcome};
+use self::delivery::{Change, Delivery, Limits, Message, MessageId, Next, Outcome, Owed};
 use self::payload::Context;
 pub use self::settings::{Language, Matcher, SendMode, Settings};
-use crate::clock::WallClock;
+use crate::clock::{WallClock, unix_millis};
 use crate::outbox::Exporter;
 use crate::prometheus::{NotificationOutcome, SelfMetrics};
-
-/// Hears of a delivery.
-pub type OnDelivered = Arc<dyn Fn(&str, &MessageId) + Send + Sync>;
+use crate::store::{Mark, OutboxRow, Rendered, State, WriteBack};
 
 /// What every receiver of the daemon has in common.
 #[derive(Clone)]
@@ -43,8 +40,8 @@ pub struct Surroundings {
     pub clock: WallClock,
     /// Where notifications are counted.
     pub metrics: Arc<SelfMetrics>,
-    /// Told of every delivery: receiver and message. It must not wait.
-    pub delivered: OnDelivered,
+    /// Where what becomes of messages is left, on its way to the store.
+    pub write_back: Arc<WriteBack>,
 }
 
 /// Makes a receiver: the exporter to offer updates to, and the task that delivers them. `seed`
@@ -81,15 +78,15 @@ impl Exporter for Webhook {
         &self.settings.name
     }
 
-    fn offer(&self, update: &IncidentUpdate) {
+    fn render(&self, update: &IncidentUpdate) -> Option<Rendered> {
         let resolved = match update.state {
-            IncidentState::Pending => return,
+            IncidentState::Pending => return None,
             IncidentState::Firing => false,
             IncidentState::Resolved => true,
         };
         let told = resolved && self.lock().is_open(&update.fingerprint);
         if !told && !self.settings.wants(update) {
-            return;
+            return None;
         }
         let context = Context {
             receiver: &self.settings.name,
@@ -97,22 +94,44 @@ impl Exporter for Webhook {
             external_url: &self.surroundings.external_url,
             clock: self.surroundings.clock,
         };
-        let id = MessageId { fingerprint: update.fingerprint.clone(), version: update.version };
         let body = payload::render(update, &context).into();
-        self.restore(Message { id, resolved, body });
+        self.lock().announce(&update.fingerprint, resolved);
+        Some(Rendered { receiver: self.settings.name.clone(), resolved, body })
     }
-}
 
-impl Webhook {
-    /// Queues a rendered message, as one that was not delivered before a restart.
-    pub fn restore(&self, message: Message) {
-        let now = self.now();
+    fn queue(&self, (fingerprint, version): (&str, u64), message: &Rendered) {
+        let id = MessageId { fingerprint: fingerprint.to_owned(), version };
+        let (resolved, body) = (message.resolved, message.body.clone());
         let mut delivery = self.lock();
-        delivery.offer(now, message);
+        delivery.offer(self.now(), Message { id, resolved, body });
         self.book(delivery);
         self.wake.notify_one();
     }
 
+    fn restore(&self, row: &OutboxRow) {
+        let wall = unix_millis(SystemTime::now());
+        let span = |from: i64, to: i64| {
+            Duration::from_millis(u64::try_from(to.saturating_sub(from)).unwrap_or_default())
+        };
+        let mut delivery = self.lock();
+        match row.state {
+            State::Delivered | State::Dead | State::Superseded => {
+                delivery.remember(&row.fingerprint, row.version, row.resolved);
+            }
+            State::Pending => {
+                let (age, wait) = (span(row.enqueued_ms, wall), span(wall, row.not_before_ms));
+                let id = MessageId { fingerprint: row.fingerprint.clone(), version: row.version };
+                let message = Message { id, resolved: row.resolved, body: row.body.clone() };
+                let owed = Owed { message, attempts: row.attempts, age, wait };
+                delivery.restore(self.now(), owed);
+            }
+        }
+        self.book(delivery);
+        self.wake.notify_one();
+    }
+}
+
+impl Webhook {
     /// Messages that are not delivered yet.
     pub fn queued(&self) -> usize {
         self.lock().queued()
@@ -127,22 +146,29 @@ impl Webhook {
         self.delivery.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts what the queue did since last time.
+    /// Counts and notes what the queue did since last time.
     fn book(&self, mut delivery: MutexGuard<'_, Delivery>) {
         let (changes, queued) = (delivery.take_changes(), delivery.queued());
+        let oldest = delivery.oldest(self.now());
         let (metrics, receiver) = (&self.surroundings.metrics, self.settings.name.as_str());
         // Under the lock, so that the last one to change the queue is the last one to tell.
-        metrics.queue_length(receiver, queued);
+        metrics.queue(receiver, queued, oldest);
+        for change in &changes {
+            self.note(change);
+        }
         drop(delivery);
         for change in changes {
             match change {
-                Change::Queued(id) | Change::Superseded(id) => debug!(receiver, %id, "Queued"),
-                Change::Delivered(id) => {
-                    metrics.notified(receiver, NotificationOutcome::Delivered);
-                    (self.surroundings.delivered)(receiver, &id);
-                    debug!(receiver, %id, "Notification delivered");
+                Change::Queued(id) => debug!(receiver, %id, "Queued"),
+                Change::Superseded(id) => {
+                    metrics.notified(receiver, NotificationOutcome::Superseded);
+                    debug!(receiver, %id, "Notification superseded by a newer one");
                 }
-                Change::Retried(id) => {
+                Change::Delivered(id, attempts) => {
+                    metrics.notified(receiver, NotificationOutcome::Delivered);
+                    debug!(receiver, %id, attempts, "Notification delivered");
+                }
+                Change::Retried(id, _) => {
                     metrics.notified(receiver, NotificationOutcome::Retried);
                     debug!(receiver, %id, "Notification will be tried again");
                 }
@@ -151,10 +177,39 @@ impl Webhook {
                     error!(receiver, %id, reason = reason.as_str(), "Notification given up");
                 }
                 Change::Disabled => {
+                    metrics.receiver_disabled(receiver);
                     error!(receiver, "Receiver answered 410 Gone: not used until the next reload");
                 }
             }
         }
+    }
+
+    /// Leaves a change for the store.
+    fn note(&self, change: &Change) {
+        let plain = |state| Mark { state, attempts: None, not_before_ms: None, error: None };
+        let (id, mark) = match change {
+            Change::Queued(_) | Change::Disabled => return,
+            Change::Superseded(id) => (id, plain(State::Superseded)),
+            Change::Delivered(id, attempts) => {
+                (id, Mark { attempts: Some(*attempts), ..plain(State::Delivered) })
+            }
+            Change::Dead(id, reason) => {
+                (id, Mark { error: Some(reason.as_str().to_owned()), ..plain(State::Dead) })
+            }
+            Change::Retried(id, trial) => {
+                let wait = trial.again.since(self.now());
+                let again = SystemTime::now().checked_add(wait).unwrap_or(SystemTime::UNIX_EPOCH);
+                let mark = Mark {
+                    attempts: Some(trial.attempts),
+                    not_before_ms: Some(unix_millis(again)),
+                    error: Some(trial.why.clone()),
+                    ..plain(State::Pending)
+                };
+                (id, mark)
+            }
+        };
+        let key = (self.settings.name.clone(), id.fingerprint.clone(), id.version);
+        self.surroundings.write_back.leave(key, mark);
     }
 }
 

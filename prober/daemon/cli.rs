@@ -25,6 +25,11 @@ pub enum Command {
     Check(Check),
     /// Show what a running daemon knows.
     Status(Status),
+    /// Show the incidents that the store remembers.
+    Incidents(Incidents),
+    /// Show what receivers are owed, and settle what was given up.
+    #[command(subcommand)]
+    Outbox(Outbox),
     /// Check, describe or begin a configuration file.
     #[command(subcommand)]
     Config(Config),
@@ -118,6 +123,92 @@ pub struct Status {
     /// File with `name:password` in one line, where `[listen] web_config` asks for one.
     #[arg(long, value_name = "FILE")]
     pub auth_file: Option<PathBuf>,
+}
+
+/// Where the store lies; a running daemon does not mind.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// The configuration file that says where the store is.
+    #[arg(long, value_name = "FILE", conflicts_with = "store")]
+    pub config: Option<PathBuf>,
+    /// The store's folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub store: Option<PathBuf>,
+}
+
+/// `reachd incidents`.
+#[derive(Debug, Args)]
+pub struct Incidents {
+    /// Only this one, with every step and message; the beginning of its fingerprint is enough.
+    pub id: Option<String>,
+    /// Those that are over as well.
+    #[arg(long)]
+    pub all: bool,
+    /// Print one JSON document per line.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment would become the help of the whole group")]
+    pub place: Place,
+}
+
+/// `reachd outbox`.
+#[derive(Debug, Subcommand)]
+pub enum Outbox {
+    /// Show messages to receivers, the oldest first.
+    List(OutboxList),
+    /// Make dead letters owed again; a running daemon notices within seconds. One whose incident
+    /// has a newer message that the receiver took stays as it is.
+    Retry(OutboxPick),
+    /// Remove dead letters.
+    Purge(OutboxPick),
+}
+
+/// `reachd outbox list`.
+#[derive(Debug, Args)]
+pub struct OutboxList {
+    /// Only those in this state.
+    #[arg(long, value_enum)]
+    pub state: Option<StateName>,
+    /// Only those to this receiver.
+    #[arg(long, value_name = "NAME")]
+    pub receiver: Option<String>,
+    /// Print one JSON document per line.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment would become the help of the whole group")]
+    pub place: Place,
+}
+
+/// `reachd outbox retry` and `reachd outbox purge`.
+#[derive(Debug, Args)]
+pub struct OutboxPick {
+    /// Names of messages, as the list has them.
+    #[arg(value_name = "MESSAGE", required_unless_present = "all")]
+    pub messages: Vec<String>,
+    /// Every dead letter.
+    #[arg(long, conflicts_with = "messages")]
+    pub all: bool,
+    /// Print a JSON document.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment would become the help of the whole group")]
+    pub place: Place,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StateName {
+    /// Still owed.
+    Pending,
+    /// The receiver took it.
+    Delivered,
+    /// Given up.
+    Dead,
+    /// A newer message of the incident says all it said.
+    Superseded,
 }
 
 /// `reachd config`.

@@ -8,7 +8,9 @@ pub mod configure;
 pub mod doctor;
 pub mod exit;
 pub mod explain;
+pub mod incidents;
 pub mod logging;
+pub mod outbox;
 pub mod run;
 pub mod screen;
 pub mod status;
@@ -23,6 +25,8 @@ pub fn main(cli: Cli) -> Result<u8> {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Incidents(arguments) => incidents::run(&arguments),
+        Command::Outbox(command) => outbox::run(&command),
         Command::Config(command) => configure::run(&command),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),

@@ -7,6 +7,7 @@
 mod answers;
 mod daemon;
 mod files;
+mod ledger;
 mod probing;
 mod receivers;
 mod restore;
@@ -32,7 +33,7 @@ use reachd_net::engine::{self, EngineHandle, EngineOptions, EventReceiver};
 use reachd_net::tap::TapOptions;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::check::{read_target, seed};
 use crate::cli::Run;
@@ -118,7 +119,7 @@ async fn watch(arguments: Run, settings: Settings) -> Result<u8> {
         let _ = stopped.changed().await;
     };
     let server = tokio::spawn(http::serve(listener, api, shutdown));
-    let daemon = Daemon::new(arguments, settings, parts, (ready, detail))?;
+    let daemon = Daemon::new(arguments, settings, parts, (ready, detail)).await?;
     daemon.serve(inbox, move || drop(stop_http)).await;
     // Its own limit ends it; a panic in it was logged.
     let _ = server.await;
@@ -168,7 +169,10 @@ async fn start(settings: &Settings) -> Result<Parts> {
         format!("open the store {}; choose another folder with [store] path", path.display())
     })?;
     if let Some(damage) = damage {
-        warn!(moved_to = %damage.moved_to.display(), reason = damage.reason, "Began a new store");
+        let saved = damage.saved.iter().map(|(table, rows)| format!("{rows} {table}"));
+        let saved = saved.collect::<Vec<_>>().join(", ");
+        let (moved_to, reason) = (damage.moved_to.display(), damage.reason);
+        error!(%moved_to, reason, saved, "The store is damaged. Began a new store with what was saved");
     }
     let metrics = SelfMetrics::new(env!("CARGO_PKG_VERSION")).context("register metrics")?;
     metrics.reload_succeeded(SystemTime::now());
@@ -187,7 +191,7 @@ async fn start(settings: &Settings) -> Result<Parts> {
 }
 
 /// `[store] path`, else `$STATE_DIRECTORY`, else the XDG state folder.
-fn store_path(settings: &Settings) -> Result<PathBuf> {
+pub(crate) fn store_path(settings: &Settings) -> Result<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let folder = match &settings.store {
         Some(path) => path.clone(),

@@ -1,10 +1,13 @@
 //! The daemon's own numbers, in a registry of the `prometheus` crate.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use prometheus::core::Collector;
 use prometheus::proto::{Metric, MetricFamily, MetricType};
-use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use tokio::time::Instant;
 
 use super::line::Series;
 use super::{Format, Kind, header, process};
@@ -18,10 +21,12 @@ pub enum NotificationOutcome {
     Retried,
     /// Given up: the receiver was not told.
     Dead,
+    /// A newer one of the same incident took its place.
+    Superseded,
 }
 
 impl NotificationOutcome {
-    const ALL: [Self; 3] = [Self::Delivered, Self::Retried, Self::Dead];
+    const ALL: [Self; 4] = [Self::Delivered, Self::Retried, Self::Dead, Self::Superseded];
 
     /// The `outcome` label.
     pub const fn as_str(self) -> &'static str {
@@ -29,6 +34,7 @@ impl NotificationOutcome {
             Self::Delivered => "delivered",
             Self::Retried => "retried",
             Self::Dead => "dead",
+            Self::Superseded => "superseded",
         }
     }
 }
@@ -62,6 +68,13 @@ pub struct SelfMetrics {
     target_files: IntGaugeVec,
     notifications: IntCounterVec,
     queue_length: IntGaugeVec,
+    oldest_pending: GaugeVec,
+    /// The age of each receiver's oldest message, and when it was so old.
+    oldest: Mutex<BTreeMap<String, (Duration, Instant)>>,
+    disabled: IntGaugeVec,
+    unsaved: IntGauge,
+    save_failures: IntCounter,
+    ballast_spent: IntGauge,
     events_dropped: IntCounter,
     scrapes: IntCounterVec,
 }
@@ -86,6 +99,22 @@ impl SelfMetrics {
             "reachd_events_dropped_total",
             "Events of the monitor that found a full queue.",
         )?;
+        let oldest_pending = Opts::new(
+            "reachd_notification_oldest_pending_seconds",
+            "Age of the oldest notification that waits for a receiver.",
+        );
+        let save_failures = IntCounter::new(
+            "reachd_store_save_failures_total",
+            "Attempts to save a step of an incident that failed; they are repeated.",
+        )?;
+        let unsaved = IntGauge::new(
+            "reachd_store_unsaved_steps",
+            "Steps of incidents that wait to be saved, and to be told.",
+        )?;
+        let ballast_spent = IntGauge::new(
+            "reachd_store_ballast_spent",
+            "Whether the room kept for incidents on a full disk is in use.",
+        )?;
         // Gauges without labels are vectors all the same: they are absent until first set.
         let metrics = Self {
             reload_successful: gauge(
@@ -109,6 +138,16 @@ impl SelfMetrics {
                 "Notifications waiting for a receiver.",
                 &["receiver"],
             )?,
+            oldest_pending: add(&registry, GaugeVec::new(oldest_pending, &["receiver"])?)?,
+            oldest: Mutex::default(),
+            disabled: gauge(
+                "reachd_receiver_disabled",
+                "Whether a receiver answered 410 Gone and is not used until the next reload.",
+                &["receiver"],
+            )?,
+            unsaved: add(&registry, unsaved)?,
+            save_failures: add(&registry, save_failures)?,
+            ballast_spent: add(&registry, ballast_spent)?,
             events_dropped: add(&registry, events_dropped)?,
             scrapes: counter(
                 "reachd_scrapes_total",
@@ -154,6 +193,8 @@ impl SelfMetrics {
             self.notifications.with_label_values(&[receiver, outcome.as_str()]);
         }
         self.queue_length.with_label_values(&[receiver]);
+        self.oldest_pending.with_label_values(&[receiver]);
+        self.disabled.with_label_values(&[receiver]).set(0);
     }
 
     /// A receiver left the configuration.
@@ -163,6 +204,9 @@ impl SelfMetrics {
             let _ = self.notifications.remove_label_values(&[receiver, outcome.as_str()]);
         }
         let _ = self.queue_length.remove_label_values(&[receiver]);
+        let _ = self.oldest_pending.remove_label_values(&[receiver]);
+        let _ = self.disabled.remove_label_values(&[receiver]);
+        self.oldest.lock().unwrap_or_else(PoisonError::into_inner).remove(receiver);
     }
 
     /// Counts a notification.
@@ -170,10 +214,37 @@ impl SelfMetrics {
         self.notifications.with_label_values(&[receiver, outcome.as_str()]).inc();
     }
 
-    /// How many notifications wait for a receiver.
-    pub fn queue_length(&self, receiver: &str, length: usize) {
+    /// How many notifications wait for a receiver, and how old the oldest is.
+    pub fn queue(&self, receiver: &str, length: usize, oldest: Option<Duration>) {
         let length = i64::try_from(length).unwrap_or(i64::MAX);
         self.queue_length.with_label_values(&[receiver]).set(length);
+        let mut known = self.oldest.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = oldest.unwrap_or_default();
+        self.oldest_pending.with_label_values(&[receiver]).set(age.as_secs_f64());
+        match oldest {
+            Some(age) => known.insert(receiver.to_owned(), (age, Instant::now())),
+            None => known.remove(receiver),
+        };
+    }
+
+    /// A receiver answered that it is gone.
+    pub fn receiver_disabled(&self, receiver: &str) {
+        self.disabled.with_label_values(&[receiver]).set(1);
+    }
+
+    /// How many steps of incidents wait to be saved.
+    pub fn unsaved(&self, steps: usize) {
+        self.unsaved.set(i64::try_from(steps).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a step that could not be saved.
+    pub fn save_failed(&self) {
+        self.save_failures.inc();
+    }
+
+    /// Whether the room for incidents on a full disk is in use.
+    pub fn ballast_spent(&self, spent: bool) {
+        self.ballast_spent.set(i64::from(spent));
     }
 
     /// Counts an event of the monitor that found a full queue.
@@ -189,6 +260,11 @@ impl SelfMetrics {
     /// Writes all of them, and the process's, in order of name.
     pub(super) fn write(&self, format: Format, out: &mut Vec<u8>) {
         process::write(format, out);
+        let known = self.oldest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (receiver, (age, then)) in known {
+            let age = age.saturating_add(then.elapsed());
+            self.oldest_pending.with_label_values(&[receiver.as_str()]).set(age.as_secs_f64());
+        }
         for family in self.registry.gather() {
             write_family(&family, format, out);
         }

@@ -6,9 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{BaselineRow, DamageWarning, IncidentRow, Store, StoreError};
+use super::{BaselineRow, DamageWarning, IncidentRow, Rendered, Store, StoreError};
 
 type Job = Box<dyn FnOnce(&mut Store) + Send>;
+
+/// A running store: the way to it, its thread, and what was wrong with the file.
+pub type Opened = (StoreHandle, JoinHandle<()>, Option<DamageWarning>);
 
 /// Jobs that may wait for the store.
 const QUEUE: usize = 1024;
@@ -23,8 +26,9 @@ pub struct StoreHandle {
 impl StoreHandle {
     /// Opens the store (this blocks) and starts its thread, which is to be joined after the last
     /// handle is dropped.
-    pub fn start(path: &Path) -> Result<(Self, JoinHandle<()>, Option<DamageWarning>), StoreError> {
+    pub fn start(path: &Path) -> Result<Opened, StoreError> {
         let (mut store, warning) = Store::open(path)?;
+        store.tend_ballast();
         let (jobs, mut waiting) = mpsc::channel::<Job>(QUEUE);
         let work = move || {
             while let Some(job) = waiting.blocking_recv() {
@@ -37,27 +41,17 @@ impl StoreHandle {
     }
 
     /// See [`Store::save_incident`].
-    pub async fn save_incident(&self, row: IncidentRow) -> Result<bool, StoreError> {
-        self.call(move |store| store.save_incident(&row, SystemTime::now())).await
+    pub async fn save_incident(
+        &self,
+        row: IncidentRow,
+        messages: Vec<Rendered>,
+    ) -> Result<bool, StoreError> {
+        self.call(move |store| store.save_incident(&row, &messages, SystemTime::now())).await
     }
 
     /// See [`Store::load_open_incidents`].
     pub async fn load_open_incidents(&self) -> Result<Vec<IncidentRow>, StoreError> {
         self.call(Store::load_open_incidents).await
-    }
-
-    /// Notes a delivery without waiting for it; see [`Store::note_delivered`]. A note that finds
-    /// no room costs a second message after the next start.
-    pub fn note_delivered(&self, receiver: &str, fingerprint: &str, version: u64) {
-        let (receiver, fingerprint) = (receiver.to_owned(), fingerprint.to_owned());
-        let job: Job = Box::new(move |store| {
-            if let Err(error) = store.note_delivered(&receiver, &fingerprint, version) {
-                tracing::warn!(%error, receiver, "A delivery was not noted");
-            }
-        });
-        if self.jobs.try_send(job).is_err() {
-            tracing::warn!("A delivery was not noted: the store's queue is full or closed");
-        }
     }
 
     /// See [`Store::save_baseline`].

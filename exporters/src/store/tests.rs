@@ -48,7 +48,7 @@ fn what_was_saved_is_there_after_reopening() {
     let path = folder.path().join("new/state/reachd.db");
     let firing = incident(2, IncidentState::Firing);
     let mut store = open(&path);
-    assert!(store.save_incident(&firing, now()).unwrap());
+    assert!(store.save_incident(&firing, &[], now()).unwrap());
     store.save_baseline(&baseline("a"), now()).unwrap();
     store.save_baseline(&baseline("b"), now() - 2 * DAY).unwrap();
     store.set_meta("run", "7").unwrap();
@@ -66,37 +66,15 @@ fn what_was_saved_is_there_after_reopening() {
 }
 
 #[test]
-fn what_a_receiver_took_last_is_remembered() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("db");
-    let mut store = open(&path);
-    let fingerprint = incident(1, IncidentState::Firing).fingerprint;
-    let told =
-        |store: &mut Store, receiver: &str| store.last_delivered(receiver, &fingerprint).unwrap();
-    store.save_incident(&incident(1, IncidentState::Firing), now()).unwrap();
-    assert_eq!(told(&mut store, "ops"), None);
-    store.note_delivered("ops", &fingerprint, 1).unwrap();
-    store.save_incident(&incident(2, IncidentState::Resolved), now()).unwrap();
-    assert_eq!(told(&mut store, "ops").as_deref(), Some("firing"));
-    drop(store);
-    let mut store = open(&path);
-    store.note_delivered("ops", &fingerprint, 2).unwrap();
-    assert_eq!(told(&mut store, "ops").as_deref(), Some("resolved"));
-    assert_eq!(told(&mut store, "other"), None);
-    assert_eq!(store.load_incidents().unwrap().len(), 1);
-    assert!(store.load_open_incidents().unwrap().is_empty());
-}
-
-#[test]
 fn an_older_version_never_overwrites_a_newer_one() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(&folder.path().join("db"));
     let newer = incident(3, IncidentState::Firing);
-    assert!(store.save_incident(&newer, now()).unwrap());
-    assert!(!store.save_incident(&incident(2, IncidentState::Resolved), now()).unwrap());
-    assert!(!store.save_incident(&newer, now()).unwrap());
+    assert!(store.save_incident(&newer, &[], now()).unwrap());
+    assert!(!store.save_incident(&incident(2, IncidentState::Resolved), &[], now()).unwrap());
+    assert!(!store.save_incident(&newer, &[], now()).unwrap());
     assert_eq!(store.load_open_incidents().unwrap(), [newer]);
-    assert!(store.save_incident(&incident(4, IncidentState::Resolved), now()).unwrap());
+    assert!(store.save_incident(&incident(4, IncidentState::Resolved), &[], now()).unwrap());
     assert_eq!(store.load_open_incidents().unwrap(), []);
     assert_eq!(store.prune(now() + 2 * DAY, DAY).unwrap(), 3);
 }
@@ -122,7 +100,7 @@ fn a_damaged_file_is_moved_aside_and_a_new_one_begun() {
         let moved_to = warning.unwrap().moved_to;
         assert_eq!(moved_to, folder.path().join(format!("db.damaged-{number}")));
         assert_eq!(std::fs::read(moved_to).unwrap(), content);
-        assert!(store.save_incident(&incident(1, IncidentState::Firing), now()).unwrap());
+        assert!(store.save_incident(&incident(1, IncidentState::Firing), &[], now()).unwrap());
     }
 }
 
@@ -187,7 +165,7 @@ async fn the_handle_does_what_was_queued_before_it_ends() {
     let path = folder.path().join("db");
     let (handle, thread, warning) = StoreHandle::start(&path).unwrap();
     assert_eq!(warning, None);
-    assert!(handle.save_incident(incident(1, IncidentState::Firing)).await.unwrap());
+    assert!(handle.save_incident(incident(1, IncidentState::Firing), Vec::new()).await.unwrap());
     handle.save_baseline(baseline("a")).await.unwrap();
     assert_eq!(handle.load_baselines(DAY).await.unwrap().len(), 1);
     assert_eq!(handle.load_open_incidents().await.unwrap().len(), 1);
@@ -206,4 +184,158 @@ fn one_row_that_cannot_be_read_does_not_hide_the_others() {
     }
     store.connection.execute("UPDATE baselines SET json = '{' WHERE target = 'a'", []).unwrap();
     assert_eq!(store.load_baselines(now(), DAY).unwrap(), [baseline("b")]);
+}
+
+fn rendered(receiver: &str, resolved: bool, body: &str) -> Rendered {
+    let body = bytes::Bytes::copy_from_slice(body.as_bytes());
+    Rendered { receiver: receiver.to_owned(), resolved, body }
+}
+
+fn states(store: &mut Store) -> Vec<(String, u64, State, u32)> {
+    let rows = store.outbox(None).unwrap();
+    rows.into_iter().map(|row| (row.receiver, row.version, row.state, row.attempts)).collect()
+}
+
+#[test]
+fn a_step_and_its_messages_are_saved_together_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let mut store = open(&path);
+    let messages = [rendered("ops", false, "{1}"), rendered("pager", false, "{2}")];
+    let firing = incident(2, IncidentState::Firing);
+    assert!(store.save_incident(&firing, &messages, now()).unwrap());
+    assert!(!store.save_incident(&incident(1, IncidentState::Firing), &messages, now()).unwrap());
+    // The last of the three writes fails: the others must not stand.
+    let trip = "CREATE TRIGGER trip BEFORE INSERT ON outbox BEGIN SELECT raise(ABORT, 'no'); END";
+    store.connection.execute_batch(trip).unwrap();
+    let over = incident(3, IncidentState::Resolved);
+    assert!(store.save_incident(&over, &[rendered("ops", true, "{3}")], now()).is_err());
+    assert_eq!(store.load_open_incidents().unwrap(), [firing]);
+    assert_eq!(store.incident_steps(&over.fingerprint).unwrap().len(), 1);
+    let pending = |receiver: &str| (receiver.to_owned(), 2, State::Pending, 0);
+    assert_eq!(states(&mut store), [pending("ops"), pending("pager")]);
+    store.connection.execute_batch("DROP TRIGGER trip").unwrap();
+    drop(store);
+    let rows = open(&path).outbox_of("ops").unwrap();
+    assert_eq!((rows.len(), &rows[0].body[..]), (1, &b"{1}"[..]));
+    assert_eq!(rows[0].msg_id, message_id("ops", &over.fingerprint, 2));
+    assert!(rows[0].msg_id.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+    assert_ne!(rows[0].msg_id, message_id("pager", &over.fingerprint, 2));
+}
+
+fn mark(state: State, attempts: Option<u32>) -> Mark {
+    Mark { state, attempts, not_before_ms: attempts.map(|_| 5), error: Some("e".to_owned()) }
+}
+
+#[test]
+fn what_became_of_a_message_outlives_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let mut store = open(&path);
+    let id = incident(1, IncidentState::Firing).fingerprint;
+    for (version, state) in [(1, IncidentState::Firing), (2, IncidentState::Resolved)] {
+        let message = rendered("ops", version == 2, "{}");
+        store.save_incident(&incident(version, state), &[message], now()).unwrap();
+    }
+    let key = |version| ("ops".to_owned(), id.clone(), version);
+    let marks = [
+        (key(1), mark(State::Delivered, Some(3))),
+        (key(2), mark(State::Pending, Some(2))),
+        (("gone".to_owned(), id.clone(), 9), mark(State::Dead, None)),
+    ];
+    store.mark(&marks.into(), now()).unwrap();
+    drop(store);
+    let mut store = open(&path);
+    let row = |version, state, attempts| ("ops".to_owned(), version, state, attempts);
+    let expected = [row(1, State::Delivered, 3), row(2, State::Pending, 2)];
+    assert_eq!(states(&mut store), expected);
+    let rows = store.outbox_of("ops").unwrap();
+    assert_eq!(rows.iter().map(|row| row.version).collect::<Vec<_>>(), [2]);
+    assert_eq!((rows[0].not_before_ms, rows[0].last_error.as_deref()), (5, Some("e")));
+    // A queue that begins with nothing owed still knows what was told last.
+    store.mark(&[(key(2), mark(State::Delivered, None))].into(), now()).unwrap();
+    assert_eq!(store.outbox_of("ops").unwrap()[0].state, State::Delivered);
+    assert_eq!(store.prune(now() + 2 * DAY, DAY).unwrap(), 5);
+    assert_eq!(states(&mut store), []);
+}
+
+#[test]
+fn dead_letters_are_revived_unless_what_came_later_was_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let mut store = open(&path);
+    let id = incident(1, IncidentState::Firing).fingerprint;
+    for version in 1..=3 {
+        let row = incident(version, IncidentState::Firing);
+        let messages = [rendered("ops", false, "{}"), rendered("pager", false, "{}")];
+        store.save_incident(&row, &messages, now()).unwrap();
+    }
+    let key = |receiver: &str, version| (receiver.to_owned(), id.clone(), version);
+    let dead = mark(State::Dead, None);
+    let marks = [
+        (key("ops", 1), dead.clone()),
+        (key("ops", 2), mark(State::Delivered, None)),
+        (key("ops", 3), dead.clone()),
+        (key("pager", 1), dead.clone()),
+        (key("pager", 2), dead),
+    ];
+    store.mark(&marks.into(), now()).unwrap();
+    let seen = store.data_version().unwrap();
+    // Another process does it.
+    let mut other = Store::join(&path).unwrap();
+    let names = [message_id("pager", &id, 2), message_id("ops", &id, 1)];
+    assert_eq!(other.retry_dead(Some(&names), now()).unwrap(), 1);
+    assert_eq!(other.retry_dead(None, now()).unwrap(), 2);
+    assert_eq!(other.retry_dead(None, now()).unwrap(), 0);
+    assert_ne!(store.data_version().unwrap(), seen);
+    assert_eq!(store.outbox(Some(State::Pending)).unwrap().len(), 4);
+    assert_eq!(other.purge_dead(Some(&names)).unwrap(), 1);
+    assert_eq!(other.purge_dead(None).unwrap(), 0);
+    drop(other);
+    let mut reader = Store::read(&path).unwrap();
+    assert_eq!(reader.outbox(None).unwrap().len(), 5);
+    assert!(reader.set_meta("a", "b").is_err());
+}
+
+const SCHEMA_1: &[u8] = include_bytes!("../../testdata/store-schema-1.db");
+
+#[test]
+fn a_store_of_schema_1_is_taken_over_and_a_copy_of_it_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    std::fs::write(&path, SCHEMA_1).unwrap();
+    assert!(matches!(Store::read(&path), Err(StoreError::OlderSchema { found: 1, .. })));
+    let mut store = open(&path);
+    let open_one = IncidentRow { version: 2, ..incident(1, IncidentState::Firing) };
+    let rows = store.load_incidents().unwrap();
+    let names: Vec<_> = rows.iter().map(|row| row.fingerprint.as_str()).collect();
+    assert_eq!(names, ["0123456789abcdef", "aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb"]);
+    assert_eq!(rows[0], open_one);
+    assert_eq!((rows[1].state.as_str(), rows[2].state.as_str()), ("resolved", "firing"));
+    assert_eq!(store.load_baselines(now(), DAY).unwrap(), [baseline("a")]);
+    assert_eq!(store.load_baselines(now(), 3 * DAY).unwrap().len(), 2);
+    assert_eq!(store.meta("run").unwrap().as_deref(), Some("7"));
+    assert_eq!(store.meta("delivered/ops/0123456789abcdef").unwrap(), None);
+    let told = store.outbox(None).unwrap();
+    let told: Vec<_> = told
+        .iter()
+        .map(|row| (row.receiver.as_str(), row.fingerprint.as_str(), row.version, row.resolved))
+        .collect();
+    let expected = [
+        ("ops", "0123456789abcdef", 1, false),
+        ("ops", "aaaaaaaaaaaaaaaa", 1, false),
+        ("pager", "aaaaaaaaaaaaaaaa", 2, true),
+    ];
+    assert_eq!(told, expected);
+    drop(store);
+    // The way back: the copy is a store of schema 1 as it was.
+    let copy = with_suffix(&path, ".schema-1");
+    let mode = std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    let old = Connection::open(&copy).unwrap();
+    let count = |sql: &str| old.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(count("PRAGMA user_version"), 1);
+    assert_eq!(count("SELECT count(*) FROM incident_events"), 5);
+    assert_eq!(count("SELECT count(*) FROM meta WHERE key LIKE 'delivered/%'"), 3);
+    assert_eq!(open(&path).load_incidents().unwrap().len(), 3);
 }

@@ -17,12 +17,10 @@ use reachd_core::time::Instant;
 pub struct Limits {
     /// Messages waiting or in flight.
     pub capacity: usize,
+    /// Bytes of their bodies.
+    pub bytes: usize,
     /// Messages in flight at once.
     pub in_flight: usize,
-    /// First delay before a retry; doubles each time.
-    pub delay_min: Duration,
-    /// Longest delay between retries that we choose ourselves.
-    pub delay_max: Duration,
     /// Longest delay that a receiver may ask for.
     pub retry_after_max: Duration,
     /// Age at which a message is given up.
@@ -32,18 +30,39 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            capacity: 1024,
+            capacity: 8192,
+            bytes: 64 << 20,
             in_flight: 4,
-            delay_min: Duration::from_secs(1),
-            delay_max: Duration::from_secs(60),
             retry_after_max: Duration::from_secs(3600),
             max_age: Duration::from_secs(72 * 3600),
         }
     }
 }
 
-/// After so many failures in a row only one message at a time is tried.
+/// After so many failures in a row only one message at a time is tried; each success then doubles
+/// their number.
 const FAILURES_BEFORE_CAUTION: u32 = 5;
+
+/// The longest pause between such tries, which are of one message after another.
+const CAUTION: Duration = Duration::from_secs(5);
+
+/// Longest delays before each retry, in seconds; the last one stays.
+const DELAYS: [u64; 6] = [1, 2, 5, 10, 30, 60];
+
+/// A message as old as this is tried only once in [`DELAY_OLD`].
+const OLD: Duration = Duration::from_secs(6 * 3600);
+const DELAY_OLD: Duration = Duration::from_secs(300);
+
+/// What was owed before a start may wait so long at most, whatever the clock did meanwhile.
+const DELAY_RESTORED: Duration = Duration::from_secs(60);
+
+/// What was owed before a start is tried for so long at least before it is given up.
+const GRACE: Duration = Duration::from_secs(300);
+
+/// Messages are sent ten a second, ten of them at once: a receiver that comes back after hours is
+/// not to die of what has gathered.
+const SPACING: Duration = Duration::from_millis(100);
+const BURST: Duration = Duration::from_millis(900);
 
 /// A message's identity, the same over all attempts; receivers recognise duplicates by it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,14 +143,38 @@ pub enum Change {
     Queued(MessageId),
     /// A newer one of the same state took its place.
     Superseded(MessageId),
-    /// Delivered.
-    Delivered(MessageId),
+    /// Delivered, with this many attempts.
+    Delivered(MessageId, u32),
     /// An attempt failed.
-    Retried(MessageId),
+    Retried(MessageId, Trial),
     /// Given up.
     Dead(MessageId, DeadReason),
     /// The receiver is not used any more.
     Disabled,
+}
+
+/// An attempt that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    /// Attempts so far.
+    pub attempts: u32,
+    /// When it is tried again at the earliest.
+    pub again: Instant,
+    /// Why.
+    pub why: String,
+}
+
+/// A message that was owed before a start, or that a person made owed again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owed {
+    /// The message.
+    pub message: Message,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// How long it has been waiting.
+    pub age: Duration,
+    /// How long it was to wait still.
+    pub wait: Duration,
 }
 
 /// What to do next.
@@ -147,7 +190,20 @@ pub enum Next {
 struct Waiting {
     message: Message,
     since: Instant,
+    /// Its age at that moment.
+    age: Duration,
     sequence: u64,
+    attempts: u32,
+}
+
+impl Waiting {
+    fn version(&self) -> u64 {
+        self.message.id.version
+    }
+
+    fn age(&self, now: Instant) -> Duration {
+        now.since(self.since) + self.age
+    }
 }
 
 #[derive(Debug, Default)]
@@ -170,6 +226,25 @@ impl Lane {
     fn queued(&self) -> usize {
         self.waiting.len() + usize::from(self.flying.is_some())
     }
+
+    /// Of neighbours that say the same only the newer waits on, with the place and age of the
+    /// older.
+    fn coalesce(&mut self, changes: &mut Vec<Change>) {
+        let mut index = 1;
+        while let (Some(older), Some(newer)) =
+            (self.waiting.get(index - 1), self.waiting.get(index))
+        {
+            if older.message.resolved != newer.message.resolved {
+                index += 1;
+                continue;
+            }
+            let Some(gone) = self.waiting.remove(index - 1) else { return };
+            if let Some(newer) = self.waiting.get_mut(index - 1) {
+                (newer.since, newer.age, newer.sequence) = (gone.since, gone.age, gone.sequence);
+            }
+            changes.push(Change::Superseded(gone.message.id));
+        }
+    }
 }
 
 /// The queue of one receiver.
@@ -183,7 +258,11 @@ pub struct Delivery {
     lanes: BTreeMap<String, Lane>,
     sequence: u64,
     failures: u32,
+    /// Messages in flight at once, now.
+    width: usize,
     not_before: Instant,
+    /// When the next one would be sent if they were evenly spaced.
+    next_turn: Instant,
     disabled: bool,
     changes: Vec<Change>,
 }
@@ -197,7 +276,9 @@ impl Delivery {
             lanes: BTreeMap::new(),
             sequence: 0,
             failures: 0,
+            width: limits.in_flight,
             not_before: Instant::ZERO,
+            next_turn: Instant::ZERO,
             disabled: false,
             changes: Vec::new(),
         }
@@ -219,18 +300,71 @@ impl Delivery {
             return;
         }
         self.sequence += 1;
-        let arriving = Waiting { message, since: now, sequence: self.sequence };
+        let sequence = self.sequence;
+        let arriving = Waiting { message, since: now, age: Duration::ZERO, sequence, attempts: 0 };
         match lane.waiting.back_mut() {
             Some(last) if last.message.resolved == arriving.message.resolved => {
                 // Keeps its place in the order of lanes and its age.
                 let old = std::mem::replace(&mut last.message, arriving.message);
+                last.attempts = 0;
                 self.changes.push(Change::Superseded(old.id));
             }
             Some(_) | None => lane.waiting.push_back(arriving),
         }
-        if self.queued() > self.limits.capacity {
-            self.overflow();
+        self.overflow();
+    }
+
+    /// Takes back what an earlier run left, or a person revived: its place is that of its version.
+    /// One that is here already is ignored, one that a newer of its lane overtakes is superseded.
+    pub fn restore(&mut self, now: Instant, owed: Owed) {
+        let id = owed.message.id.clone();
+        if self.disabled {
+            self.changes.push(Change::Dead(id, DeadReason::Gone));
+            return;
         }
+        let lane = self.lanes.entry(id.fingerprint.clone()).or_default();
+        let here = |waiting: &Waiting| waiting.version() == id.version;
+        if lane.flying.iter().chain(&lane.waiting).any(here) {
+            return;
+        }
+        if lane.flying.as_ref().is_some_and(|flying| flying.version() > id.version) {
+            self.changes.push(Change::Superseded(id));
+            return;
+        }
+        if id.version > lane.newest {
+            (lane.newest, lane.open) = (id.version, !owed.message.resolved);
+        }
+        self.sequence += 1;
+        let age = owed.age.min(self.limits.max_age.saturating_sub(GRACE));
+        let (sequence, attempts) = (self.sequence, owed.attempts);
+        let wait = owed.wait.min(DELAY_RESTORED);
+        let place = lane.waiting.iter().take_while(|one| one.version() < id.version).count();
+        if place == 0 {
+            (lane.attempts, lane.not_before) = (attempts, now + wait);
+        }
+        let message = owed.message;
+        lane.waiting.insert(place, Waiting { message, since: now, age, sequence, attempts });
+        lane.coalesce(&mut self.changes);
+        self.changes.push(Change::Queued(id));
+        self.overflow();
+    }
+
+    /// Remembers the last that a receiver was offered of an incident before a start.
+    pub fn remember(&mut self, fingerprint: &str, version: u64, resolved: bool) {
+        if !resolved {
+            let lane = self.lanes.entry(fingerprint.to_owned()).or_default();
+            if version > lane.newest {
+                (lane.newest, lane.open) = (version, true);
+            }
+        }
+    }
+
+    /// A message is on its way here, by way of the disk: its end, should it come first, is owed.
+    pub fn announce(&mut self, fingerprint: &str, resolved: bool) {
+        if resolved && !self.lanes.contains_key(fingerprint) {
+            return;
+        }
+        self.lanes.entry(fingerprint.to_owned()).or_default().open = !resolved;
     }
 
     /// Says how an attempt ended.
@@ -239,10 +373,16 @@ impl Delivery {
         let Some(landed) = lane.flying.take_if(|flying| flying.message.id == *id) else { return };
         match outcome {
             Outcome::Accepted => {
-                (self.failures, lane.attempts) = (0, 0);
-                self.changes.push(Change::Delivered(id.clone()));
+                lane.attempts = 0;
+                if self.failures >= FAILURES_BEFORE_CAUTION {
+                    // It is back: what waits is held by the ramp and the spacing alone.
+                    self.lanes.values_mut().for_each(|lane| lane.not_before = now);
+                }
+                self.failures = 0;
+                self.width = self.width.saturating_mul(2).min(self.limits.in_flight);
+                self.changes.push(Change::Delivered(id.clone(), landed.attempts + 1));
             }
-            Outcome::Retry { after, .. } => self.retry(now, landed, *after),
+            Outcome::Retry { after, why } => self.retry(now, landed, (*after, why)),
             Outcome::Refused { .. } => {
                 lane.attempts = 0;
                 self.changes.push(Change::Dead(id.clone(), DeadReason::Refused));
@@ -259,12 +399,11 @@ impl Delivery {
     pub fn poll(&mut self, now: Instant) -> Next {
         self.expire(now);
         let flying = self.lanes.values().filter(|lane| lane.flying.is_some()).count();
-        let allowed =
-            if self.failures >= FAILURES_BEFORE_CAUTION { 1 } else { self.limits.in_flight };
-        if flying >= allowed {
+        if flying >= self.width {
             return Next::Wait(None);
         }
-        let pause = self.not_before;
+        let turn = now + self.next_turn.since(now).saturating_sub(BURST);
+        let pause = self.not_before.max(turn);
         let ready = self.lanes.values_mut().filter_map(|lane| {
             let sequence = lane.waiting.front()?.sequence;
             lane.flying.is_none().then_some((lane.not_before.max(pause), sequence, lane))
@@ -276,7 +415,10 @@ impl Delivery {
             Some((_, _, lane)) => {
                 lane.flying = lane.waiting.pop_front();
                 match &lane.flying {
-                    Some(flying) => Next::Send(flying.message.clone()),
+                    Some(flying) => {
+                        self.next_turn = self.next_turn.max(now) + SPACING;
+                        Next::Send(flying.message.clone())
+                    }
                     None => Next::Wait(None),
                 }
             }
@@ -293,6 +435,13 @@ impl Delivery {
         self.lanes.values().map(Lane::queued).sum()
     }
 
+    /// The age of the oldest of them.
+    pub fn oldest(&self, now: Instant) -> Option<Duration> {
+        let lanes = self.lanes.values();
+        let all = lanes.flat_map(|lane| lane.flying.iter().chain(&lane.waiting));
+        all.map(|waiting| waiting.age(now)).max()
+    }
+
     /// Whether the receiver was told, or is about to be, that this incident fires, and not yet
     /// offered its end.
     pub fn is_open(&self, fingerprint: &str) -> bool {
@@ -305,32 +454,42 @@ impl Delivery {
     }
 
     /// Puts a message back to the front of its lane, unless a newer one of its state waits there.
-    fn retry(&mut self, now: Instant, landed: Waiting, after: Option<Duration>) {
+    fn retry(&mut self, now: Instant, mut landed: Waiting, (after, why): (Option<Duration>, &str)) {
         self.failures = self.failures.saturating_add(1);
+        if self.failures >= FAILURES_BEFORE_CAUTION {
+            self.width = 1;
+            let pause = self.spread(CAUTION);
+            self.not_before = self.not_before.max(now + pause);
+        }
         let after = after.map(|after| after.min(self.limits.retry_after_max));
         if let Some(after) = after {
             self.not_before = self.not_before.max(now + after);
         }
         let id = landed.message.id.clone();
         let attempts = self.lanes.get(&id.fingerprint).map_or(0, |lane| lane.attempts);
-        let delay = self.delay(attempts);
+        let delay = match landed.age(now) >= OLD {
+            true => self.spread(DELAY_OLD),
+            false => self.delay(attempts),
+        };
         let Some(lane) = self.lanes.get_mut(&id.fingerprint) else { return };
         lane.attempts = lane.attempts.saturating_add(1);
         lane.not_before = now + delay;
-        self.changes.push(Change::Retried(id.clone()));
-        match lane.waiting.front_mut() {
-            Some(next) if next.message.resolved == landed.message.resolved => {
-                (next.since, next.sequence) = (landed.since, landed.sequence);
-                self.changes.push(Change::Superseded(id));
-            }
-            Some(_) | None => lane.waiting.push_front(landed),
-        }
+        landed.attempts = landed.attempts.saturating_add(1);
+        let again = lane.not_before.max(self.not_before);
+        let trial = Trial { attempts: landed.attempts, again, why: why.to_owned() };
+        self.changes.push(Change::Retried(id.clone(), trial));
+        lane.waiting.push_front(landed);
+        lane.coalesce(&mut self.changes);
     }
 
-    /// Doubles with every attempt, up to a limit, less up to a half by chance.
+    /// The delay before the next attempt.
     fn delay(&mut self, attempts: u32) -> Duration {
-        let doubled = self.limits.delay_min.saturating_mul(1 << attempts.min(20));
-        let longest = doubled.min(self.limits.delay_max);
+        let index = usize::try_from(attempts).unwrap_or(usize::MAX).min(DELAYS.len() - 1);
+        self.spread(Duration::from_secs(DELAYS.get(index).copied().unwrap_or(60)))
+    }
+
+    /// Less up to a half by chance.
+    fn spread(&mut self, longest: Duration) -> Duration {
         // SplitMix64 (Steele, Lea, Flood 2014).
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.random;
@@ -341,9 +500,24 @@ impl Delivery {
         longest - longest * thousandths / 1000
     }
 
+    /// Gives up messages until there is room.
+    fn overflow(&mut self) {
+        while self.queued() > self.limits.capacity || self.bytes() > self.limits.bytes {
+            if !self.give_up_one() {
+                return;
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let lanes = self.lanes.values();
+        let all = lanes.flat_map(|lane| lane.flying.iter().chain(&lane.waiting));
+        all.map(|waiting| waiting.message.body.len()).sum()
+    }
+
     /// Gives up one message: the oldest that a later one of its lane overtakes, else the oldest
     /// firing, else the oldest. What is in flight cannot be called back.
-    fn overflow(&mut self) {
+    fn give_up_one(&mut self) -> bool {
         let mut victim: Option<((u8, u64), &str, usize)> = None;
         for (fingerprint, lane) in &self.lanes {
             for (index, waiting) in lane.waiting.iter().enumerate() {
@@ -359,20 +533,21 @@ impl Delivery {
                 }
             }
         }
-        let Some((_, fingerprint, index)) = victim else { return };
+        let Some((_, fingerprint, index)) = victim else { return false };
         let fingerprint = fingerprint.to_owned();
         let dropped = self.lanes.get_mut(&fingerprint).and_then(|lane| lane.waiting.remove(index));
         if let Some(dropped) = dropped {
             self.changes.push(Change::Dead(dropped.message.id, DeadReason::Overflow));
         }
         self.forget_idle();
+        true
     }
 
     fn expire(&mut self, now: Instant) {
         let (max_age, changes) = (self.limits.max_age, &mut self.changes);
         for lane in self.lanes.values_mut() {
             lane.waiting.retain(|waiting| {
-                let young = now.since(waiting.since) < max_age;
+                let young = waiting.age(now) < max_age;
                 if !young {
                     let id = waiting.message.id.clone();
                     changes.push(Change::Dead(id, DeadReason::Expired));

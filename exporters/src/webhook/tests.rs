@@ -35,13 +35,22 @@ fn receiver(address: SocketAddr) -> (Arc<Webhook>, WebhookTask, Arc<SelfMetrics>
     settings.secret = Some(Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap());
     let metrics = fixture::metrics();
     let surroundings = Surroundings {
-        delivered: Arc::new(|_, _| {}),
+        write_back: Arc::default(),
         external_url: "http://reachd.example".to_owned(),
         clock: WallClock::anchored(Instant::ZERO, SystemTime::UNIX_EPOCH),
         metrics: Arc::clone(&metrics),
     };
     let (webhook, task) = webhook(settings, surroundings, 1).unwrap();
     (webhook, task, metrics)
+}
+
+impl Webhook {
+    /// As it is done with a store that commits at once.
+    fn offer(&self, update: &IncidentUpdate) {
+        if let Some(message) = self.render(update) {
+            self.queue((&update.fingerprint, update.version), &message);
+        }
+    }
 }
 
 fn page(metrics: &Arc<SelfMetrics>) -> String {

@@ -5,26 +5,34 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, anyhow};
 use reachd_config::Settings;
-use reachd_core::incident::{IncidentState, IncidentUpdate};
+use reachd_core::incident::IncidentUpdate;
 use reachd_core::monitor::Event;
 use reachd_exporters::http::Request;
 use reachd_exporters::prometheus::Detail;
-use reachd_exporters::store::{BaselineRow, IncidentRow};
+use reachd_exporters::store::{BaselineRow, IncidentRow, OutboxRow};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use super::answers::{self, Started};
 use super::files::Files;
-use super::probing::{self, Means};
-use super::receivers::Receivers;
+use super::ledger::{Ledger, Step};
+use super::probing;
+use super::receivers::{Means, Receivers};
 use super::systemd::{self, Watchdog};
 use super::{Parts, apply_arguments, detail};
 use crate::cli::Run;
 
 /// How often target files are looked at.
 const FILES_EVERY: Duration = Duration::from_secs(5);
+/// How often a step that could not be saved is tried again, and the ballast looked after.
+const STORE_EVERY: Duration = Duration::from_secs(1);
+/// How often old rows are forgotten, and how old they are then.
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+const PRUNE_AGE: Duration = Duration::from_secs(30 * 86_400);
 /// How long draining may take; the store closes after it, and all is over within five seconds.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
 
@@ -34,6 +42,8 @@ pub(super) struct Daemon {
     settings: Settings,
     parts: Parts,
     receivers: Receivers,
+    means: Means,
+    ledger: Ledger,
     files: Files,
     started: Started,
     ready: watch::Sender<bool>,
@@ -60,20 +70,28 @@ impl Signals {
 
 impl Daemon {
     /// Everything is open; receivers are started here.
-    pub(super) fn new(
+    pub(super) async fn new(
         arguments: Run,
         settings: Settings,
         parts: Parts,
         (ready, detail): (watch::Sender<bool>, watch::Sender<Detail>),
     ) -> Result<Self> {
         let mut receivers = Receivers::none();
-        receivers.apply(&settings, (&parts.metrics, parts.clock, &parts.store))?;
+        let means = Means {
+            metrics: Arc::clone(&parts.metrics),
+            clock: parts.clock,
+            store: parts.store.clone(),
+            write_back: Arc::default(),
+        };
+        receivers.apply(&settings, &means).await?;
         let files = Files::remember(&settings);
         let daemon = Self {
             arguments,
             settings,
             parts,
             receivers,
+            means,
+            ledger: Ledger::default(),
             files,
             started: Started::default(),
             ready,
@@ -100,6 +118,10 @@ impl Daemon {
         let pet_every = systemd::watchdog().unwrap_or(Duration::from_secs(15));
         let mut pets = tokio::time::interval(pet_every);
         let mut looks = tokio::time::interval(FILES_EVERY);
+        let mut saves = tokio::time::interval(STORE_EVERY);
+        let mut prunes = tokio::time::interval(PRUNE_EVERY);
+        saves.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let marks = self.write_marks();
         let mut watchdog = Watchdog::default();
         let saved = std::mem::take(&mut self.parts.restored.saved);
         self.receivers.catch_up(&saved, &self.parts.store).await;
@@ -125,8 +147,11 @@ impl Daemon {
                     self.count_dropped();
                 }
                 _ = looks.tick() => self.look_at_files().await,
+                _ = saves.tick() => self.tend_store().await,
+                _ = prunes.tick() => self.forget(),
             }
         }
+        marks.abort();
         stop_http();
         self.stop().await;
     }
@@ -194,12 +219,56 @@ impl Daemon {
                 update.summary.0
             );
         }
-        if let Err(error) = self.parts.store.save_incident(row).await {
-            error!(%error, "Incident was not saved; it is told all the same");
+        let messages = self.receivers.outbox.render(&update);
+        // Behind what could not be saved before it comes with the next tick.
+        let at_once = self.ledger.len() == 0;
+        self.ledger.take(Step { row, messages });
+        if at_once {
+            self.settle().await;
         }
-        if update.state != IncidentState::Pending {
-            self.receivers.outbox.publish(&update);
+    }
+
+    async fn settle(&mut self) {
+        let Parts { store, metrics, .. } = &self.parts;
+        self.ledger.settle(store, &self.receivers.outbox, metrics).await;
+    }
+
+    /// Tries again what could not be saved; keeps room for it on a full disk.
+    async fn tend_store(&mut self) {
+        if self.ledger.len() > 0 {
+            self.settle().await;
         }
+        let tended = self.parts.store.call(|store| {
+            store.tend_ballast();
+            Ok(store.ballast_is_spent())
+        });
+        // An error means that the store is busy: the next tick comes soon.
+        if let Ok(spent) = tended.await {
+            self.parts.metrics.ballast_spent(spent);
+        }
+    }
+
+    /// Forgets what is long over.
+    fn forget(&self) {
+        let store = self.parts.store.clone();
+        tokio::spawn(async move {
+            match store.prune(PRUNE_AGE).await {
+                Ok(rows) => info!(rows, "Forgot what is long over"),
+                Err(error) => warn!(%error, "Old rows were not forgotten"),
+            }
+        });
+    }
+
+    /// The task that writes back what becomes of messages, and notices what a person revived.
+    fn write_marks(&self) -> JoinHandle<()> {
+        let (means, outbox) = (self.means.clone(), self.receivers.shared());
+        tokio::spawn(async move {
+            let owed = |row: &OutboxRow| {
+                let outbox = Arc::clone(&outbox.lock().unwrap_or_else(PoisonError::into_inner));
+                outbox.restore(row);
+            };
+            means.write_back.run(&means.store, owed).await;
+        })
     }
 
     async fn handle_request(&mut self, request: Request) {
@@ -220,7 +289,7 @@ impl Daemon {
                 tokio::spawn(async move {
                     let Ok(snapshot) = engine.snapshot().await else { return };
                     let snapshot = answers::dated(snapshot, (&engine, &started));
-                    let means = Means { snapshot, allow, vantages };
+                    let means = probing::Means { snapshot, allow, vantages };
                     drop(reply.send(probing::answer(request, means).await));
                 });
             }
@@ -259,8 +328,7 @@ impl Daemon {
         if settings.listen != self.settings.listen || settings.store != self.settings.store {
             warn!("[listen] and [store] change only with a restart");
         }
-        let Parts { metrics, clock, store, .. } = &self.parts;
-        self.receivers.apply(&settings, (metrics, *clock, store))?;
+        self.receivers.apply(&settings, &self.means).await?;
         let (diff, change) = self.settings.plan.change_to(&settings.plan);
         self.parts.engine.change(change).await?;
         self.detail.send_replace(detail(&settings));
@@ -309,13 +377,15 @@ impl Daemon {
             while let Some(event) = self.parts.events.recv().await {
                 self.handle_event(*event).await;
             }
+            self.settle().await;
             std::mem::replace(&mut self.receivers, Receivers::none()).stop().await;
+            self.means.write_back.flush(&self.means.store).await;
         });
         if drained.await.is_err() {
             warn!("Stopping took too long; something may be left untold");
         }
         let Parts { store, store_thread, .. } = self.parts;
-        drop(store);
+        drop((store, self.means));
         let joined = tokio::task::spawn_blocking(move || store_thread.join());
         if tokio::time::timeout(Duration::from_secs(1), joined).await.is_err() {
             warn!("The store did not close in time");

@@ -1,8 +1,10 @@
-//! Receivers: from their spelling in the configuration to running tasks.
+//! Receivers: from their spelling in the configuration to running tasks, whose queues begin with
+//! what the outbox says is owed.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
 use reachd_config::{Endpoint, Lang, Receiver, ReceiverKind, Relation, Send, Settings};
@@ -10,9 +12,9 @@ use reachd_core::incident::{IncidentState, IncidentUpdate};
 use reachd_exporters::clock::WallClock;
 use reachd_exporters::outbox::{Exporter, Outbox};
 use reachd_exporters::prometheus::SelfMetrics;
-use reachd_exporters::store::StoreHandle;
+use reachd_exporters::store::{StoreHandle, WriteBack};
 use reachd_exporters::webhook::signature::Secret;
-use reachd_exporters::webhook::{self, Language, Matcher, SendMode, Surroundings};
+use reachd_exporters::webhook::{self, Language, Matcher, SendMode, Surroundings, WebhookTask};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -20,10 +22,22 @@ use tracing::{info, warn};
 /// How long undelivered messages are tried on when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(3);
 
+/// What every receiver needs.
+#[derive(Clone)]
+pub(super) struct Means {
+    pub(super) metrics: Arc<SelfMetrics>,
+    pub(super) clock: WallClock,
+    pub(super) store: StoreHandle,
+    pub(super) write_back: Arc<WriteBack>,
+}
+
 /// The running receivers.
 pub(super) struct Receivers {
-    pub(super) outbox: Outbox,
+    pub(super) outbox: Arc<Outbox>,
+    shared: Arc<Mutex<Arc<Outbox>>>,
     running: Vec<Running>,
+    /// By receiver and incident, whether the last message says that it is over; as of the start.
+    heard: BTreeMap<(String, String), bool>,
 }
 
 struct Running {
@@ -36,16 +50,22 @@ struct Running {
 impl Receivers {
     /// Nobody is told yet.
     pub(super) fn none() -> Self {
-        Self { outbox: Outbox::default(), running: Vec::new() }
+        Self {
+            outbox: Arc::default(),
+            shared: Arc::default(),
+            running: Vec::new(),
+            heard: BTreeMap::new(),
+        }
+    }
+
+    /// The outbox as it is at any time, for whoever outlives a reload.
+    pub(super) fn shared(&self) -> Arc<Mutex<Arc<Outbox>>> {
+        Arc::clone(&self.shared)
     }
 
     /// Starts, keeps and stops receivers as the settings want. One that cannot be started is an
     /// error and changes nothing.
-    pub(super) fn apply(
-        &mut self,
-        settings: &Settings,
-        (metrics, clock, store): (&Arc<SelfMetrics>, WallClock, &StoreHandle),
-    ) -> Result<()> {
+    pub(super) async fn apply(&mut self, settings: &Settings, means: &Means) -> Result<()> {
         let wanted: Vec<&Receiver> = settings
             .receivers
             .iter()
@@ -54,42 +74,77 @@ impl Receivers {
         let mut fresh = Vec::new();
         for receiver in &wanted {
             if !self.running.iter().any(|running| running.receiver == **receiver) {
-                fresh.push(start(receiver, settings, (metrics, clock, store))?);
+                fresh.push((*receiver, make(receiver, settings, means)?));
             }
         }
         let kept = |running: &Running| wanted.iter().any(|receiver| **receiver == running.receiver);
-        for gone in self.running.extract_if(.., |running| !kept(running)) {
+        let gone: Vec<_> = self.running.extract_if(.., |running| !kept(running)).collect();
+        for gone in gone {
             let name = gone.receiver.name.clone();
-            drop(gone.stop);
-            if !wanted.iter().any(|receiver| receiver.name == name) {
-                metrics.forget_receiver(&name);
+            if wanted.iter().any(|receiver| receiver.name == name) {
+                // Its successor sends what is owed; a request that is cut off here comes again.
+                gone.task.abort();
+                drop(gone.task.await);
+            } else {
+                drop(gone.stop);
+                means.metrics.forget_receiver(&name);
             }
         }
-        self.running.extend(fresh);
+        if !fresh.is_empty() {
+            means.write_back.flush(&means.store).await;
+        }
+        for (receiver, (exporter, task)) in fresh {
+            self.fill(&*exporter, &means.store).await;
+            self.running.push(start(receiver, exporter, task));
+        }
         let exporters = self.running.iter().map(|running| Arc::clone(&running.exporter)).collect();
-        self.outbox = Outbox::new(exporters);
+        self.outbox = Arc::new(Outbox::new(exporters));
+        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&self.outbox);
         Ok(())
     }
 
-    /// Tells each receiver what an earlier run saved and could not deliver to it any more: that an
-    /// incident fires, unless that was the last it heard, and that one is over that it heard of.
-    pub(super) async fn catch_up(&self, saved: &[IncidentUpdate], store: &StoreHandle) {
+    /// Hands a receiver what the outbox has for it. A store that fails costs the memory, not the
+    /// receiver.
+    async fn fill(&mut self, exporter: &dyn Exporter, store: &StoreHandle) {
+        let name = exporter.name().to_owned();
+        match store.call(move |store| store.outbox_of(&name)).await {
+            Ok(rows) => {
+                for row in &rows {
+                    let key = (row.receiver.clone(), row.fingerprint.clone());
+                    self.heard.insert(key, row.resolved);
+                    exporter.restore(row);
+                }
+            }
+            Err(error) => {
+                warn!(%error, receiver = exporter.name(), "What is owed to it is not known");
+            }
+        }
+    }
+
+    /// Tells each receiver of incidents it has no message of: that one fires, to a receiver that
+    /// is new, and that one is over, to whom an earlier release told only that it fires.
+    pub(super) async fn catch_up(&mut self, saved: &[IncidentUpdate], store: &StoreHandle) {
+        let heard = std::mem::take(&mut self.heard);
         for exporter in self.running.iter().map(|running| &running.exporter) {
             for update in saved {
-                let (name, id) = (exporter.name().to_owned(), update.fingerprint.clone());
-                let last = store.call(move |store| store.last_delivered(&name, &id)).await;
-                let last = last.unwrap_or_else(|error| {
-                    warn!(%error, "What was delivered is not known; it is told again");
-                    None
-                });
+                let last = heard.get(&(exporter.name().to_owned(), update.fingerprint.clone()));
                 let owed = match update.state {
-                    IncidentState::Firing => last.as_deref() != Some("firing"),
-                    IncidentState::Resolved => last.as_deref() == Some("firing"),
+                    IncidentState::Firing => last != Some(&false),
+                    IncidentState::Resolved => last == Some(&false),
                     IncidentState::Pending => false,
                 };
-                if owed {
-                    info!(receiver = exporter.name(), id = update.fingerprint, "Told late");
-                    exporter.offer(update);
+                let Some(message) = owed.then(|| exporter.render(update)).flatten() else {
+                    continue;
+                };
+                info!(receiver = exporter.name(), id = update.fingerprint, "Told late");
+                let (id, version) = (update.fingerprint.clone(), update.version);
+                let messages = [message.clone()];
+                let added = store.call(move |store| {
+                    store.add_messages((&id, version), &messages, SystemTime::now())
+                });
+                match added.await {
+                    Ok(()) => exporter.queue((&update.fingerprint, version), &message),
+                    Err(error) => warn!(%error, receiver = exporter.name(), "Not told late"),
                 }
             }
         }
@@ -112,30 +167,31 @@ impl Receivers {
     }
 }
 
-fn start(
+fn make(
     receiver: &Receiver,
     settings: &Settings,
-    (metrics, clock, store): (&Arc<SelfMetrics>, WallClock, &StoreHandle),
-) -> Result<Running> {
-    let store = store.clone();
+    means: &Means,
+) -> Result<(Arc<dyn Exporter>, WebhookTask)> {
     let surroundings = Surroundings {
         external_url: format!("http://{}", settings.listen.address),
-        clock,
-        metrics: Arc::clone(metrics),
-        delivered: Arc::new(move |receiver, message| {
-            store.note_delivered(receiver, &message.fingerprint, message.version);
-        }),
+        clock: means.clock,
+        metrics: Arc::clone(&means.metrics),
+        write_back: Arc::clone(&means.write_back),
     };
     let [seed, _] = crate::check::seed()?;
     let (exporter, task) = webhook::webhook(spell(receiver)?, surroundings, seed)
         .with_context(|| format!("start receiver {}", receiver.name))?;
+    Ok((exporter, task))
+}
+
+fn start(receiver: &Receiver, exporter: Arc<dyn Exporter>, task: WebhookTask) -> Running {
     let (stop, mut stopped) = watch::channel(());
     let until = async move {
         // An error is the stop: the sender is dropped.
         let _ = stopped.changed().await;
     };
     let task = tokio::spawn(task.run(until, DRAIN));
-    Ok(Running { receiver: receiver.clone(), exporter, stop, task })
+    Running { receiver: receiver.clone(), exporter, stop, task }
 }
 
 fn spell(receiver: &Receiver) -> Result<webhook::Settings> {

@@ -41,8 +41,8 @@ fn dead(queue: &mut Delivery) -> Vec<(String, DeadReason)> {
         Change::Dead(id, reason) => Some((id.to_string(), reason)),
         Change::Queued(_)
         | Change::Superseded(_)
-        | Change::Delivered(_)
-        | Change::Retried(_)
+        | Change::Delivered(..)
+        | Change::Retried(..)
         | Change::Disabled => None,
     });
     deaths.collect()
@@ -65,11 +65,11 @@ fn one_incident_is_told_in_order_and_others_do_not_wait() {
 }
 
 #[test]
-fn retries_double_up_to_a_minute_with_jitter_downward() {
+fn retries_come_later_each_time_up_to_a_minute_with_jitter_downward() {
     let mut queue = queue(Limits::default());
     queue.offer(at(0), message("a", 1, FIRING));
     let mut now = at(0);
-    for longest in [1u64, 2, 4, 8, 16, 32, 60, 60, 60] {
+    for longest in [1u64, 2, 5, 10, 30, 60, 60, 60, 60] {
         assert_eq!(sent(&mut queue, now), ["a:1"]);
         settle(&mut queue, now, "a:1", fail(None));
         let Next::Wait(Some(next)) = queue.poll(now) else { panic!("nothing to wait for") };
@@ -242,5 +242,277 @@ fn resolved_is_never_lost() {
         assert!(told.is_sorted_by(|left, right| left < right), "seed {seed}: {told:?}");
         let resolved: Vec<_> = told.iter().copied().filter(|version| version % 4 == 0).collect();
         assert_eq!(resolved, offered, "seed {seed}");
+    }
+}
+
+fn owed(incident: &str, version: u64, resolved: bool) -> Owed {
+    let (age, wait) = (Duration::ZERO, Duration::ZERO);
+    Owed { message: message(incident, version, resolved), attempts: 0, age, wait }
+}
+
+#[test]
+fn a_queue_taken_back_goes_on_where_it_was() {
+    let mut queue = queue(Limits::default());
+    let hour = Duration::from_secs(3600);
+    queue.remember("a", 3, FIRING);
+    queue.restore(at(0), Owed { attempts: 2, age: hour, wait: 2 * hour, ..owed("b", 1, FIRING) });
+    queue.restore(at(0), owed("b", 2, RESOLVED));
+    queue.restore(at(0), owed("b", 2, RESOLVED));
+    assert!(queue.is_open("a") && !queue.is_open("b"));
+    assert_eq!((queue.queued(), queue.oldest(at(1))), (2, Some(hour + Duration::from_secs(1))));
+    // A version that was told already is not told again.
+    queue.offer(at(1), message("a", 3, FIRING));
+    // However far the clock went back meanwhile, it waits no longer than a minute.
+    assert_eq!(queue.poll(at(1)), Next::Wait(Some(at(60))));
+    assert_eq!(sent(&mut queue, at(60)), ["b:1"]);
+    queue.take_changes();
+    settle(&mut queue, at(60), "b:1", fail(None));
+    let changes = queue.take_changes();
+    let [Change::Retried(_, trial)] = &changes[..] else { panic!("{changes:?}") };
+    assert_eq!((trial.attempts, trial.why.as_str()), (3, "answered 503"));
+    let delay = trial.again.since(at(60)).as_secs_f64();
+    assert!((2.5..=5.0).contains(&delay), "the third delay: {delay}");
+}
+
+#[test]
+fn what_was_owed_for_too_long_is_tried_for_five_minutes_more() {
+    let mut queue = queue(Limits::default());
+    let year = Duration::from_secs(365 * 86_400);
+    queue.restore(at(0), Owed { age: year, ..owed("a", 1, FIRING) });
+    assert_eq!(sent(&mut queue, at(299)), ["a:1"]);
+    settle(&mut queue, at(299), "a:1", fail(None));
+    assert_eq!(queue.poll(at(301)), Next::Wait(None));
+    assert_eq!(dead(&mut queue), [("a:1".to_owned(), DeadReason::Expired)]);
+}
+
+#[test]
+fn a_revived_message_takes_the_place_of_its_version() {
+    let mut queue = queue(Limits::default());
+    queue.offer(at(0), message("a", 2, RESOLVED));
+    queue.restore(at(0), owed("a", 1, FIRING));
+    assert_eq!(sent(&mut queue, at(0)), ["a:1"]);
+    settle(&mut queue, at(0), "a:1", Outcome::Accepted);
+    assert_eq!(sent(&mut queue, at(0)), ["a:2"]);
+    // Behind one in flight it would come backwards.
+    queue.take_changes();
+    queue.restore(at(0), owed("a", 1, FIRING));
+    let id = MessageId { fingerprint: "a".to_owned(), version: 1 };
+    assert_eq!(queue.take_changes(), [Change::Superseded(id)]);
+}
+
+#[test]
+fn an_end_is_owed_as_soon_as_its_beginning_is_on_its_way() {
+    let mut queue = queue(Limits::default());
+    queue.announce("a", RESOLVED);
+    assert!(!queue.is_open("a"));
+    queue.announce("a", FIRING);
+    assert!(queue.is_open("a"));
+    queue.offer(at(0), message("a", 1, FIRING));
+    assert_eq!(sent(&mut queue, at(0)), ["a:1"]);
+}
+
+#[test]
+fn a_receiver_that_comes_back_is_led_up_to_its_pace() {
+    let mut queue = queue(Limits::default());
+    for incident in 0..500 {
+        queue.offer(at(0), message(&format!("{incident:03}"), 1, FIRING));
+    }
+    let outage = Duration::from_secs(6 * 3600);
+    let (mut now, mut tries) = (at(0), 0);
+    while now.since_start() < outage {
+        match queue.poll(now) {
+            Next::Send(message) => {
+                queue.settle(now, &message.id, &fail(None));
+                tries += 1;
+            }
+            Next::Wait(next) => now = next.unwrap(),
+        }
+    }
+    assert!((4_000..9_000).contains(&tries), "one at a time, some seconds apart: {tries}");
+    let back = now;
+    let (mut widths, mut told) = (Vec::new(), Vec::new());
+    while queue.queued() > 0 {
+        let batch = sent(&mut queue, now);
+        if batch.is_empty() {
+            let Next::Wait(Some(next)) = queue.poll(now) else { panic!("nothing to wait for") };
+            now = next;
+            continue;
+        }
+        widths.push(batch.len());
+        for id in &batch {
+            settle(&mut queue, now, id, Outcome::Accepted);
+        }
+        told.extend(batch);
+    }
+    assert_eq!(widths[..3], [1, 2, 4]);
+    assert_eq!(told.len(), 500);
+    let took = now.since(back).as_secs_f64();
+    assert!((45.0..=60.0).contains(&took), "drained in {took} s");
+    assert!(dead(&mut queue).is_empty());
+}
+
+#[test]
+fn a_message_of_six_hours_is_tried_every_five_minutes() {
+    let mut queue = queue(Limits::default());
+    queue.restore(at(0), Owed { age: OLD, ..owed("a", 1, FIRING) });
+    assert_eq!(sent(&mut queue, at(0)), ["a:1"]);
+    settle(&mut queue, at(0), "a:1", fail(None));
+    let Next::Wait(Some(next)) = queue.poll(at(0)) else { panic!("nothing to wait for") };
+    assert!((150..=300).contains(&next.since_start().as_secs()), "{next}");
+}
+
+mod properties {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What the world does to a queue whose rows are on a disk.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Commit { incident: u8, resolved: bool },
+        Pass(u16),
+        Answer(u8),
+        Restart { clock: i32 },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..4_u8, any::<bool>())
+                .prop_map(|(incident, resolved)| Step::Commit { incident, resolved }),
+            3 => (0..400_u16).prop_map(Step::Pass),
+            6 => any::<u8>().prop_map(Step::Answer),
+            1 => (-1_000_000..1_000_000).prop_map(|clock| Step::Restart { clock }),
+        ]
+    }
+
+    /// A queue, its rows, and what its receiver has seen.
+    struct World {
+        queue: Delivery,
+        now: u64,
+        rows: BTreeMap<MessageId, (bool, Option<&'static str>)>,
+        flying: Vec<MessageId>,
+        seen: BTreeMap<String, Vec<u64>>,
+        accepted: BTreeSet<MessageId>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let queue = Delivery::new(Limits::default(), 3);
+            let (rows, flying) = (BTreeMap::new(), Vec::new());
+            let (seen, accepted) = (BTreeMap::new(), BTreeSet::new());
+            Self { queue, now: 0, rows, flying, seen, accepted }
+        }
+
+        fn write_back(&mut self) {
+            for change in self.queue.take_changes() {
+                let (id, word) = match change {
+                    Change::Delivered(id, _) => (id, "delivered"),
+                    Change::Dead(id, _) => (id, "dead"),
+                    Change::Superseded(id) => (id, "superseded"),
+                    Change::Queued(_) | Change::Retried(..) | Change::Disabled => continue,
+                };
+                let row = self.rows.get_mut(&id).expect("every message was committed");
+                assert_eq!(row.1, None, "{id} is settled twice");
+                row.1 = Some(word);
+            }
+        }
+
+        fn send(&mut self) {
+            while let Next::Send(message) = self.queue.poll(at(self.now)) {
+                self.flying.push(message.id);
+            }
+            self.write_back();
+        }
+
+        fn answer(&mut self, dice: u8) {
+            if self.flying.is_empty() {
+                return;
+            }
+            let id = self.flying.remove(usize::from(dice) % self.flying.len());
+            let outcome = match dice % 8 {
+                0..4 => Outcome::Accepted,
+                4 => refused(),
+                5 => fail(Some(u64::from(dice))),
+                _ => fail(None),
+            };
+            if outcome == Outcome::Accepted {
+                self.seen.entry(id.fingerprint.clone()).or_default().push(id.version);
+                self.accepted.insert(id.clone());
+            }
+            self.queue.settle(at(self.now), &id, &outcome);
+            self.write_back();
+        }
+
+        /// A kill and a start: what was in flight may have arrived.
+        fn restart(&mut self, clock: i32) {
+            for id in std::mem::take(&mut self.flying).into_iter().step_by(2) {
+                self.seen.entry(id.fingerprint.clone()).or_default().push(id.version);
+            }
+            let seed = u64::from(clock.unsigned_abs());
+            self.queue = Delivery::new(Limits::default(), seed);
+            let span = Duration::from_secs(seed);
+            for (id, (resolved, state)) in &self.rows {
+                if state.is_some() {
+                    self.queue.remember(&id.fingerprint, id.version, *resolved);
+                    continue;
+                }
+                let restored = owed(&id.fingerprint, id.version, *resolved);
+                let age = if clock > 0 { span } else { Duration::ZERO };
+                let wait = if clock < 0 { span } else { Duration::ZERO };
+                self.queue.restore(at(self.now), Owed { age, wait, ..restored });
+            }
+            self.write_back();
+        }
+
+        fn finish(&mut self) {
+            for _ in 0..10_000 {
+                self.now += 1;
+                self.send();
+                for id in std::mem::take(&mut self.flying) {
+                    self.seen.entry(id.fingerprint.clone()).or_default().push(id.version);
+                    self.queue.settle(at(self.now), &id, &Outcome::Accepted);
+                }
+                self.write_back();
+                if self.queue.queued() == 0 {
+                    return;
+                }
+            }
+            panic!("never drained");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn every_committed_message_is_settled_and_none_comes_backwards(
+            steps in prop::collection::vec(step(), 1..120),
+        ) {
+            let mut world = World::new();
+            for (index, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Commit { incident, resolved } => {
+                        let (name, version) = (format!("i{incident}"), index as u64 + 1);
+                        let id = MessageId { fingerprint: name.clone(), version };
+                        world.rows.insert(id, (resolved, None));
+                        world.queue.offer(at(world.now), message(&name, version, resolved));
+                        world.write_back();
+                    }
+                    Step::Pass(seconds) => world.now += u64::from(seconds),
+                    Step::Answer(dice) => world.answer(dice),
+                    Step::Restart { clock } => world.restart(clock),
+                }
+                world.send();
+            }
+            world.finish();
+            for (id, (_, state)) in &world.rows {
+                prop_assert!(state.is_some(), "{} is neither delivered, dead nor superseded", id);
+            }
+            for (incident, versions) in &world.seen {
+                prop_assert!(versions.is_sorted(), "{}: {:?}", incident, versions);
+            }
+        }
     }
 }

@@ -1,0 +1,82 @@
+//! What became of messages, on its way into the outbox.
+//!
+//! Receivers must not wait for the disk: they leave [`Mark`]s here, the newest of each message
+//! replacing an older one, and one task writes them down in batches. What cannot be written now is
+//! kept and written later. The number of marks is bounded by that of messages.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Notify;
+use tracing::warn;
+
+use super::{Mark, MarkKey, OutboxRow, State, StoreHandle};
+
+/// How often a failed write is tried again, and changes by other processes are looked for.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Where receivers leave what became of messages.
+#[derive(Debug, Default)]
+pub struct WriteBack {
+    waiting: Mutex<BTreeMap<MarkKey, Mark>>,
+    wake: Notify,
+}
+
+impl WriteBack {
+    /// Leaves a mark; an older one of the same message is forgotten.
+    pub fn leave(&self, key: MarkKey, mark: Mark) {
+        self.lock().insert(key, mark);
+        self.wake.notify_one();
+    }
+
+    /// Writes everything down; whether nothing is left.
+    pub async fn flush(&self, store: &StoreHandle) -> bool {
+        let marks = std::mem::take(&mut *self.lock());
+        if marks.is_empty() {
+            return true;
+        }
+        let work = marks.clone();
+        let written = store.call(move |store| store.mark(&work, SystemTime::now())).await;
+        let Err(error) = written else { return true };
+        warn!(%error, marks = marks.len(), "The outbox was not written back; tried again");
+        let mut waiting = self.lock();
+        for (key, mark) in marks {
+            // A newer one may have come meanwhile.
+            waiting.entry(key).or_insert(mark);
+        }
+        false
+    }
+
+    /// Writes for ever, and hands rows to `owed` that another process made owed again. To be
+    /// cancelled at any time; what was left is written by [`WriteBack::flush`].
+    pub async fn run(&self, store: &StoreHandle, owed: impl Fn(&OutboxRow)) {
+        let mut version = None;
+        loop {
+            // The pause after a failure is that of the look.
+            let _ = tokio::time::timeout(LOOK, self.wake.notified()).await;
+            if !self.flush(store).await {
+                tokio::time::sleep(LOOK).await;
+                continue;
+            }
+            let known = version;
+            let read = store.call(move |store| {
+                let now = store.data_version()?;
+                let changed = known.is_some_and(|known| known != now);
+                Ok((now, if changed { store.outbox(Some(State::Pending))? } else { Vec::new() }))
+            });
+            match read.await {
+                Ok((now, rows)) => {
+                    version = Some(now);
+                    rows.iter().for_each(&owed);
+                }
+                Err(error) => warn!(%error, "Changes of the outbox were not looked for"),
+            }
+        }
+    }
+
+    /// No half-made change is ever behind the lock, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<MarkKey, Mark>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
