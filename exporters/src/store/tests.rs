@@ -312,7 +312,9 @@ fn a_store_of_schema_1_is_taken_over_and_a_copy_of_it_kept() {
     assert_eq!(names, ["0123456789abcdef", "aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb"]);
     assert_eq!(rows[0], open_one);
     assert_eq!((rows[1].state.as_str(), rows[2].state.as_str()), ("resolved", "firing"));
-    assert_eq!(store.load_baselines(now(), DAY).unwrap(), [baseline("a")]);
+    // What that release did not learn yet is not known.
+    let learnt = BaselineRow { service_micros: None, certificate_sha256: None, ..baseline("a") };
+    assert_eq!(store.load_baselines(now(), DAY).unwrap(), [learnt]);
     assert_eq!(store.load_baselines(now(), 3 * DAY).unwrap().len(), 2);
     assert_eq!(store.meta("run").unwrap().as_deref(), Some("7"));
     assert_eq!(store.meta("delivered/ops/0123456789abcdef").unwrap(), None);
