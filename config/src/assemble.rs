@@ -18,7 +18,7 @@ use crate::settings::{
 use crate::source::{At, Findings, Source, nearest};
 use crate::table::{SECTIONS, TOP, section};
 use crate::target::{build, check_layer, no_such};
-use crate::{layer, parties, read};
+use crate::{layer, maintenance, parties, read};
 
 /// The file by its sections, each checked by itself.
 #[derive(Debug)]
@@ -148,7 +148,7 @@ pub(crate) fn assemble(
     settings.plan.targets = context.targets.clone();
     settings.target_files = target_files(&document, &context, findings);
     settings.plan.group_by_labels = texts(&Stack::one(&document.top), "group_by_labels");
-    settings.maintenance = parties::maintenance(&document, &settings, findings);
+    settings.maintenance = maintenance::maintenance(&document, &settings, findings);
     settings.metrics = metrics(&context, settings.plan.targets.len());
     settings.context = Arc::new(context);
     settings.later = findings.take_later();

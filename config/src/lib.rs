@@ -16,6 +16,7 @@ mod file_sd;
 mod key;
 mod layer;
 mod load;
+mod maintenance;
 mod node;
 mod parties;
 mod problem;
@@ -34,13 +35,14 @@ mod tests;
 
 pub use cost::{Cost, cost};
 pub use load::{embedded_default, load, parse, reload, reread_target_files};
+pub use maintenance::{Maintenance, When};
 pub use problem::{Fault, Problem, Report};
 pub use reference::{full_example, reference};
 pub use schema::schema;
 pub use settings::{
     COMPACT_ABOVE, DEFAULT_LISTEN, Endpoint, EvidenceSettings, FileProblem, Lang, Later, Listen,
-    Maintenance, Matcher, MetricsDetail, Network, Receiver, ReceiverKind, Relation,
-    ResolverSettings, Send, Settings, TargetFile, Url,
+    Matcher, MetricsDetail, Network, Receiver, ReceiverKind, Relation, ResolverSettings, Send,
+    Settings, TargetFile, Url,
 };
 pub use target::target_from_argument;
 

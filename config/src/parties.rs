@@ -1,18 +1,18 @@
-//! Vantages, receivers and maintenance windows.
+//! Vantages and receivers.
 
 use std::path::Path;
 
-use reachd_core::target::{Severity, TargetName};
+use reachd_core::target::Severity;
 use reachd_core::vantage::{Binding, DEFAULT_NAME, Means, Role, Vantage};
 
 use crate::assemble::{Document, Names};
 use crate::key::ROLES;
-use crate::layer::{Layer, Stack, socket_of, text_of};
+use crate::layer::{Layer, Stack, socket_of};
 use crate::node::quote;
 use crate::problem::Fault;
-use crate::settings::{Endpoint, Lang, Maintenance, Receiver, ReceiverKind, Send, Settings, Url};
+use crate::settings::{Endpoint, Lang, Receiver, ReceiverKind, Send, Url};
 use crate::source::Findings;
-use crate::target::{no_such, severity};
+use crate::target::severity;
 
 /// The vantages, or the one that exists when none is written.
 pub(crate) fn vantages(document: &Document, findings: &mut Findings) -> Vec<Vantage> {
@@ -148,69 +148,6 @@ fn endpoint(layer: &Layer, kind: ReceiverKind, base: &Path, findings: &mut Findi
                 findings.error(layer.at, &layer.key("url"), Fault::new("it is missing", hint));
             }
             Endpoint::None
-        }
-    }
-}
-
-/// The maintenance windows.
-pub(crate) fn maintenance(
-    document: &Document,
-    settings: &Settings,
-    findings: &mut Findings,
-) -> Vec<Maintenance> {
-    let mut names = Names::default();
-    let mut windows = Vec::new();
-    for layer in document.repeated("maintenance") {
-        windows.extend(window(layer, settings, &mut names, findings));
-    }
-    windows
-}
-
-fn window(
-    layer: &Layer,
-    settings: &Settings,
-    names: &mut Names,
-    findings: &mut Findings,
-) -> Option<Maintenance> {
-    let stack = Stack::one(layer);
-    if !layer.wrote("targets") && !layer.wrote("match") {
-        let hint = "add `targets = [\"name\"]` or `match = { label = \"value\" }`";
-        let fault = Fault::new("it concerns no target", hint);
-        findings.error(layer.at, &layer.path, fault);
-    }
-    check_targets(layer, settings, findings);
-    let (start, end) = (stack.moment("start"), stack.moment("end"));
-    if let (Some(start), Some(end)) = (start, end)
-        && end <= start
-    {
-        let fault =
-            Fault::new(format!("it ends at {end}, before it starts"), "put `end` after `start`");
-        findings.error(layer.place("end"), &layer.key("end"), fault);
-    }
-    let name = stack.text("name")?;
-    let free = names.take(name, layer.place("name"), &layer.key("name"), findings);
-    let (start, end) = start.zip(end).filter(|_| free)?;
-    Some(Maintenance {
-        name: name.to_owned(),
-        targets: stack.list("targets", text_of).iter().map(|name| TargetName::new(name)).collect(),
-        matchers: stack.matchers("match"),
-        start,
-        end,
-    })
-}
-
-/// Targets named must exist, unless they may still come from a target file, or mistakes keep some
-/// target from being known.
-fn check_targets(layer: &Layer, settings: &Settings, findings: &mut Findings) {
-    if !settings.target_files.is_empty() || findings.error_count() > 0 {
-        return;
-    }
-    let known = settings.plan.targets.iter().map(|target| target.name.as_str());
-    for (index, item) in Stack::one(layer).items("targets").iter().enumerate() {
-        let Some(name) = text_of(&item.value) else { continue };
-        if !known.clone().any(|known| known == name) {
-            let path = format!("{}[{}]", layer.key("targets"), index + 1);
-            findings.error(item.at, &path, no_such("target", &name, known.clone()));
         }
     }
 }

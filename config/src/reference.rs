@@ -102,6 +102,7 @@ fn example(text: &mut String, section: &Section, key: &Key) {
     let off = match (section.name, key.name) {
         // Only some keys can stand together.
         ("vantage", "interface" | "netns") | ("receiver", "url_file") => "# ",
+        ("maintenance", "days" | "from" | "to" | "time_zone") => "# ",
         // These need a service that is not the one shown.
         ("defaults" | "group" | "target", "expect_banner" | "send") => "# ",
         _ => "",
@@ -120,6 +121,9 @@ fn more(section: &str) -> &'static str {
         }
         "receiver" => {
             "\n[[receiver]]\nname = \"pager\"\nurl_file = \"pager.url\"\nmatch = [\"team=windows\", \"site!=lab\"]\n"
+        }
+        "maintenance" => {
+            "\n[[maintenance]]\nname = \"backups\"\nmatch = [\"site=sha\"]\ndays = [\"sat\", \"sun\"]\nfrom = \"23:00\"\nto = \"01:30\"\ntime_zone = \"Asia/Shanghai\"\n"
         }
         _ => "",
     }

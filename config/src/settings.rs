@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use reachd_core::plan::Plan;
 use reachd_core::target::{Severity, Target, TargetName};
 use reachd_core::vantage::{DEFAULT_NAME, Vantage};
 
 use crate::assemble::metrics;
 use crate::context::Context;
+use crate::maintenance::Maintenance;
 use crate::problem::{Fault, Problem};
 use crate::value;
 
@@ -366,21 +366,6 @@ impl Matcher {
             Relation::IsNot => !equal,
         }
     }
-}
-
-/// A time in which some incidents are not told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Maintenance {
-    /// Unique name.
-    pub name: String,
-    /// The targets concerned, by name.
-    pub targets: Vec<TargetName>,
-    /// The targets concerned, by labels.
-    pub matchers: Vec<Matcher>,
-    /// When it begins.
-    pub start: Timestamp,
-    /// When it ends.
-    pub end: Timestamp,
 }
 
 /// A file of targets, and what was last read from it.

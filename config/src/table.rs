@@ -130,7 +130,7 @@ pub(crate) static SECTIONS: &[Section] = &[
     Section {
         name: "maintenance",
         repeated: true,
-        doc: "A time in which some incidents are not told. Checked, but without effect yet: alerts are sent as at any time.",
+        doc: "A time in which some incidents are not told.",
         keys: &[MAINTENANCE],
     },
 ];
@@ -436,24 +436,62 @@ const RECEIVER: &[Key] = &[
     ),
 ];
 
-const MAINTENANCE_LATER: &str = "alerts are sent as at any time";
-
 const MAINTENANCE: &[Key] = &[
-    key("name", Kind::Text, Required, r#""patch night""#, "Unique name.").later(MAINTENANCE_LATER),
+    key("name", Kind::Text, Required, r#""patch night""#, "Unique name."),
     key(
         "targets",
         Kind::List(&Kind::Text),
         Words("`targets` or `match` must be given"),
         r#"["fra-rdp-1"]"#,
-        "Names of the targets concerned.",
+        "Names of the targets concerned, besides those that `match` concerns.",
     ),
     key(
         "match",
         Kind::Matchers,
         Words("`targets` or `match` must be given"),
         r#"["site=fra"]"#,
-        "Labels of the targets concerned, as in `[[receiver]]`.",
+        "Labels of the incidents concerned, as in `[[receiver]]`. They are still watched and counted; nobody is told that they begin. One that was told before is told to be over; one that is still there when the window closes is told then. An incident of several targets is concerned when each of them is.",
     ),
-    key("start", Kind::Moment, Required, "2026-01-31T22:00:00Z", "When it begins."),
-    key("end", Kind::Moment, Required, "2026-02-01T02:00:00Z", "When it ends."),
+    key(
+        "start",
+        Kind::Moment,
+        Words("`start` and `end`, or `from` and `to`, must be given"),
+        "2026-01-31T22:00:00Z",
+        "When it begins, for a window that is open once.",
+    ),
+    key(
+        "end",
+        Kind::Moment,
+        Words("`start` and `end`, or `from` and `to`, must be given"),
+        "2026-02-01T02:00:00Z",
+        "When it ends.",
+    ),
+    key(
+        "days",
+        Kind::List(&Kind::Word(&crate::maintenance::DAYS)),
+        Words("every day"),
+        r#"["sat", "sun"]"#,
+        "Days of the week on which it begins, for a window that opens again and again.",
+    ),
+    key(
+        "from",
+        Kind::Text,
+        Words("`start` and `end`, or `from` and `to`, must be given"),
+        r#""22:00""#,
+        "The hour at which it begins.",
+    ),
+    key(
+        "to",
+        Kind::Text,
+        Words("`start` and `end`, or `from` and `to`, must be given"),
+        r#""02:00""#,
+        "The hour at which it ends, on the next day if it is not after `from`.",
+    ),
+    key(
+        "time_zone",
+        Kind::Text,
+        Words("`\"UTC\"`"),
+        r#""Asia/Shanghai""#,
+        "Whose clock counts for `from` and `to`: a name of the IANA list.",
+    ),
 ];

@@ -22,6 +22,9 @@ pub trait Exporter: Send + Sync {
     /// of it, which is the exporter's own routing.
     fn render(&self, update: &IncidentUpdate) -> Option<Rendered>;
 
+    /// Whether the last message about an incident said that it fires.
+    fn heard(&self, fingerprint: &str) -> bool;
+
     /// Takes a message that is committed.
     fn queue(&self, incident: (&str, u64), message: &Rendered);
 
@@ -44,6 +47,17 @@ impl Outbox {
     /// The messages about a step, to be committed with it.
     pub fn render(&self, update: &IncidentUpdate) -> Vec<Rendered> {
         self.exporters.iter().filter_map(|exporter| exporter.render(update)).collect()
+    }
+
+    /// The messages about a step for those alone who were told that the incident fires.
+    pub fn render_owed(&self, update: &IncidentUpdate) -> Vec<Rendered> {
+        let heard = self.exporters.iter().filter(|exporter| exporter.heard(&update.fingerprint));
+        heard.filter_map(|exporter| exporter.render(update)).collect()
+    }
+
+    /// Whether anybody was told that an incident fires.
+    pub fn was_heard(&self, fingerprint: &str) -> bool {
+        self.exporters.iter().any(|exporter| exporter.heard(fingerprint))
     }
 
     /// Hands committed messages about a step (incident and version) to their receivers.

@@ -99,6 +99,10 @@ impl Exporter for Webhook {
         Some(Rendered { receiver: self.settings.name.clone(), resolved, body })
     }
 
+    fn heard(&self, fingerprint: &str) -> bool {
+        self.lock().is_open(fingerprint)
+    }
+
     fn queue(&self, (fingerprint, version): (&str, u64), message: &Rendered) {
         let id = MessageId { fingerprint: fingerprint.to_owned(), version };
         let (resolved, body) = (message.resolved, message.body.clone());

@@ -8,6 +8,7 @@ mod answers;
 mod daemon;
 mod files;
 mod ledger;
+mod mutes;
 mod probing;
 mod receivers;
 mod restore;

@@ -10,6 +10,7 @@ mod http;
 mod kills;
 mod ledger;
 mod lone;
+mod maintenance;
 mod manager;
 pub(crate) mod page;
 mod privilege;

@@ -143,8 +143,8 @@ fn schema_accepts_the_examples_and_refuses_unknown_keys() {
             value.get_mut("maintenance").and_then(|v| v.as_array_mut()).into_iter().flatten()
         {
             for key in ["start", "end"] {
-                let text = window[key]["$__toml_private_datetime"].clone();
-                window[key] = text;
+                let Some(moment) = window.get_mut(key) else { continue };
+                *moment = moment["$__toml_private_datetime"].take();
             }
         }
         let errors: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();

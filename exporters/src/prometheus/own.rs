@@ -75,6 +75,7 @@ pub struct SelfMetrics {
     unsaved: IntGauge,
     save_failures: IntCounter,
     ballast_spent: IntGauge,
+    muted: IntGauge,
     events_dropped: IntCounter,
     scrapes: IntCounterVec,
 }
@@ -115,6 +116,10 @@ impl SelfMetrics {
             "reachd_store_ballast_spent",
             "Whether the room kept for incidents on a full disk is in use.",
         )?;
+        let muted = IntGauge::new(
+            "reachd_incidents_muted",
+            "Incidents that fire and are told to nobody yet, because of maintenance.",
+        )?;
         // Gauges without labels are vectors all the same: they are absent until first set.
         let metrics = Self {
             reload_successful: gauge(
@@ -148,6 +153,7 @@ impl SelfMetrics {
             unsaved: add(&registry, unsaved)?,
             save_failures: add(&registry, save_failures)?,
             ballast_spent: add(&registry, ballast_spent)?,
+            muted: add(&registry, muted)?,
             events_dropped: add(&registry, events_dropped)?,
             scrapes: counter(
                 "reachd_scrapes_total",
@@ -245,6 +251,11 @@ impl SelfMetrics {
     /// Whether the room for incidents on a full disk is in use.
     pub fn ballast_spent(&self, spent: bool) {
         self.ballast_spent.set(i64::from(spent));
+    }
+
+    /// How many incidents are not told because of maintenance.
+    pub fn muted(&self, incidents: usize) {
+        self.muted.set(i64::try_from(incidents).unwrap_or(i64::MAX));
     }
 
     /// Counts an event of the monitor that found a full queue.

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, anyhow};
+use jiff::Timestamp;
 use reachd_config::Settings;
 use reachd_core::incident::IncidentUpdate;
 use reachd_core::monitor::Event;
@@ -20,6 +21,7 @@ use tracing::{error, info, warn};
 use super::answers::{self, Started};
 use super::files::Files;
 use super::ledger::{Ledger, Step};
+use super::mutes::{Mutes, Telling};
 use super::probing;
 use super::receivers::{Means, Receivers};
 use super::systemd::{self, Watchdog};
@@ -44,6 +46,7 @@ pub(super) struct Daemon {
     receivers: Receivers,
     means: Means,
     ledger: Ledger,
+    mutes: Mutes,
     files: Files,
     started: Started,
     ready: watch::Sender<bool>,
@@ -92,6 +95,7 @@ impl Daemon {
             receivers,
             means,
             ledger: Ledger::default(),
+            mutes: Mutes::default(),
             files,
             started: Started::default(),
             ready,
@@ -123,7 +127,8 @@ impl Daemon {
         saves.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let marks = self.write_marks();
         let mut watchdog = Watchdog::default();
-        let saved = std::mem::take(&mut self.parts.restored.saved);
+        let mut saved = std::mem::take(&mut self.parts.restored.saved);
+        saved.retain(|update| !matches!(self.mute(&mut update.clone()), Telling::Nobody(_)));
         self.receivers.catch_up(&saved, &self.parts.store).await;
         for over in std::mem::take(&mut self.parts.restored.orphans) {
             self.handle_incident(over).await;
@@ -147,7 +152,10 @@ impl Daemon {
                     self.count_dropped();
                 }
                 _ = looks.tick() => self.look_at_files().await,
-                _ = saves.tick() => self.tend_store().await,
+                _ = saves.tick() => {
+                    self.tell_unmuted().await;
+                    self.tend_store().await;
+                }
                 _ = prunes.tick() => self.forget(),
             }
         }
@@ -204,6 +212,7 @@ impl Daemon {
 
     /// Saved first, then told.
     async fn handle_incident(&mut self, mut update: IncidentUpdate) {
+        let telling = self.mute(&mut update);
         let versions = &mut self.parts.restored.versions;
         update.version = versions.tell(&update.fingerprint, update.version);
         let row = IncidentRow::new(&update, self.parts.clock);
@@ -219,12 +228,30 @@ impl Daemon {
                 update.summary.0
             );
         }
-        let messages = self.receivers.outbox.render(&update);
+        if let Telling::Nobody(window) = &telling {
+            info!(fingerprint = update.fingerprint, window, "Not told: maintenance");
+        }
+        let messages = telling.render(&self.receivers.outbox, &update);
         // Behind what could not be saved before it comes with the next tick.
         let at_once = self.ledger.len() == 0;
         self.ledger.take(Step { row, messages });
         if at_once {
             self.settle().await;
+        }
+    }
+
+    /// What is to be said of a step, given the maintenance windows.
+    fn mute(&mut self, update: &mut IncidentUpdate) -> Telling {
+        let heard = self.receivers.outbox.was_heard(&update.fingerprint);
+        let telling = self.mutes.take(update, heard, (&self.settings, Timestamp::now()));
+        self.parts.metrics.muted(self.mutes.len());
+        telling
+    }
+
+    /// Tells what is still there though its maintenance window has closed.
+    async fn tell_unmuted(&mut self) {
+        for update in self.mutes.ripe(&self.settings, Timestamp::now()) {
+            self.handle_incident(update).await;
         }
     }
 

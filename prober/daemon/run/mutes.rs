@@ -1,0 +1,126 @@
+//! Maintenance: what is not told while a window is open, and told when it closes.
+//!
+//! A muted incident is saved like any other; only its beginning is not told. Whoever was told that
+//! it fires is told that it is over, window or not: nothing stays open at a receiver by our doing.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use reachd_config::{Maintenance, Matcher, Relation, Settings};
+use reachd_core::incident::{IncidentState, IncidentUpdate, Subject};
+use reachd_core::target::{Target, TargetName};
+use reachd_exporters::outbox::Outbox;
+use reachd_exporters::store::Rendered;
+use reachd_exporters::webhook::payload;
+
+/// What is to be said of a step of an incident.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// To whoever wants to hear it.
+    Everybody,
+    /// Only to those who were told before.
+    Those,
+    /// To nobody, while this window is open.
+    Nobody(String),
+}
+
+/// Incidents whose beginning is not told yet.
+#[derive(Debug, Default)]
+pub(super) struct Mutes {
+    held: BTreeMap<String, IncidentUpdate>,
+}
+
+impl Mutes {
+    /// Decides about a step, and remembers what is held back; `heard` is whether anybody was told
+    /// that this incident fires.
+    pub(super) fn take(
+        &mut self,
+        update: &mut IncidentUpdate,
+        heard: bool,
+        (settings, now): (&Settings, Timestamp),
+    ) -> Telling {
+        let window = window(settings, update, now);
+        match (update.state, window) {
+            (IncidentState::Firing, Some(window)) => {
+                if !heard {
+                    self.held.insert(update.fingerprint.clone(), update.clone());
+                }
+                Telling::Nobody(window.name.clone())
+            }
+            (IncidentState::Firing, None) => {
+                // A mere change is the first that is told of it.
+                update.notify |= self.held.remove(&update.fingerprint).is_some();
+                Telling::Everybody
+            }
+            (IncidentState::Resolved, window) => {
+                let held = self.held.remove(&update.fingerprint).is_some();
+                if held || window.is_some() { Telling::Those } else { Telling::Everybody }
+            }
+            (IncidentState::Pending, _) => Telling::Everybody,
+        }
+    }
+
+    /// Incidents that are still there though no window holds them any more.
+    pub(super) fn ripe(&self, settings: &Settings, now: Timestamp) -> Vec<IncidentUpdate> {
+        let held = self.held.values();
+        held.filter(|update| window(settings, update, now).is_none()).cloned().collect()
+    }
+
+    /// How many are held back.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+}
+
+impl Telling {
+    /// The messages that follow from it.
+    pub(super) fn render(&self, outbox: &Outbox, update: &IncidentUpdate) -> Vec<Rendered> {
+        match self {
+            Self::Everybody => outbox.render(update),
+            Self::Those => outbox.render_owed(update),
+            Self::Nobody(_) => Vec::new(),
+        }
+    }
+}
+
+/// The open window that concerns an incident, if there is one.
+fn window<'a>(
+    settings: &'a Settings,
+    update: &IncidentUpdate,
+    now: Timestamp,
+) -> Option<&'a Maintenance> {
+    let mut open = settings.maintenance.iter().filter(|window| window.when.covers(now));
+    open.find(|window| concerns(window, update, &settings.plan.targets))
+}
+
+fn concerns(window: &Maintenance, update: &IncidentUpdate, targets: &[Target]) -> bool {
+    let labels = payload::labels(update);
+    let label = |name: &str| labels.get(name).map_or("", String::as_str);
+    match &update.subject {
+        Subject::Target(target) => {
+            window.targets.contains(&target.name) || matches(&window.matchers, label)
+        }
+        Subject::Vantage(_) => matches(&window.matchers, label),
+        Subject::Group(group) => {
+            let is_concerned = |member: &TargetName| {
+                let known = targets.iter().find(|target| target.name == *member);
+                let label = |name: &str| {
+                    known.and_then(|target| target.labels.get(name)).map_or("", String::as_str)
+                };
+                window.targets.contains(member) || matches(&window.matchers, label)
+            };
+            matches(&window.matchers, label) || group.members.iter().all(is_concerned)
+        }
+    }
+}
+
+/// Whether all hold; none written concerns nobody.
+fn matches<'a>(matchers: &[Matcher], label: impl Fn(&str) -> &'a str) -> bool {
+    let holds = |matcher: &Matcher| {
+        (label(&matcher.label) == matcher.value) == (matcher.relation == Relation::Is)
+    };
+    !matchers.is_empty() && matchers.iter().all(holds)
+}
+
+#[cfg(test)]
+mod tests;

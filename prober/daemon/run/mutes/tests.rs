@@ -1,0 +1,139 @@
+use std::collections::BTreeMap;
+
+use reachd_core::incident::{AlertKind, GroupSubject, Resolution};
+use reachd_core::judge::Class;
+use reachd_core::target::{Service, Severity};
+use reachd_core::time::Instant;
+
+use super::*;
+
+const TEXT: &str = r#"
+[[target]]
+name = "a"
+host = "192.0.2.1"
+labels = { site = "fra" }
+
+[[target]]
+name = "b"
+host = "192.0.2.2"
+
+[[target]]
+name = "c"
+host = "192.0.2.3"
+
+[[maintenance]]
+name = "racks"
+targets = ["b"]
+match = ["site=fra"]
+start = 2026-01-01T00:00:00Z
+end = 2026-01-02T00:00:00Z
+
+[[maintenance]]
+name = "uplink"
+match = ["vantage=wan1"]
+start = 2026-01-01T00:00:00Z
+end = 2026-01-02T00:00:00Z
+"#;
+
+fn settings() -> Settings {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("reachd.toml");
+    std::fs::write(&file, TEXT).unwrap();
+    reachd_config::load(&file).unwrap()
+}
+
+fn target(name: &str, site: Option<&str>) -> Subject {
+    let labels = site.map(|site| ("site".to_owned(), site.to_owned())).into_iter();
+    Subject::Target(Box::new(Target {
+        name: TargetName::new(name),
+        labels: labels.collect::<BTreeMap<_, _>>(),
+        ..Target::new("192.0.2.9", 3389, Service::Rdp)
+    }))
+}
+
+fn update(subject: Subject, state: IncidentState) -> IncidentUpdate {
+    let resolved = state == IncidentState::Resolved;
+    IncidentUpdate {
+        fingerprint: "00".to_owned(),
+        version: 1,
+        kind: AlertKind::Unreachable,
+        subject,
+        state,
+        severity: Severity::Critical,
+        class: Class::PortClosed,
+        class_now: Class::PortClosed,
+        started: Instant::ZERO,
+        ended: resolved.then_some((Instant::ZERO, Resolution::Recovered)),
+        flaps: 0,
+        report: None,
+        summary: (String::new(), String::new()),
+        next_step: (String::new(), String::new()),
+        notify: true,
+        member: false,
+    }
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+const WITHIN: &str = "2026-01-01T12:00:00Z";
+const AFTER: &str = "2026-01-02T00:00:00Z";
+
+#[test]
+fn a_window_concerns_names_labels_and_groups_of_nobody_else() {
+    let settings = settings();
+    let group = |members: &[&str]| {
+        let members = members.iter().map(|name| TargetName::new(name)).collect();
+        Subject::Group(Box::new(GroupSubject { key: "192.0.2.0/24".to_owned(), members }))
+    };
+    for (subject, expected) in [
+        (target("a", Some("fra")), Some("racks")),
+        (target("b", None), Some("racks")),
+        (target("c", None), None),
+        (target("c", Some("sha")), None),
+        (group(&["a", "b"]), Some("racks")),
+        (group(&["a", "c"]), None),
+        (Subject::Vantage("wan1".to_owned()), Some("uplink")),
+        (Subject::Vantage("wan2".to_owned()), None),
+    ] {
+        let update = update(subject, IncidentState::Firing);
+        let name = |now| window(&settings, &update, at(now)).map(|window| window.name.as_str());
+        assert_eq!(name(WITHIN), expected, "{:?}", update.subject);
+        assert_eq!(name(AFTER), None);
+    }
+}
+
+#[test]
+fn what_is_held_is_told_at_the_end_unless_it_is_over() {
+    let settings = settings();
+    let within = (&settings, at(WITHIN));
+    let mut mutes = Mutes::default();
+    let mut fires = update(target("b", None), IncidentState::Firing);
+    let nobody = Telling::Nobody("racks".to_owned());
+    assert_eq!(mutes.take(&mut fires, false, within), nobody);
+    assert!(mutes.ripe(&settings, at(WITHIN)).is_empty());
+    assert_eq!(mutes.ripe(&settings, at(AFTER)).len(), 1);
+    // A change that is worth no message is the first that anybody hears.
+    let mut change = IncidentUpdate { version: 2, notify: false, ..fires.clone() };
+    assert_eq!(mutes.take(&mut change, false, (&settings, at(AFTER))), Telling::Everybody);
+    assert!(change.notify && mutes.len() == 0);
+
+    assert_eq!(mutes.take(&mut fires, false, within), nobody);
+    let mut over = update(target("b", None), IncidentState::Resolved);
+    assert_eq!(mutes.take(&mut over, false, within), Telling::Those, "nobody knows of it");
+    assert!(mutes.len() == 0 && mutes.ripe(&settings, at(AFTER)).is_empty());
+}
+
+#[test]
+fn what_was_told_before_the_window_is_not_told_again_at_its_end() {
+    let settings = settings();
+    let within = (&settings, at(WITHIN));
+    let mut mutes = Mutes::default();
+    let mut change = update(target("b", None), IncidentState::Firing);
+    change.notify = false;
+    assert_eq!(mutes.take(&mut change, true, within), Telling::Nobody("racks".to_owned()));
+    assert_eq!(mutes.len(), 0);
+    let mut over = update(target("b", None), IncidentState::Resolved);
+    assert_eq!(mutes.take(&mut over, true, within), Telling::Those);
+}

@@ -1,0 +1,55 @@
+//! Maintenance windows: what they hold back, over a kill, and what is told when they close.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
+use reachd_lab::{inside, test_name};
+
+use super::harness::{Daemon, Ground, START};
+use super::scene::{QUICK, Scene};
+use super::told::understood;
+
+/// How long the window stays open: a daemon starts and comes back within it.
+const OPEN: Duration = Duration::from_secs(45);
+
+#[test]
+fn what_fails_in_a_window_is_told_when_it_closes() {
+    inside(test_name!(), |lab| {
+        let scene = Scene::build(lab)?;
+        let end = Timestamp::now() + OPEN;
+        let window = format!(
+            "[[maintenance]]\nname = \"patch night\"\nmatch = {{ site = \"fra\" }}\n\
+             start = 2026-01-01T00:00:00Z\nend = {end}\n"
+        );
+        let text = format!(
+            "{QUICK}{window}{}labels = {{ site = \"fra\" }}\n{}",
+            scene.target("held", "n2", 3389),
+            scene.target("told", "n2", 22)
+        );
+        let firing = |name: &str| -> Result<usize> {
+            let all = understood(&scene.receiver)?;
+            Ok(all.iter().filter(|told| told.is("firing", name)).count())
+        };
+        let is_held = |daemon: &Daemon| -> Result<bool> {
+            let metrics = daemon.metrics()?;
+            Ok(metrics.value("reachd_incidents_muted", &[]) == Some(1.0))
+        };
+        let daemon = Ground::new(&scene.chain.v1, &text)?.start()?;
+        daemon.until("one is told and one is held", START, || {
+            Ok((firing("told")? == 1 && is_held(&daemon)?).then_some(()))
+        })?;
+        // It is known, it is saved, and nobody was told.
+        let open = daemon.json("/api/v1/incidents")?;
+        ensure!(open["incidents"].as_array().context("incidents")?.len() == 2, "{open}");
+        let daemon = daemon.kill()?.start()?;
+        daemon.until("held again", START, || Ok(is_held(&daemon)?.then_some(())))?;
+        ensure!(Timestamp::now() < end, "the window closed before the daemon was back");
+        ensure!(firing("held")? == 0, "told within the window");
+        daemon
+            .until("told at its end", OPEN + START, || Ok((firing("held")? == 1).then_some(())))?;
+        ensure!(Timestamp::now() >= end, "told before the end");
+        ensure!(!is_held(&daemon)? && firing("told")? == 1);
+        Ok(())
+    });
+}
