@@ -6,7 +6,7 @@
 //! killed, the copy mounted (its journal replayed) and the store on it opened. That this harness
 //! sees a loss at all is shown by a writer that does not wait for the disk.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -31,6 +31,11 @@ const ROLE: &str = "REACHD_POWER_ROLE";
 const PLACE: &str = "REACHD_POWER_PLACE";
 const DURABLE: &str = "durable";
 const HASTY: &str = "hasty";
+/// The durable one, on a disk that fails to sync now and then.
+const FAULTY: &str = "faulty";
+const FAULTS: u64 = 10;
+/// From the eighth on every third sync fails, without having been done.
+const INJECT: &str = "inject=fsync,fdatasync:error=EIO:when=8+3";
 
 /// Runs a program that must succeed.
 fn run(program: &str, arguments: &[&str]) -> Result<()> {
@@ -82,9 +87,20 @@ fn write_durably(place: &Path) -> Result<()> {
     for version in 1.. {
         let body = Bytes::from(vec![b'x'; 700]);
         let message = Rendered { receiver: "ops".to_owned(), resolved: false, body };
-        ensure!(store.save_incident(&step(version), &[message], SystemTime::now())?, "saved");
+        // As the daemon does: what cannot be saved is tried again.
+        while let Err(error) = save(&mut store, version, &message) {
+            ensure!(format!("{error:#}").contains("I/O"), "{error:#}");
+            eprintln!("failed {version}");
+        }
         acknowledge(version)?;
     }
+    Ok(())
+}
+
+fn save(store: &mut Store, version: u64, message: &Rendered) -> Result<()> {
+    let messages = std::slice::from_ref(message);
+    let saved = store.save_incident(&step(version), messages, SystemTime::now())?;
+    ensure!(saved, "{version} was saved before");
     Ok(())
 }
 
@@ -134,7 +150,16 @@ fn cut(ground: &Path, test: &str, kind: &str, life: Duration) -> Result<u64> {
     let [from, to, last] = [&base, &image, &copy].map(|path| path.display().to_string());
     run("cp", &["--sparse=always", &from, &to])?;
     let disk = Disk::mount(&image, &ground.join("disk"))?;
-    let program = Command::new(std::env::current_exe().context("find the test")?);
+    let own = std::env::current_exe().context("find the test")?;
+    let program = if kind == FAULTY {
+        let mut strace = Command::new("strace");
+        // The tracer is nobody's child, so that the writer is ours.
+        strace.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync"]);
+        strace.args(["-e", INJECT]).arg(own).stderr(File::create(ground.join("failed"))?);
+        strace
+    } else {
+        Command::new(own)
+    };
     let mut command = again(program, test, kind);
     command.env(PLACE, disk.folder.join("db")).stdout(Stdio::piped());
     let mut child = command.spawn().context("start a writer")?;
@@ -203,17 +228,41 @@ fn cuts(test: &str, cycles: u64) -> Result<()> {
         ensure!(lost == 0, "cut {cycle}: {lost} of {acknowledged} acknowledged steps are lost");
         total += acknowledged;
     }
+    let (faults, survived) = faulty_cuts(folder.path(), test, &mut life)?;
     let mut harmful = 0;
     for _ in 0..CONTROLS {
         let acknowledged = cut(folder.path(), test, HASTY, life())?;
         harmful += u64::from(lost(folder.path(), HASTY, acknowledged)? > 0);
     }
     crate::daemon::harness::record(&format!(
-        "power: {cycles} cuts, 0 of {total} acknowledged steps lost; {harmful} of {CONTROLS} cuts \
-         of the hasty writer lost some"
+        "power: {cycles} cuts, 0 of {total} acknowledged steps lost; 0 of {survived} beside \
+         {faults} failed syncs; {harmful} of {CONTROLS} cuts of the hasty writer lost some"
     ));
     ensure!(harmful > 0, "the harness cannot see a loss");
     Ok(())
+}
+
+/// Cuts while syncs fail: how many of these, and how many steps were acknowledged all the same.
+fn faulty_cuts(
+    ground: &Path,
+    test: &str,
+    life: &mut impl FnMut() -> Duration,
+) -> Result<(usize, u64)> {
+    if Command::new("strace").arg("-V").output().is_err() {
+        eprintln!("skipped: syncs that fail need strace");
+        return Ok((0, 0));
+    }
+    let (mut faults, mut total) = (0, 0);
+    for cycle in 0..FAULTS {
+        let acknowledged = cut(ground, test, FAULTY, 4 * life())?;
+        let lost = lost(ground, FAULTY, acknowledged)?;
+        ensure!(lost == 0, "cut {cycle}: {lost} of {acknowledged} are lost with failed syncs");
+        let failed = fs::read_to_string(ground.join("failed")).context("read what failed")?;
+        faults += failed.lines().filter(|line| line.starts_with("failed ")).count();
+        total += acknowledged;
+    }
+    ensure!(faults > 0, "no sync failed");
+    Ok((faults, total))
 }
 
 #[test]
@@ -223,7 +272,7 @@ fn nothing_acknowledged_is_lost_over_power_cuts() -> Result<()> {
     let place = || std::env::var_os(PLACE).map(PathBuf::from).context("where to write");
     let cycles = std::env::var("REACHD_POWER_CYCLES").ok().and_then(|text| text.parse().ok());
     match role.as_str() {
-        DURABLE => return write_durably(&place()?),
+        DURABLE | FAULTY => return write_durably(&place()?),
         HASTY => return write_hastily(&place()?),
         "box" => return cuts(test, cycles.unwrap_or(CYCLES)),
         _ => {}
