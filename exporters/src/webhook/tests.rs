@@ -172,6 +172,9 @@ async fn a_row_that_is_owed_is_sent_after_a_start_and_marked() {
     assert_eq!(task.run(async {}, Duration::from_secs(30)).await, 0);
     let request = answering.await.unwrap();
     assert!(request.ends_with(std::str::from_utf8(&message.body).unwrap()));
+    // Killed here, between the answer and its mark, it sends the same once more.
+    let rows = store.call(|store| store.outbox_of("ops")).await.unwrap();
+    assert_eq!((rows[0].state, &rows[0].body), (State::Pending, &message.body));
     assert!(webhook.surroundings.write_back.flush(&store).await);
     let rows = store.call(|store| store.outbox(None)).await.unwrap();
     assert_eq!((rows[0].state, rows[0].attempts), (State::Delivered, 1));
