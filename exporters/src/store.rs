@@ -438,8 +438,9 @@ impl Store {
         Ok(parse("baseline", 2, rows.map_err(|error| self.database("load baselines", error))?))
     }
 
-    /// Forgets resolved incidents, baselines and what was settled with receivers that are older
-    /// than `max_age`; how many rows. The newest message of each incident and receiver stays.
+    /// Forgets resolved incidents, baselines and messages that are older than `max_age`; how many
+    /// rows. The newest message of each remembered incident and receiver stays. What is pending and
+    /// so old belongs to a receiver that has left the configuration.
     pub fn prune(&mut self, now: SystemTime, max_age: Duration) -> Result<usize, StoreError> {
         let oldest = unix(now.checked_sub(max_age).unwrap_or(SystemTime::UNIX_EPOCH));
         self.transaction("forget old rows", |transaction| {
@@ -450,9 +451,12 @@ impl Store {
                      (SELECT 1 FROM incidents WHERE incidents.fingerprint = \
                       incident_events.fingerprint AND state <> 'resolved')",
                 "DELETE FROM baselines WHERE updated < ?1",
-                "DELETE FROM outbox WHERE state <> 'pending' AND updated_ms < ?1 * 1000
-                     AND NOT EXISTS (SELECT 1 FROM incidents
-                     WHERE incidents.fingerprint = outbox.fingerprint)",
+                "DELETE FROM outbox WHERE updated_ms < ?1 * 1000 AND (NOT EXISTS
+                     (SELECT 1 FROM incidents WHERE incidents.fingerprint = outbox.fingerprint)
+                     OR EXISTS (SELECT 1 FROM outbox AS newer
+                     WHERE newer.receiver = outbox.receiver
+                     AND newer.fingerprint = outbox.fingerprint
+                     AND newer.version > outbox.version))",
             ] {
                 gone += transaction.execute(statement, [oldest])?;
             }

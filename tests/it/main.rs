@@ -2,6 +2,7 @@
 mod check;
 mod daemon;
 mod peers;
+mod power;
 mod scenarios;
 mod support;
 mod tap;

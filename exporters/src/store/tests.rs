@@ -16,7 +16,7 @@ fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + 1000 * DAY
 }
 
-fn incident(version: u64, state: IncidentState) -> IncidentRow {
+pub(super) fn incident(version: u64, state: IncidentState) -> IncidentRow {
     let clock = WallClock::anchored(Instant::ZERO, now());
     IncidentRow::new(&fixture::update(version, state), clock)
 }
@@ -186,7 +186,7 @@ fn one_row_that_cannot_be_read_does_not_hide_the_others() {
     assert_eq!(store.load_baselines(now(), DAY).unwrap(), [baseline("b")]);
 }
 
-fn rendered(receiver: &str, resolved: bool, body: &str) -> Rendered {
+pub(super) fn rendered(receiver: &str, resolved: bool, body: &str) -> Rendered {
     let body = bytes::Bytes::copy_from_slice(body.as_bytes());
     Rendered { receiver: receiver.to_owned(), resolved, body }
 }

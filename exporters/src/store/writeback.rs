@@ -80,3 +80,48 @@ impl WriteBack {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{incident, rendered};
+    use super::*;
+    use reachd_core::incident::IncidentState;
+
+    fn mark(state: State, attempts: u32) -> Mark {
+        Mark { state, attempts: Some(attempts), not_before_ms: None, error: None }
+    }
+
+    #[tokio::test]
+    async fn the_newest_mark_is_written_and_a_failed_write_comes_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let (store, thread, _) = StoreHandle::start(&path).unwrap();
+        let row = incident(1, IncidentState::Firing);
+        let key = ("ops".to_owned(), row.fingerprint.clone(), 1);
+        store.save_incident(row, vec![rendered("ops", false, "{}")]).await.unwrap();
+        let back = WriteBack::default();
+        back.leave(key.clone(), mark(State::Pending, 1));
+        back.leave(key.clone(), mark(State::Pending, 2));
+        let trip = "CREATE TRIGGER trip BEFORE INSERT ON outbox \
+                    BEGIN SELECT raise(ABORT, 'no'); END";
+        let batch = |sql: &'static str| {
+            store.call(move |store| {
+                store.connection.execute_batch(sql).unwrap();
+                Ok(())
+            })
+        };
+        batch(trip).await.unwrap();
+        assert!(!back.flush(&store).await);
+        batch("DROP TRIGGER trip").await.unwrap();
+        assert!(back.flush(&store).await && back.flush(&store).await);
+        let rows = store.call(|store| store.outbox(None)).await.unwrap();
+        assert_eq!((rows[0].attempts, rows[0].state), (2, State::Pending));
+        // Delivered: nobody needs the body any more.
+        back.leave(key, mark(State::Delivered, 3));
+        assert!(back.flush(&store).await);
+        let rows = store.call(|store| store.outbox(None)).await.unwrap();
+        assert_eq!((rows[0].state, rows[0].body.len()), (State::Delivered, 0));
+        drop(store);
+        thread.join().unwrap();
+    }
+}

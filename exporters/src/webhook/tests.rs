@@ -131,3 +131,60 @@ async fn the_end_is_told_to_whoever_was_told_the_beginning() {
     webhook.offer(&end);
     assert_eq!(webhook.queued(), 2);
 }
+
+#[tokio::test]
+async fn a_receiver_that_is_gone_shows_in_a_metric_and_costs_no_row() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (webhook, task, metrics) = receiver(listener.local_addr().unwrap());
+    let disabled = "reachd_receiver_disabled{receiver=\"ops\"}";
+    assert!(page(&metrics).contains(&format!("{disabled} 0\n")));
+    webhook.offer(&fixture::update(1, IncidentState::Firing));
+    let answering = tokio::spawn(async move { answer_one(&listener, "410 Gone").await });
+    assert_eq!(task.run(async {}, Duration::from_secs(30)).await, 0);
+    answering.await.unwrap();
+    assert!(page(&metrics).contains(&format!("{disabled} 1\n")));
+}
+
+/// The whole way over a restart: committed, not delivered, taken back, delivered, marked.
+#[tokio::test]
+async fn a_row_that_is_owed_is_sent_after_a_start_and_marked() {
+    use crate::store::{StoreHandle, message_id};
+
+    let folder = tempfile::tempdir().unwrap();
+    let (store, thread, _) = StoreHandle::start(&folder.path().join("db")).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let update = fixture::update(1, IncidentState::Firing);
+    let clock = WallClock::anchored(Instant::ZERO, SystemTime::UNIX_EPOCH);
+    let row = crate::store::IncidentRow::new(&update, clock);
+    let (before, _task, _) = receiver(address);
+    let message = before.render(&update).unwrap();
+    store.save_incident(row, vec![message.clone()]).await.unwrap();
+
+    let (webhook, task, metrics) = receiver(address);
+    let rows = store.call(|store| store.outbox_of("ops")).await.unwrap();
+    assert_eq!(rows[0].msg_id, message_id("ops", &update.fingerprint, 1));
+    rows.iter().for_each(|row| webhook.restore(row));
+    assert_eq!(webhook.queued(), 1);
+    let queued = "reachd_notification_queue_length{receiver=\"ops\"} 1\n";
+    assert!(page(&metrics).contains(queued));
+    let answering = tokio::spawn(async move { answer_one(&listener, "200 OK").await });
+    assert_eq!(task.run(async {}, Duration::from_secs(30)).await, 0);
+    let request = answering.await.unwrap();
+    assert!(request.ends_with(std::str::from_utf8(&message.body).unwrap()));
+    // Killed here, between the answer and its mark, it sends the same once more.
+    let rows = store.call(|store| store.outbox_of("ops")).await.unwrap();
+    assert_eq!((rows[0].state, &rows[0].body), (State::Pending, &message.body));
+    assert!(webhook.surroundings.write_back.flush(&store).await);
+    let rows = store.call(|store| store.outbox(None)).await.unwrap();
+    assert_eq!((rows[0].state, rows[0].attempts), (State::Delivered, 1));
+    // The next start owes nothing, and knows that the end is to be told.
+    let (webhook, _task, _) = receiver(address);
+    rows.iter().for_each(|row| webhook.restore(row));
+    assert_eq!(webhook.queued(), 0);
+    let mut end = fixture::update(2, IncidentState::Resolved);
+    end.notify = false;
+    assert!(webhook.render(&end).is_some());
+    drop(store);
+    thread.join().unwrap();
+}

@@ -86,3 +86,106 @@ impl Step {
         self.row.state == older.row.state && older.messages.iter().all(told)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use reachd_exporters::clock::WallClock;
+    use reachd_exporters::store::{SubjectRow, TextRow};
+
+    use super::*;
+
+    fn step(version: u64, state: &str, receivers: &[&str]) -> Step {
+        let text = || TextRow { en: String::new(), zh: String::new() };
+        let clock = WallClock::anchored(reachd_core::time::Instant::ZERO, SystemTime::UNIX_EPOCH);
+        let row = IncidentRow {
+            fingerprint: "a".to_owned(),
+            version,
+            state: state.to_owned(),
+            alertname: "ReachdVantageFault".to_owned(),
+            subject: SubjectRow::Vantage { name: "here".to_owned() },
+            severity: "critical".to_owned(),
+            class: "vantage_fault".to_owned(),
+            class_now: "vantage_fault".to_owned(),
+            started: clock.rfc3339(reachd_core::time::Instant::ZERO),
+            ended: None,
+            resolution: None,
+            flaps: 0,
+            summary: text(),
+            next_step: text(),
+            member: false,
+            report: None,
+        };
+        let message = |receiver: &&str| Rendered {
+            receiver: (*receiver).to_owned(),
+            resolved: state == "resolved",
+            body: bytes::Bytes::new(),
+        };
+        Step { row, messages: receivers.iter().map(message).collect() }
+    }
+
+    fn versions(ledger: &Ledger) -> Vec<u64> {
+        ledger.waiting.values().flatten().map(|step| step.row.version).collect()
+    }
+
+    #[test]
+    fn a_step_replaces_one_that_says_no_more() {
+        let mut ledger = Ledger::default();
+        ledger.take(step(1, "firing", &[]));
+        ledger.take(step(2, "firing", &["ops"]));
+        assert_eq!(versions(&ledger), [2]);
+        // Nobody else tells what version 2 tells.
+        ledger.take(step(3, "firing", &[]));
+        ledger.take(step(4, "resolved", &["ops"]));
+        assert_eq!(versions(&ledger), [2, 3, 4]);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_the_newest_stays() {
+        let mut ledger = Ledger::default();
+        for version in 0..100 {
+            let state = if version % 2 == 0 { "firing" } else { "resolved" };
+            ledger.take(step(version, state, &["ops"]));
+        }
+        assert_eq!(versions(&ledger), (92..100).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_queued_before_it_is_saved() {
+        struct Ear(std::sync::Mutex<Vec<u64>>);
+        impl reachd_exporters::outbox::Exporter for Ear {
+            fn name(&self) -> &str {
+                "ops"
+            }
+            fn render(&self, _: &reachd_core::incident::IncidentUpdate) -> Option<Rendered> {
+                None
+            }
+            fn queue(&self, (_, version): (&str, u64), _: &Rendered) {
+                self.0.lock().unwrap().push(version);
+            }
+            fn restore(&self, _: &reachd_exporters::store::OutboxRow) {}
+        }
+        let ear = std::sync::Arc::new(Ear(std::sync::Mutex::default()));
+        let outbox = Outbox::new(vec![std::sync::Arc::clone(&ear) as _]);
+        let metrics = SelfMetrics::new("1").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let (store, thread, _) = StoreHandle::start(&path).unwrap();
+        // Another process holds the file for longer than the store waits.
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut ledger = Ledger::default();
+        ledger.take(step(1, "firing", &["ops"]));
+        ledger.take(step(2, "resolved", &["ops"]));
+        ledger.settle(&store, &outbox, &metrics).await;
+        assert_eq!((ledger.len(), ear.0.lock().unwrap().len()), (2, 0));
+        other.execute_batch("ROLLBACK").unwrap();
+        ledger.settle(&store, &outbox, &metrics).await;
+        assert_eq!((ledger.len(), &ear.0.lock().unwrap()[..]), (0, &[1, 2][..]));
+        let owed = store.call(|store| store.outbox_of("ops")).await.unwrap();
+        assert_eq!(owed.len(), 2);
+        drop(store);
+        thread.join().unwrap();
+    }
+}

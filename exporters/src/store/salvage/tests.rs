@@ -15,7 +15,6 @@ use crate::fixture;
 
 const FLIPS: u64 = 500;
 const PAGE: usize = 4096;
-const YEARS: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
@@ -74,18 +73,23 @@ fn build(path: &Path) {
     store.prune(now(), Duration::from_secs(90)).unwrap();
 }
 
-/// Everything a store knows, each row as text.
-fn content(store: &mut Store) -> BTreeSet<String> {
-    let incidents = store.load_incidents().unwrap();
+/// Everything a store holds but the checksums, each row as bytes.
+fn content(store: &mut Store) -> BTreeSet<Vec<u8>> {
     let mut all = BTreeSet::new();
-    for row in &incidents {
-        let steps = store.incident_steps(&row.fingerprint).unwrap();
-        all.extend(steps.iter().map(|step| format!("step {step:?}")));
+    for table in TABLES {
+        for row in table.rows(&store.connection, "", &[]).unwrap() {
+            let mut bytes = table.name.as_bytes().to_vec();
+            for value in row.split_last().unwrap().1 {
+                bytes.push(0xff);
+                match value {
+                    Value::Text(text) => bytes.extend(text.as_bytes()),
+                    Value::Blob(blob) => bytes.extend(blob),
+                    other => bytes.extend(format!("{other:?}").as_bytes()),
+                }
+            }
+            all.insert(bytes);
+        }
     }
-    all.extend(incidents.iter().map(|row| format!("incident {row:?}")));
-    all.extend(store.outbox(None).unwrap().iter().map(|row| format!("message {row:?}")));
-    let baselines = store.load_baselines(now(), YEARS).unwrap();
-    all.extend(baselines.iter().map(|row| format!("baseline {row:?}")));
     all
 }
 
@@ -102,7 +106,7 @@ fn bit(seed: u64, length: usize) -> (usize, u8) {
 }
 
 /// How many rows are missing after a start on a file with one wrong bit.
-fn missing(good: &[u8], expected: &BTreeSet<String>, seed: u64) -> (usize, bool) {
+fn missing(good: &[u8], expected: &BTreeSet<Vec<u8>>, seed: u64) -> (usize, bool) {
     let folder = folder();
     let path = folder.path().join("db");
     let (byte, mask) = bit(seed, good.len());
@@ -113,7 +117,8 @@ fn missing(good: &[u8], expected: &BTreeSet<String>, seed: u64) -> (usize, bool)
     let (mut store, warning) =
         opened.unwrap_or_else(|error| panic!("seed {seed}, byte {byte}: {error}"));
     let found = content(&mut store);
-    let wrong: Vec<_> = found.difference(expected).collect();
+    let wrong = found.difference(expected).map(|row| String::from_utf8_lossy(row));
+    let wrong: Vec<_> = wrong.collect();
     assert!(wrong.is_empty(), "seed {seed}, byte {byte}: rows that were never written: {wrong:?}");
     (expected.difference(&found).count(), warning.is_some())
 }
@@ -165,9 +170,10 @@ fn bad_pages_cost_what_lay_on_them_only() {
         let found = content(&mut store);
         assert!(found.is_subset(&expected), "page {page}");
         let lost = expected.len() - found.len();
-        assert!(lost <= 30, "page {page} cost {lost} rows");
+        assert!(lost <= 60, "page {page} cost {lost} rows");
         let counted: usize = warning.saved.values().sum();
-        assert!(counted >= found.len(), "{counted} of {}", found.len());
+        // The release's own row is made anew.
+        assert!((found.len() - 1..=found.len()).contains(&counted), "{counted} {}", found.len());
     }
 }
 
