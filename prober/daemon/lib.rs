@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod exit;
 pub mod explain;
 pub mod logging;
+mod receiver;
 pub mod run;
 pub mod screen;
 pub mod status;
