@@ -18,7 +18,7 @@ use crate::settings::{
 use crate::source::{At, Findings, Source, nearest};
 use crate::table::{SECTIONS, TOP, section};
 use crate::target::{build, check_layer, no_such};
-use crate::{layer, maintenance, parties, read};
+use crate::{layer, maintenance, parties, read, receiver};
 
 /// The file by its sections, each checked by itself.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ pub(crate) fn assemble(
     apply_single(&mut settings, &document, base, findings);
     settings.plan.vantages = parties::vantages(&document, findings);
     settings.plan.canaries = document.repeated("canary").iter().filter_map(canary).collect();
-    settings.receivers = parties::receivers(&document, base, findings);
+    settings.receivers = receiver::receivers(&document, base, findings);
 
     let groups = groups(document.repeated("group"), findings);
     let vantages: Vec<_> = settings.plan.vantages.iter().map(|v| v.name.clone()).collect();

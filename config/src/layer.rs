@@ -151,8 +151,11 @@ impl<'a> Stack<'a> {
         self.text(name).map(str::to_owned)
     }
 
+    /// A path below the file's folder; one of a credential (`%d/`) stays as it is.
     pub(crate) fn path(&self, name: &str, base: &Path) -> Option<PathBuf> {
-        self.text(name).map(|text| base.join(text))
+        let credential = |text: &str| text.starts_with("%d/");
+        self.text(name)
+            .map(|text| if credential(text) { PathBuf::from(text) } else { base.join(text) })
     }
 
     pub(crate) fn whole(&self, name: &str) -> Option<u32> {

@@ -5,7 +5,7 @@
 //!
 //! The reading goes in steps, each a module: text to `node`s with places; nodes to values by the
 //! kind of their key (`read`, `layer`); layers to settings and what must hold between them
-//! (`assemble`, `target`, `doubts`, `parties`). The `table` of keys drives the reading, the error
+//! (`assemble`, `target`, `doubts`, `parties`, `receiver`). The `table` of keys drives the reading, the error
 //! texts, the JSON Schema and the reference.
 
 mod assemble;
@@ -21,6 +21,7 @@ mod node;
 mod parties;
 mod problem;
 mod read;
+mod receiver;
 mod reference;
 mod schema;
 mod settings;
@@ -34,15 +35,15 @@ mod value;
 mod tests;
 
 pub use cost::{Cost, cost};
-pub use load::{embedded_default, load, parse, reload, reread_target_files};
+pub use load::{credential, embedded_default, load, parse, reload, reread_target_files};
 pub use maintenance::{Maintenance, When};
 pub use problem::{Fault, Problem, Report};
 pub use reference::{full_example, reference};
 pub use schema::schema;
 pub use settings::{
     COMPACT_ABOVE, DEFAULT_LISTEN, Endpoint, EvidenceSettings, FileProblem, Lang, Later, Listen,
-    Matcher, MetricsDetail, Network, Receiver, ReceiverKind, Relation, ResolverSettings, Send,
-    Settings, TargetFile, Url,
+    Mail, MailTls, Matcher, MetricsDetail, Network, Receiver, ReceiverKind, Relation,
+    ResolverSettings, Send, Settings, TargetFile, Url,
 };
 pub use target::target_from_argument;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reachd_core::target::{Target, TargetName};
@@ -239,6 +239,15 @@ fn warn_of_plan(settings: &mut Settings, name: &str) {
     settings.warnings.extend(strain::warnings(&settings.plan, name));
 }
 
+/// Where a path of the settings lies: `%d/` is the folder of systemd's credentials.
+pub fn credential(path: &Path) -> PathBuf {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
+    match (path.strip_prefix("%d"), folder) {
+        (Ok(name), Some(folder)) => Path::new(&folder).join(name),
+        (Ok(_) | Err(_), _) => path.to_owned(),
+    }
+}
+
 fn warn_of_missing_files(settings: &mut Settings, name: &str) {
     let mut missing = Vec::new();
     for receiver in &settings.receivers {
@@ -246,8 +255,11 @@ fn warn_of_missing_files(settings: &mut Settings, name: &str) {
             Endpoint::File(path) => Some(path),
             Endpoint::None | Endpoint::Url(_) => None,
         };
-        for path in url.into_iter().chain(&receiver.secret_file) {
-            if !path.exists() {
+        let password = receiver.mail.as_ref().and_then(|mail| mail.login.as_ref());
+        let files = [&receiver.secret_file, &receiver.ca_file, &receiver.template_file];
+        let files = url.into_iter().chain(files.into_iter().flatten());
+        for path in files.chain(password.map(|(_, path)| path)) {
+            if !credential(path).exists() {
                 missing.push((receiver.name.clone(), path.display().to_string()));
             }
         }

@@ -101,7 +101,10 @@ fn example(text: &mut String, section: &Section, key: &Key) {
     }
     let off = match (section.name, key.name) {
         // Only some keys can stand together.
-        ("vantage", "interface" | "netns") | ("receiver", "url_file") => "# ",
+        ("vantage", "interface" | "netns") => "# ",
+        // And some belong to other kinds of receivers.
+        ("receiver", "url_file" | "urls" | "keyword" | "template_file" | "from" | "to") => "# ",
+        ("receiver", "username" | "password_file" | "tls" | "command") => "# ",
         ("maintenance", "days" | "from" | "to" | "time_zone") => "# ",
         // These need a service that is not the one shown.
         ("defaults" | "group" | "target", "expect_banner" | "send") => "# ",
@@ -119,9 +122,7 @@ fn more(section: &str) -> &'static str {
         "target" => {
             "\n[[target]]\nname = \"mail\"\nhost = \"mail.example\"\nport = 25\nservice = \"tcp\"\nexpect_banner = \"220 \"\nsend = \"HELP\\r\\n\"\n"
         }
-        "receiver" => {
-            "\n[[receiver]]\nname = \"pager\"\nurl_file = \"pager.url\"\nmatch = [\"team=windows\", \"site!=lab\"]\n"
-        }
+        "receiver" => include_str!("reference/receivers.toml"),
         "maintenance" => {
             "\n[[maintenance]]\nname = \"backups\"\nmatch = [\"site=sha\"]\ndays = [\"sat\", \"sun\"]\nfrom = \"23:00\"\nto = \"01:30\"\ntime_zone = \"Asia/Shanghai\"\n"
         }

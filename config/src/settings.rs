@@ -196,7 +196,7 @@ pub struct Receiver {
     pub kind: ReceiverKind,
     /// Where alerts are sent.
     pub endpoint: Endpoint,
-    /// File with the secret that signs what is sent.
+    /// File with the secret that signs what is sent, or lets it in.
     pub secret_file: Option<PathBuf>,
     /// Only alerts whose labels satisfy all of these are sent; empty means all alerts.
     pub matchers: Vec<Matcher>,
@@ -210,6 +210,41 @@ pub struct Receiver {
     pub ca_file: Option<PathBuf>,
     /// Which news of an incident is sent.
     pub send: Send,
+    /// Every instance of an Alertmanager cluster.
+    pub urls: Vec<Url>,
+    /// A word that every message must have.
+    pub keyword: Option<String>,
+    /// File with a template in place of the built-in text.
+    pub template_file: Option<PathBuf>,
+    /// From whom and to whom mail goes; for mail alone.
+    pub mail: Option<Mail>,
+    /// A program and its arguments; empty but for commands.
+    pub command: Vec<String>,
+}
+
+/// From whom and to whom mail goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// The sender's address.
+    pub from: String,
+    /// The recipients' addresses, at least one.
+    pub to: Vec<String>,
+    /// Who signs in, and the file with the password.
+    pub login: Option<(String, PathBuf)>,
+    /// Whether the way must be encrypted.
+    pub tls: MailTls,
+}
+
+/// Whether mail must be encrypted on its way to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MailTls {
+    /// It must.
+    #[default]
+    Required,
+    /// If the server offers it.
+    IfOffered,
+    /// It is not.
+    Off,
 }
 
 impl Receiver {
@@ -228,6 +263,11 @@ impl Receiver {
             proxy: None,
             ca_file: None,
             send: Send::default(),
+            urls: Vec::new(),
+            keyword: None,
+            template_file: None,
+            mail: None,
+            command: Vec::new(),
         })
     }
 }

@@ -6,8 +6,10 @@ use crate::key::{Fallback, Key, Kind, ROLES, Section};
 
 use Fallback::{Required, Value, Words};
 
+use receiver::RECEIVER;
 use target::{GROUP, IDENTITY, SETTINGS};
 
+mod receiver;
 mod target;
 
 const fn seconds(seconds: u64) -> Duration {
@@ -124,7 +126,7 @@ pub(crate) static SECTIONS: &[Section] = &[
     Section {
         name: "receiver",
         repeated: true,
-        doc: "Somebody who is told of incidents.",
+        doc: "Somebody who is told of incidents. A file path that begins with `%d/` lies in the folder of systemd's credentials (`$CREDENTIALS_DIRECTORY`), so that secrets need not be readable by anybody else.",
         keys: &[RECEIVER],
     },
     Section {
@@ -354,86 +356,6 @@ const VANTAGE: &[Key] = &[
 const CANARY: &[Key] = &[
     key("host", Kind::Host, Required, r#""198.51.100.80""#, "Host name or literal address."),
     key("port", Kind::Port, Required, "443", "TCP port; use the port your targets use if you can."),
-];
-
-const RECEIVER: &[Key] = &[
-    key("name", Kind::Name, Required, r#""ops""#, "Unique name and metric label."),
-    key(
-        "kind",
-        Kind::Word(&[
-            "webhook",
-            "alertmanager",
-            "slack",
-            "pagerduty",
-            "dingtalk",
-            "feishu",
-            "wecom",
-            "email",
-            "command",
-        ]),
-        Value(r#""webhook""#),
-        r#""webhook""#,
-        "What it understands. Only `webhook` is served now; the others are accepted and told nothing yet.",
-    ),
-    key(
-        "url",
-        Kind::Url(&["https", "http"]),
-        Words("a webhook needs `url` or `url_file`"),
-        r#""https://alerts.example/hook""#,
-        "Where alerts are sent.",
-    ),
-    key(
-        "url_file",
-        Kind::Path,
-        Words("a webhook needs `url` or `url_file`"),
-        r#""hook.url""#,
-        "File whose first line is the URL, for URLs that hold a token.",
-    ),
-    key(
-        "secret_file",
-        Kind::Path,
-        Words("nothing is signed"),
-        r#""hook.secret""#,
-        "File with the secret that signs what is sent (Standard Webhooks).",
-    ),
-    key(
-        "match",
-        Kind::Matchers,
-        Words("all alerts"),
-        r#"{ team = "windows" }"#,
-        "Only alerts whose labels satisfy all conditions are sent; a list also allows `!=`: [\"team=windows\", \"site!=lab\"].",
-    ),
-    key(
-        "min_severity",
-        Kind::Word(&["info", "warning", "critical"]),
-        Value(r#""info""#),
-        r#""info""#,
-        "Only alerts at least this severe are sent.",
-    ),
-    key("lang", Kind::Word(&["en", "zh"]), Value(r#""en""#), r#""en""#, "Language of the texts."),
-    key(
-        "proxy",
-        Kind::Url(&["http"]),
-        Words("no proxy"),
-        r#""http://proxy.example:3128""#,
-        "HTTP proxy through which it is reached.",
-    )
-    .later("it is reached directly"),
-    key(
-        "ca_file",
-        Kind::Path,
-        Words("the system's certificate authorities"),
-        r#""ca.pem""#,
-        "Further certificate authorities, PEM.",
-    )
-    .later("only the system's certificate authorities are trusted"),
-    key(
-        "send",
-        Kind::Word(&["transitions", "updates"]),
-        Value(r#""transitions""#),
-        r#""transitions""#,
-        "`transitions` tells when an incident opens and resolves; `updates` also tells every change in between.",
-    ),
 ];
 
 const MAINTENANCE: &[Key] = &[

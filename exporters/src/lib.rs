@@ -7,10 +7,12 @@
 //! ([`store::StoreHandle`]). All of them may be cancelled between two steps; only the webhook task
 //! asks to be drained first.
 
+pub mod carry;
 pub mod clock;
 pub mod http;
 pub mod outbox;
 pub mod prometheus;
+pub mod receiver;
 pub mod store;
 pub mod webhook;
 

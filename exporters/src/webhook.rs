@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
-use self::client::{Client, ClientError};
+use self::client::{Carrier, ClientError};
 use self::delivery::{Change, Delivery, Limits, Message, MessageId, Next, Outcome, Owed};
 use self::payload::Context;
 pub use self::settings::{Language, Matcher, SendMode, Settings};
@@ -51,22 +51,24 @@ pub fn webhook(
     surroundings: Surroundings,
     seed: u64,
 ) -> Result<(Arc<Webhook>, WebhookTask), ClientError> {
-    let client = Client::new(&settings.name, &settings.url, settings.secret.clone())?;
+    let carrier = Arc::new(client::carrier(&settings)?);
     surroundings.metrics.add_receiver(&settings.name);
     let webhook = Arc::new(Webhook {
         settings,
+        carrier,
         surroundings,
         delivery: Mutex::new(Delivery::new(Limits::default(), seed)),
         wake: Notify::new(),
         origin: tokio::time::Instant::now(),
     });
-    let task = WebhookTask { webhook: Arc::clone(&webhook), client: Arc::new(client) };
+    let task = WebhookTask { webhook: Arc::clone(&webhook) };
     Ok((webhook, task))
 }
 
 /// The near end of a receiver.
 pub struct Webhook {
     settings: Settings,
+    carrier: Arc<Carrier>,
     surroundings: Surroundings,
     delivery: Mutex<Delivery>,
     wake: Notify,
@@ -94,7 +96,7 @@ impl Exporter for Webhook {
             external_url: &self.surroundings.external_url,
             clock: self.surroundings.clock,
         };
-        let body = payload::render(update, &context).into();
+        let body = self.carrier.dialect().render(update, &context).into();
         self.lock().announce(&update.fingerprint, resolved);
         Some(Rendered { receiver: self.settings.name.clone(), resolved, body })
     }
@@ -227,7 +229,6 @@ struct Flights {
 /// The far end of a receiver; owns every request in flight.
 pub struct WebhookTask {
     webhook: Arc<Webhook>,
-    client: Arc<Client>,
 }
 
 impl WebhookTask {
@@ -270,9 +271,10 @@ impl WebhookTask {
             self.webhook.book(delivery);
             match next {
                 Next::Send(message) => {
-                    let client = Arc::clone(&self.client);
+                    let carrier = Arc::clone(&self.webhook.carrier);
                     let id = message.id.clone();
-                    let task = flights.tasks.spawn(async move { client.send(&message).await });
+                    let attempt = async move { carrier.carry(&message).await.outcome };
+                    let task = flights.tasks.spawn(attempt);
                     flights.messages.insert(task.id(), id);
                 }
                 Next::Wait(at) => return at.map(|at| self.webhook.origin + at.since_start()),

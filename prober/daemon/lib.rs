@@ -11,6 +11,7 @@ pub mod explain;
 pub mod incidents;
 pub mod logging;
 pub mod outbox;
+mod receiver;
 pub mod run;
 pub mod screen;
 pub mod status;

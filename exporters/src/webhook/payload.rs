@@ -136,7 +136,10 @@ const fn subject_label(subject: &Subject) -> &'static str {
 }
 
 /// What may change while the incident lives. Every key is always there; unknown is empty.
-fn annotations(update: &IncidentUpdate, context: &Context<'_>) -> BTreeMap<&'static str, String> {
+pub(crate) fn annotations(
+    update: &IncidentUpdate,
+    context: &Context<'_>,
+) -> BTreeMap<&'static str, String> {
     let choose = |texts: &(String, String)| match context.language {
         Language::En => texts.0.clone(),
         Language::Zh => texts.1.clone(),
@@ -228,7 +231,7 @@ fn chinese(piece: &EvidencePart) -> String {
     }
 }
 
-fn own_url(context: &Context<'_>, path: &str) -> String {
+pub(crate) fn own_url(context: &Context<'_>, path: &str) -> String {
     if context.external_url.is_empty() {
         return String::new();
     }

@@ -7,6 +7,9 @@ use reachd_core::target::Severity;
 
 use super::payload;
 use super::signature::Secret;
+use crate::carry::Route;
+use crate::carry::guard::Origin;
+use crate::receiver::Kind;
 
 /// A language of the product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +59,16 @@ pub struct Settings {
     pub matchers: Vec<Matcher>,
     /// Which steps are sent.
     pub send: SendMode,
+    /// What it understands.
+    pub kind: Kind,
+    /// The proxy before it; it may hold a password.
+    pub proxy: Option<String>,
+    /// Certificate authorities besides the system's, PEM.
+    pub authorities: Option<Vec<u8>>,
+    /// The owner's template in place of the default texts.
+    pub template: Option<String>,
+    /// The program of a command receiver, with its arguments.
+    pub command: Vec<String>,
 }
 
 impl fmt::Debug for Settings {
@@ -63,7 +76,8 @@ impl fmt::Debug for Settings {
         let mut shown = f.debug_struct("Settings");
         shown.field("name", &self.name).field("url", &"(secret)").field("secret", &self.secret);
         shown.field("language", &self.language).field("min_severity", &self.min_severity);
-        shown.field("matchers", &self.matchers).field("send", &self.send).finish()
+        shown.field("matchers", &self.matchers).field("send", &self.send);
+        shown.field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
@@ -78,6 +92,22 @@ impl Settings {
             min_severity: Severity::Info,
             matchers: Vec::new(),
             send: SendMode::Transitions,
+            kind: Kind::Webhook { secret: None },
+            proxy: None,
+            authorities: None,
+            template: None,
+            command: Vec::new(),
+        }
+    }
+
+    /// How it is reached. Settings come from the owner's plan only.
+    pub(crate) fn route(&self) -> Route {
+        Route {
+            url: self.url.clone(),
+            origin: Origin::Plan,
+            proxy: self.proxy.clone(),
+            authorities: self.authorities.clone(),
+            command: self.command.clone(),
         }
     }
 

@@ -161,6 +161,9 @@ mod tests {
             fn render(&self, _: &reachd_core::incident::IncidentUpdate) -> Option<Rendered> {
                 None
             }
+            fn heard(&self, _: &str) -> bool {
+                false
+            }
             fn queue(&self, (_, version): (&str, u64), _: &Rendered) {
                 self.0.lock().unwrap().push(version);
             }

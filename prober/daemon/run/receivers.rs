@@ -2,22 +2,22 @@
 //! what the outbox says is owed.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, anyhow};
-use reachd_config::{Endpoint, Lang, Receiver, ReceiverKind, Relation, Send, Settings};
+use anyhow::{Context, Result};
+use reachd_config::{Receiver, ReceiverKind, Settings};
 use reachd_core::incident::{IncidentState, IncidentUpdate};
 use reachd_exporters::clock::WallClock;
 use reachd_exporters::outbox::{Exporter, Outbox};
 use reachd_exporters::prometheus::SelfMetrics;
 use reachd_exporters::store::{StoreHandle, WriteBack};
-use reachd_exporters::webhook::signature::Secret;
-use reachd_exporters::webhook::{self, Language, Matcher, SendMode, Surroundings, WebhookTask};
+use reachd_exporters::webhook::{self, Surroundings, WebhookTask};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
+
+use crate::receiver::spell;
 
 /// How long undelivered messages are tried on when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -69,7 +69,7 @@ impl Receivers {
         let wanted: Vec<&Receiver> = settings
             .receivers
             .iter()
-            .filter(|receiver| receiver.kind == ReceiverKind::Webhook)
+            .filter(|receiver| receiver.kind != ReceiverKind::Alertmanager)
             .collect();
         let mut fresh = Vec::new();
         for receiver in &wanted {
@@ -192,43 +192,4 @@ fn start(receiver: &Receiver, exporter: Arc<dyn Exporter>, task: WebhookTask) ->
     };
     let task = tokio::spawn(task.run(until, DRAIN));
     Running { receiver: receiver.clone(), exporter, stop, task }
-}
-
-fn spell(receiver: &Receiver) -> Result<webhook::Settings> {
-    let name = &receiver.name;
-    let url = match &receiver.endpoint {
-        Endpoint::Url(url) => url.as_str().to_owned(),
-        Endpoint::File(path) => first_line(path)?,
-        Endpoint::None => return Err(anyhow!("receiver {name} has no url")),
-    };
-    let mut settings = webhook::Settings::new(name, &url);
-    if let Some(path) = &receiver.secret_file {
-        let secret = Secret::parse(&first_line(path)?);
-        settings.secret = Some(secret.with_context(|| format!("read {}", path.display()))?);
-    }
-    settings.language = match receiver.lang {
-        Lang::En => Language::En,
-        Lang::Zh => Language::Zh,
-    };
-    settings.min_severity = receiver.min_severity;
-    settings.send = match receiver.send {
-        Send::Transitions => SendMode::Transitions,
-        Send::Updates => SendMode::Updates,
-    };
-    settings.matchers = receiver
-        .matchers
-        .iter()
-        .map(|matcher| Matcher {
-            label: matcher.label.clone(),
-            value: matcher.value.clone(),
-            equal: matcher.relation == Relation::Is,
-        })
-        .collect();
-    Ok(settings)
-}
-
-fn first_line(path: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    let line = text.lines().next().map(str::trim).filter(|line| !line.is_empty());
-    line.map(str::to_owned).ok_or_else(|| anyhow!("{} is empty", path.display()))
 }
