@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use reachd_config::{Receiver, ReceiverKind, Settings};
 use reachd_core::incident::{IncidentState, IncidentUpdate};
+use reachd_exporters::alertmanager;
 use reachd_exporters::clock::WallClock;
 use reachd_exporters::outbox::{Exporter, Outbox};
 use reachd_exporters::prometheus::SelfMetrics;
@@ -46,11 +47,7 @@ impl Receivers {
         settings: &Settings,
         (metrics, clock, store): (&Arc<SelfMetrics>, WallClock, &StoreHandle),
     ) -> Result<()> {
-        let wanted: Vec<&Receiver> = settings
-            .receivers
-            .iter()
-            .filter(|receiver| receiver.kind != ReceiverKind::Alertmanager)
-            .collect();
+        let wanted: Vec<&Receiver> = settings.receivers.iter().collect();
         let mut fresh = Vec::new();
         for receiver in &wanted {
             if !self.running.iter().any(|running| running.receiver == **receiver) {
@@ -127,13 +124,22 @@ fn start(
         }),
     };
     let [seed, _] = crate::check::seed()?;
-    let (exporter, task) = webhook::webhook(spell(receiver)?, surroundings, seed)
-        .with_context(|| format!("start receiver {}", receiver.name))?;
+    let hint = || format!("start receiver {}", receiver.name);
     let (stop, mut stopped) = watch::channel(());
     let until = async move {
         // An error is the stop: the sender is dropped.
         let _ = stopped.changed().await;
     };
-    let task = tokio::spawn(task.run(until, DRAIN));
+    let wanted = spell(receiver)?;
+    let (exporter, task): (Arc<dyn Exporter>, _) = if receiver.kind == ReceiverKind::Alertmanager {
+        let urls: Vec<_> = receiver.urls.iter().map(|url| url.as_str().to_owned()).collect();
+        let pair = alertmanager::alertmanager(wanted, &urls, surroundings);
+        let (exporter, task) = pair.with_context(hint)?;
+        (exporter, tokio::spawn(task.run(until, DRAIN)))
+    } else {
+        let pair = webhook::webhook(wanted, surroundings, seed);
+        let (exporter, task) = pair.with_context(hint)?;
+        (exporter, tokio::spawn(task.run(until, DRAIN)))
+    };
     Ok(Running { receiver: receiver.clone(), exporter, stop, task })
 }
