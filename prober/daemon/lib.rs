@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod exit;
 pub mod explain;
 pub mod logging;
+pub mod notify;
 mod receiver;
 pub mod run;
 pub mod screen;
@@ -27,5 +28,6 @@ pub fn main(cli: Cli) -> Result<u8> {
         Command::Config(command) => configure::run(&command),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Notify(command) => notify::run(&command),
     }
 }
