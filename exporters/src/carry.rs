@@ -9,6 +9,8 @@ pub mod guard;
 mod http;
 mod smtp;
 
+use bytes::Bytes;
+
 use self::connect::{Place, Proxy, Ways};
 use self::guard::{Origin, Refusal};
 use crate::receiver::{Dialect, Kind, TemplateError};
@@ -171,10 +173,38 @@ impl Carrier {
         carried
     }
 
-    /// A receiver may say our own secrets back to us.
     fn scrub(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "(hidden)"))
+        scrubbed(&self.secrets, text)
     }
+}
+
+/// Posts bodies that need no dialect to one URL.
+pub struct Poster {
+    http: http::Http,
+    secrets: Vec<String>,
+}
+
+impl Poster {
+    /// A poster for a route.
+    pub fn new(receiver: &str, route: &Route) -> Result<Self, CarrierError> {
+        let mut secrets = secrets_of(&route.url);
+        secrets.extend(route.proxy.iter().flat_map(|proxy| secrets_of(proxy)));
+        Ok(Self { http: http::Http::new(receiver, route)?, secrets })
+    }
+
+    /// Posts once; judged by the status alone.
+    pub async fn post(&self, body: Bytes) -> Carried {
+        let mut carried = self.http.post_plain(body).await;
+        if let Outcome::Retry { why, .. } | Outcome::Refused { why } = &mut carried.outcome {
+            *why = scrubbed(&self.secrets, why);
+        }
+        carried
+    }
+}
+
+/// A receiver may say our own secrets back to us.
+fn scrubbed(secrets: &[String], text: &str) -> String {
+    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "(hidden)"))
 }
 
 /// The parts of a URL that may be tokens: long pieces of its path and query, and a password.

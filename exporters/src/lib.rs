@@ -7,6 +7,7 @@
 //! ([`store::StoreHandle`]). All of them may be cancelled between two steps; only the webhook task
 //! asks to be drained first.
 
+pub mod alertmanager;
 pub mod carry;
 pub mod clock;
 pub mod http;

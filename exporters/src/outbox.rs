@@ -25,6 +25,10 @@ pub trait Exporter: Send + Sync {
     /// Whether the last message about an incident said that it fires.
     fn heard(&self, fingerprint: &str) -> bool;
 
+    /// Hears of a step that is committed: for those who tell what is open instead of what happened.
+    /// Others need not listen.
+    fn note(&self, _update: &IncidentUpdate) {}
+
     /// Takes a message that is committed.
     fn queue(&self, incident: (&str, u64), message: &Rendered);
 
@@ -53,6 +57,15 @@ impl Outbox {
     pub fn render_owed(&self, update: &IncidentUpdate) -> Vec<Rendered> {
         let heard = self.exporters.iter().filter(|exporter| exporter.heard(&update.fingerprint));
         heard.filter_map(|exporter| exporter.render(update)).collect()
+    }
+
+    /// Tells of a committed step all who listen, or only those who know the incident.
+    pub fn note(&self, update: &IncidentUpdate, owed: bool) {
+        for exporter in &self.exporters {
+            if !owed || exporter.heard(&update.fingerprint) {
+                exporter.note(update);
+            }
+        }
     }
 
     /// Whether anybody was told that an incident fires.

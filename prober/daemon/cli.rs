@@ -37,6 +37,29 @@ pub enum Command {
     Explain(Explain),
     /// Say what this machine lets reachd do, and how to give it the rest.
     Doctor(Doctor),
+    /// Try out who is told of incidents.
+    #[command(subcommand)]
+    Notify(Notify),
+}
+
+/// `reachd notify`.
+#[derive(Debug, Subcommand)]
+pub enum Notify {
+    /// Send a sample, marked as a test, that fires and is over; print what came back.
+    Test(NotifyTest),
+}
+
+/// `reachd notify test`.
+#[derive(Debug, Args)]
+pub struct NotifyTest {
+    /// Name of the `[[receiver]]`.
+    pub receiver: String,
+    /// Configuration file; /etc/reachd/reachd.toml unless given.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print one JSON document per attempt.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `reachd run`.

@@ -10,6 +10,7 @@ pub mod exit;
 pub mod explain;
 pub mod incidents;
 pub mod logging;
+pub mod notify;
 pub mod outbox;
 mod receiver;
 pub mod run;
@@ -31,5 +32,6 @@ pub fn main(cli: Cli) -> Result<u8> {
         Command::Config(command) => configure::run(&command),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Notify(command) => notify::run(&command),
     }
 }

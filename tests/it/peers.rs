@@ -1,5 +1,6 @@
 //! Real servers of other people, as they come from the distribution.
 
+mod alertmanager;
 mod rdp;
 
 use std::time::Duration;

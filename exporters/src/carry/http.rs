@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 
 use super::connect::{Place, Ways, tls};
 use super::{Carried, CarrierError, Route, chain, ways};
-use crate::receiver::{Answer, Dialect, Post};
+use crate::receiver::{Answer, Dialect, Post, by_status};
 use crate::webhook::delivery::Message;
 
 /// How long an attempt may take in all.
@@ -60,6 +60,18 @@ impl Http {
                 let judged = dialect.judge(&answer);
                 let status = Some(answer.status);
                 Carried { outcome: judged.outcome, status, code: judged.code }
+            }
+            Err(why) => Carried::retry(why),
+        }
+    }
+
+    /// Posts a body as it is once; judged by the status.
+    pub(super) async fn post_plain(&self, body: Bytes) -> Carried {
+        let post = Post { url: self.url.clone(), headers: Vec::new(), body };
+        match self.exchange(post, SystemTime::now(), TIMEOUT).await {
+            Ok(answer) => {
+                let outcome = by_status(&answer);
+                Carried { outcome, status: Some(answer.status), code: None }
             }
             Err(why) => Carried::retry(why),
         }

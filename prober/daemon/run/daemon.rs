@@ -234,7 +234,9 @@ impl Daemon {
         let messages = telling.render(&self.receivers.outbox, &update);
         // Behind what could not be saved before it comes with the next tick.
         let at_once = self.ledger.len() == 0;
-        self.ledger.take(Step { row, messages });
+        let owed = telling == Telling::Those;
+        let update = (!matches!(telling, Telling::Nobody(_))).then(|| (Box::new(update), owed));
+        self.ledger.take(Step { row, messages, update });
         if at_once {
             self.settle().await;
         }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use reachd_core::incident::IncidentUpdate;
 use reachd_exporters::outbox::Outbox;
 use reachd_exporters::prometheus::SelfMetrics;
 use reachd_exporters::store::{IncidentRow, Rendered, StoreHandle};
@@ -19,6 +20,9 @@ const STEPS_MAX: usize = 8;
 pub(super) struct Step {
     pub(super) row: IncidentRow,
     pub(super) messages: Vec<Rendered>,
+    /// The step itself, for those who keep what is open; and whether only those are to hear of it
+    /// who know the incident.
+    pub(super) update: Option<(Box<IncidentUpdate>, bool)>,
 }
 
 /// What waits to be saved.
@@ -63,6 +67,9 @@ impl Ledger {
             match store.save_incident(row, messages).await {
                 Ok(true) => {
                     outbox.queue((&step.row.fingerprint, step.row.version), &step.messages);
+                    if let Some((update, owed)) = &step.update {
+                        outbox.note(update, *owed);
+                    }
                 }
                 Ok(false) => error!(version = step.row.version, "A step was saved before"),
                 Err(error) => {
@@ -122,7 +129,7 @@ mod tests {
             resolved: state == "resolved",
             body: bytes::Bytes::new(),
         };
-        Step { row, messages: receivers.iter().map(message).collect() }
+        Step { row, messages: receivers.iter().map(message).collect(), update: None }
     }
 
     fn versions(ledger: &Ledger) -> Vec<u64> {
@@ -158,7 +165,7 @@ mod tests {
             fn name(&self) -> &str {
                 "ops"
             }
-            fn render(&self, _: &reachd_core::incident::IncidentUpdate) -> Option<Rendered> {
+            fn render(&self, _: &IncidentUpdate) -> Option<Rendered> {
                 None
             }
             fn heard(&self, _: &str) -> bool {

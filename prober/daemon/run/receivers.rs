@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use reachd_config::{Receiver, ReceiverKind, Settings};
 use reachd_core::incident::{IncidentState, IncidentUpdate};
+use reachd_exporters::alertmanager::{self, AlertmanagerTask};
 use reachd_exporters::clock::WallClock;
 use reachd_exporters::outbox::{Exporter, Outbox};
 use reachd_exporters::prometheus::SelfMetrics;
@@ -47,6 +48,12 @@ struct Running {
     task: JoinHandle<usize>,
 }
 
+/// The far end of a receiver, not yet running.
+enum Task {
+    Webhook(WebhookTask),
+    Alertmanager(AlertmanagerTask),
+}
+
 impl Receivers {
     /// Nobody is told yet.
     pub(super) fn none() -> Self {
@@ -66,11 +73,7 @@ impl Receivers {
     /// Starts, keeps and stops receivers as the settings want. One that cannot be started is an
     /// error and changes nothing.
     pub(super) async fn apply(&mut self, settings: &Settings, means: &Means) -> Result<()> {
-        let wanted: Vec<&Receiver> = settings
-            .receivers
-            .iter()
-            .filter(|receiver| receiver.kind != ReceiverKind::Alertmanager)
-            .collect();
+        let wanted: Vec<&Receiver> = settings.receivers.iter().collect();
         let mut fresh = Vec::new();
         for receiver in &wanted {
             if !self.running.iter().any(|running| running.receiver == **receiver) {
@@ -127,6 +130,9 @@ impl Receivers {
         let heard = std::mem::take(&mut self.heard);
         for exporter in self.running.iter().map(|running| &running.exporter) {
             for update in saved {
+                if update.state == IncidentState::Firing {
+                    exporter.note(update);
+                }
                 let last = heard.get(&(exporter.name().to_owned(), update.fingerprint.clone()));
                 let owed = match update.state {
                     IncidentState::Firing => last != Some(&false),
@@ -171,7 +177,7 @@ fn make(
     receiver: &Receiver,
     settings: &Settings,
     means: &Means,
-) -> Result<(Arc<dyn Exporter>, WebhookTask)> {
+) -> Result<(Arc<dyn Exporter>, Task)> {
     let surroundings = Surroundings {
         external_url: format!("http://{}", settings.listen.address),
         clock: means.clock,
@@ -179,17 +185,27 @@ fn make(
         write_back: Arc::clone(&means.write_back),
     };
     let [seed, _] = crate::check::seed()?;
-    let (exporter, task) = webhook::webhook(spell(receiver)?, surroundings, seed)
-        .with_context(|| format!("start receiver {}", receiver.name))?;
-    Ok((exporter, task))
+    let hint = || format!("start receiver {}", receiver.name);
+    let wanted = spell(receiver)?;
+    if receiver.kind == ReceiverKind::Alertmanager {
+        let urls: Vec<_> = receiver.urls.iter().map(|url| url.as_str().to_owned()).collect();
+        let pair = alertmanager::alertmanager(wanted, &urls, surroundings);
+        let (exporter, task) = pair.with_context(hint)?;
+        return Ok((exporter, Task::Alertmanager(task)));
+    }
+    let (exporter, task) = webhook::webhook(wanted, surroundings, seed).with_context(hint)?;
+    Ok((exporter, Task::Webhook(task)))
 }
 
-fn start(receiver: &Receiver, exporter: Arc<dyn Exporter>, task: WebhookTask) -> Running {
+fn start(receiver: &Receiver, exporter: Arc<dyn Exporter>, task: Task) -> Running {
     let (stop, mut stopped) = watch::channel(());
     let until = async move {
         // An error is the stop: the sender is dropped.
         let _ = stopped.changed().await;
     };
-    let task = tokio::spawn(task.run(until, DRAIN));
+    let task = match task {
+        Task::Webhook(task) => tokio::spawn(task.run(until, DRAIN)),
+        Task::Alertmanager(task) => tokio::spawn(task.run(until, DRAIN)),
+    };
     Running { receiver: receiver.clone(), exporter, stop, task }
 }
