@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use reachd_exporters::store::{State, Store};
 use reachd_lab::{Lab, inside, server, test_name};
 
 use super::harness::{Daemon, Ground, SOON, START, record, until};
@@ -244,5 +245,41 @@ fn an_incident_told_to_nobody_is_told_after_the_restart() {
         let _rdp = server::rdp_confirm(&scene.chain.lan.target, 3389)?;
         until_over(&scene.receiver)?;
         pair_each(&understood(&scene.receiver)?, &["t"])
+    });
+}
+
+/// The store of an earlier release has an open incident that `ops` was told of, one that is over and
+/// whose end it was not told, and one of a vantage that it heard nothing of. None of their subjects
+/// is in the plan.
+#[test]
+fn a_store_of_an_earlier_release_goes_on_where_it_was() {
+    inside(test_name!(), |lab| {
+        let node = lab.host("v1")?;
+        let receiver = server::webhook(&node, 8081)?;
+        let ground = Ground::new(&node, &format!("{QUICK}[[target]]\nhost = \"127.0.0.1\"\n"))?;
+        fs::create_dir(ground.path("state")).context("make the folder")?;
+        let fixture = super::harness::repository("exporters/testdata/store-schema-1.db");
+        fs::copy(fixture, ground.path("state/reachd.db")).context("copy the store")?;
+        let daemon = ground.start()?;
+        receiver.wait_for(4, START)?;
+        let ground = daemon.kill()?;
+        let told = understood(&receiver)?;
+        let of = |id: &str| {
+            let of = told.iter().filter(|told| told.fingerprint == id);
+            of.map(|told| (told.status.as_str(), told.annotation("version"))).collect::<Vec<_>>()
+        };
+        ensure!(of("0123456789abcdef") == [("resolved", "3")], "{told:#?}");
+        ensure!(of("aaaaaaaaaaaaaaaa") == [("resolved", "2")], "{told:#?}");
+        ensure!(of("bbbbbbbbbbbbbbbb") == [("firing", "1"), ("resolved", "2")], "{told:#?}");
+        let copy = ground.path("state/reachd.db.schema-1");
+        ensure!(copy.exists(), "no copy of it is kept");
+        // The second start finds nothing more to say of them: three rows were taken over.
+        let ground = ground.start()?.stop()?;
+        let mut store = Store::open(&ground.path("state/reachd.db"))?.0;
+        let mut rows = store.outbox(None)?;
+        rows.retain(|row| told.iter().any(|told| told.fingerprint == row.fingerprint));
+        ensure!(rows.len() == 3 + 4, "{rows:#?}");
+        ensure!(rows.iter().all(|row| row.state == State::Delivered), "{rows:#?}");
+        Ok(())
     });
 }
