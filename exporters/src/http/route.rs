@@ -36,6 +36,9 @@ const MAX_BODY: u64 = 64 * 1024;
 
 const JSON: &str = "application/json; charset=utf-8";
 
+/// The description of all of this.
+const OPENAPI: &str = include_str!("../../../deploy/schema/openapi.json");
+
 pub(super) struct Shared {
     api: Api,
     at_work: Semaphore,
@@ -53,6 +56,7 @@ pub(super) fn router(api: Api, limits: &Limits) -> Router {
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload))
         .route("/probe", get(on_demand))
+        .route("/api/v1/openapi.json", get(async || typed(JSON, Body::from(OPENAPI))))
         .route("/api/v1/targets", get(targets))
         .route("/api/v1/incidents", get(incidents))
         .route("/api/v1/incidents/{id}/evidence.pcapng", get(evidence))

@@ -1,3 +1,5 @@
+mod openapi;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
