@@ -27,6 +27,8 @@ pub enum Command {
     Status(Status),
     /// Show the incidents that the store remembers.
     Incidents(Incidents),
+    /// Save the packets that prove an incident.
+    Evidence(Evidence),
     /// Show what receivers are owed, and settle what was given up.
     #[command(subcommand)]
     Outbox(Outbox),
@@ -140,12 +142,33 @@ pub struct Status {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// Where the daemon is.
+    #[command(flatten)]
+    pub door: Door,
+}
+
+/// How a running daemon is asked.
+#[derive(Debug, Args)]
+pub struct Door {
     /// Where the daemon serves HTTP.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9639")]
     pub address: SocketAddr,
     /// File with `name:password` in one line, where `[listen] web_config` asks for one.
     #[arg(long, value_name = "FILE")]
     pub auth_file: Option<PathBuf>,
+}
+
+/// `reachd evidence`.
+#[derive(Debug, Args)]
+pub struct Evidence {
+    /// The incident, by its fingerprint or how that begins.
+    pub id: String,
+    /// Where to write them, as pcapng.
+    #[arg(long, value_name = "FILE")]
+    pub pcap: PathBuf,
+    /// Where the daemon is.
+    #[command(flatten)]
+    pub door: Door,
 }
 
 /// Where the store lies; a running daemon does not mind.

@@ -6,6 +6,7 @@ pub mod check;
 pub mod cli;
 pub mod configure;
 pub mod doctor;
+pub mod evidence;
 pub mod exit;
 pub mod explain;
 pub mod incidents;
@@ -27,6 +28,7 @@ pub fn main(cli: Cli) -> Result<u8> {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Evidence(arguments) => evidence::run(&arguments),
         Command::Incidents(arguments) => incidents::run(&arguments),
         Command::Outbox(command) => outbox::run(&command),
         Command::Config(command) => configure::run(&command),

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::cli::Status;
+use crate::cli::{Door, Status};
 use crate::exit;
 
 /// How long the daemon may take to answer.
@@ -20,7 +20,7 @@ const ANSWER_MAX: u64 = 1 << 30;
 
 /// Prints the targets' states; 1 when one of them is not reachable.
 pub fn run(arguments: &Status) -> Result<u8> {
-    let body = get(arguments, "/api/v1/targets")?;
+    let body = get(&arguments.door, "/api/v1/targets")?;
     let document: Value = serde_json::from_slice(&body).context("read the daemon's answer")?;
     let targets = document.get("targets").and_then(Value::as_array);
     let targets = targets.ok_or_else(|| anyhow!("the daemon's answer has no targets"))?;
@@ -74,9 +74,9 @@ fn proof(file: &Path) -> Result<String> {
 }
 
 /// One HTTP/1.0 request: the answer ends with the connection, so no length needs reading.
-fn get(arguments: &Status, path: &str) -> Result<Vec<u8>> {
-    let address = arguments.address;
-    let proof = arguments.auth_file.as_deref().map(proof).transpose()?.unwrap_or_default();
+pub(crate) fn get(door: &Door, path: &str) -> Result<Vec<u8>> {
+    let address = door.address;
+    let proof = door.auth_file.as_deref().map(proof).transpose()?.unwrap_or_default();
     let hint = || format!("reach the daemon at {address}; is `reachd run` up, or on --address?");
     let mut stream = TcpStream::connect_timeout(&address, LIMIT).with_context(hint)?;
     stream.set_read_timeout(Some(LIMIT))?;
@@ -98,8 +98,10 @@ fn get(arguments: &Status, path: &str) -> Result<Vec<u8>> {
     if status.contains(" 401 ") {
         bail!("the daemon asks for a name and a password: give them with --auth-file FILE");
     }
+    let body = body.get(4..).unwrap_or_default();
     if !status.contains(" 200 ") {
-        bail!("the daemon answers {status}");
+        let why: String = String::from_utf8_lossy(body).chars().take(200).collect();
+        bail!("the daemon answers {status}: {}", why.trim());
     }
-    Ok(body.get(4..).unwrap_or_default().to_vec())
+    Ok(body.to_vec())
 }

@@ -138,6 +138,7 @@ fn state_and_proof_are_told() {
         let answer = daemon.get(&format!("/api/v1/incidents/{id}/evidence.pcapng"))?;
         ensure!(answer.status == 200, "{}", answer.text());
         packets_show_a_reset(&daemon, &answer.body, &scene.chain.lan.n2_at.v4.to_string())?;
+        evidence_is_saved(&scene, &daemon, id)?;
         for none in ["0123456789abcdef", "..%2f..%2fetc%2fpasswd", "%00"] {
             let answer = daemon.get(&format!("/api/v1/incidents/{none}/evidence.pcapng"))?;
             ensure!(answer.status == 404, "{none}: {}", answer.status);
@@ -174,6 +175,22 @@ fn packets_show_a_reset(daemon: &Daemon, packets: &[u8], host: &str) -> Result<(
     let concerns = |line: &&str| line.contains(host) || line.contains("time exceeded");
     let foreign = hosts.into_iter().find(|line| !concerns(line));
     ensure!(foreign.is_none(), "a packet of somebody else: {foreign:?}");
+    Ok(())
+}
+
+/// `reachd evidence` writes the same, and nothing over what is there.
+fn evidence_is_saved(scene: &Scene, daemon: &Daemon, id: &str) -> Result<()> {
+    let path = daemon.ground()?.path("saved.pcapng").display().to_string();
+    let save = |id: &str| scene.chain.v1.exec(&[REACHD, "evidence", id, "--pcap", &path]);
+    let saved = save(&id[..6])?;
+    ensure!(saved.status.success(), "{saved:?}");
+    let packets = std::fs::read(&path).context("read what was saved")?;
+    ensure!(packets.starts_with(b"\x0a\x0d\x0d\x0a"), "no pcapng");
+    let again = save(id)?;
+    ensure!(!again.status.success() && again.stderr.contains("saved.pcapng"), "{again:?}");
+    let unknown = save("ffffff")?;
+    ensure!(unknown.stderr.contains("no open incident"), "{unknown:?}");
+    ensure!(std::fs::read(&path).context("read it again")? == packets, "written over");
     Ok(())
 }
 
