@@ -306,6 +306,9 @@ fn an_incident_outlives_a_damaged_store() {
         let log = daemon.log();
         ensure!(log.contains("Began a new store") && log.contains("1 incidents"), "not said");
         until_class(&daemon, "127.0.0.1:1", "port_closed")?;
+        let salvaged =
+            daemon.metrics()?.value("reachd_store_salvaged_rows", &[("table", "outbox")]);
+        ensure!(salvaged == Some(1.0), "{salvaged:?}");
         let rows = Store::read(&path)?.load_open_incidents()?;
         ensure!(rows.len() == 1 && rows[0].state == "firing", "{rows:#?}");
         let damaged = daemon.ground()?.path("state/reachd.db.damaged-1");
