@@ -169,14 +169,15 @@ async fn start(settings: &Settings) -> Result<Parts> {
     let (store, store_thread, damage) = StoreHandle::start(&path).with_context(|| {
         format!("open the store {}; choose another folder with [store] path", path.display())
     })?;
+    let metrics = SelfMetrics::new(env!("CARGO_PKG_VERSION")).context("register metrics")?;
+    metrics.reload_succeeded(SystemTime::now());
     if let Some(damage) = damage {
+        damage.saved.iter().for_each(|(table, rows)| metrics.salvaged(table, *rows));
         let saved = damage.saved.iter().map(|(table, rows)| format!("{rows} {table}"));
         let saved = saved.collect::<Vec<_>>().join(", ");
         let (moved_to, reason) = (damage.moved_to.display(), damage.reason);
         error!(%moved_to, reason, saved, "The store is damaged. Began a new store with what was saved");
     }
-    let metrics = SelfMetrics::new(env!("CARGO_PKG_VERSION")).context("register metrics")?;
-    metrics.reload_succeeded(SystemTime::now());
     let mut monitor = Monitor::new(Purpose::Watch, seed()?);
     let plan = settings.plan.clone();
     let ports = plan.targets.iter().map(|target| target.port);

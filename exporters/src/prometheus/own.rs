@@ -72,6 +72,7 @@ pub struct SelfMetrics {
     /// The age of each receiver's oldest message, and when it was so old.
     oldest: Mutex<BTreeMap<String, (Duration, Instant)>>,
     disabled: IntGaugeVec,
+    salvaged: IntGaugeVec,
     unsaved: IntGauge,
     save_failures: IntCounter,
     ballast_spent: IntGauge,
@@ -149,6 +150,11 @@ impl SelfMetrics {
                 "reachd_receiver_disabled",
                 "Whether a receiver answered 410 Gone and is not used until the next reload.",
                 &["receiver"],
+            )?,
+            salvaged: gauge(
+                "reachd_store_salvaged_rows",
+                "Rows saved from a store that was damaged at this start; absent if it was not.",
+                &["table"],
             )?,
             unsaved: add(&registry, unsaved)?,
             save_failures: add(&registry, save_failures)?,
@@ -236,6 +242,12 @@ impl SelfMetrics {
     /// A receiver answered that it is gone.
     pub fn receiver_disabled(&self, receiver: &str) {
         self.disabled.with_label_values(&[receiver]).set(1);
+    }
+
+    /// The store was damaged at this start, and so many rows of a table were saved.
+    pub fn salvaged(&self, table: &str, rows: usize) {
+        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+        self.salvaged.with_label_values(&[table]).set(rows);
     }
 
     /// How many steps of incidents wait to be saved.

@@ -125,7 +125,7 @@ impl Daemon {
         let mut saves = tokio::time::interval(STORE_EVERY);
         let mut prunes = tokio::time::interval(PRUNE_EVERY);
         saves.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let marks = self.write_marks();
+        let beside = [self.write_marks(), self.tend_ballast()];
         let mut watchdog = Watchdog::default();
         let mut saved = std::mem::take(&mut self.parts.restored.saved);
         saved.retain(|update| !matches!(self.mute(&mut update.clone()), Telling::Nobody(_)));
@@ -154,12 +154,12 @@ impl Daemon {
                 _ = looks.tick() => self.look_at_files().await,
                 _ = saves.tick() => {
                     self.tell_unmuted().await;
-                    self.tend_store().await;
+                    self.retry_saving().await;
                 }
                 _ = prunes.tick() => self.forget(),
             }
         }
-        marks.abort();
+        beside.iter().for_each(JoinHandle::abort);
         stop_http();
         self.stop().await;
     }
@@ -262,19 +262,29 @@ impl Daemon {
         self.ledger.settle(store, &self.receivers.outbox, metrics).await;
     }
 
-    /// Tries again what could not be saved; keeps room for it on a full disk.
-    async fn tend_store(&mut self) {
+    /// Tries again what could not be saved.
+    async fn retry_saving(&mut self) {
         if self.ledger.len() > 0 {
             self.settle().await;
         }
-        let tended = self.parts.store.call(|store| {
-            store.tend_ballast();
-            Ok(store.ballast_is_spent())
-        });
-        // An error means that the store is busy: the next tick comes soon.
-        if let Ok(spent) = tended.await {
-            self.parts.metrics.ballast_spent(spent);
-        }
+    }
+
+    /// The task that keeps room for incidents on a full disk. A slow disk delays it alone.
+    fn tend_ballast(&self) -> JoinHandle<()> {
+        let (store, metrics) = (self.parts.store.clone(), Arc::clone(&self.parts.metrics));
+        tokio::spawn(async move {
+            loop {
+                let tended = store.call(|store| {
+                    store.tend_ballast();
+                    Ok(store.ballast_is_spent())
+                });
+                // An error means that the store is busy; the next look comes soon.
+                if let Ok(spent) = tended.await {
+                    metrics.ballast_spent(spent);
+                }
+                tokio::time::sleep(STORE_EVERY).await;
+            }
+        })
     }
 
     /// Forgets what is long over.

@@ -283,3 +283,37 @@ fn a_store_of_an_earlier_release_goes_on_where_it_was() {
         Ok(())
     });
 }
+
+/// A bit in the head of the first page: `SQLite` refuses the file, its rows are all there.
+#[test]
+fn an_incident_outlives_a_damaged_store() {
+    inside(test_name!(), |lab| {
+        let node = lab.host("v1")?;
+        let receiver = server::webhook(&node, 8081)?;
+        let target = "[[target]]\nhost = \"127.0.0.1\"\nport = 1\nservice = \"tcp\"\n";
+        let daemon = Ground::new(&node, &format!("{QUICK}{target}"))?.start()?;
+        receiver.wait_for(1, START)?;
+        let path = daemon.ground()?.path("state/reachd.db");
+        until("the delivery is noted", SOON, || {
+            Ok(Store::read(&path)?.outbox(Some(State::Delivered))?.pop())
+        })?;
+        let ground = daemon.stop()?;
+        let file = fs::File::options().read(true).write(true).open(&path).context("open it")?;
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, 100).context("read a byte")?;
+        file.write_all_at(&[byte[0] ^ 4], 100).context("flip a bit")?;
+        let daemon = ground.start()?;
+        let log = daemon.log();
+        ensure!(log.contains("Began a new store") && log.contains("1 incidents"), "not said");
+        until_class(&daemon, "127.0.0.1:1", "port_closed")?;
+        let salvaged =
+            daemon.metrics()?.value("reachd_store_salvaged_rows", &[("table", "outbox")]);
+        ensure!(salvaged == Some(1.0), "{salvaged:?}");
+        let rows = Store::read(&path)?.load_open_incidents()?;
+        ensure!(rows.len() == 1 && rows[0].state == "firing", "{rows:#?}");
+        let damaged = daemon.ground()?.path("state/reachd.db.damaged-1");
+        ensure!(damaged.exists(), "the damaged file is gone");
+        ensure!(understood(&receiver)?.len() == 1, "told again: {:#?}", told(&receiver)?);
+        daemon.stop().map(drop)
+    });
+}
