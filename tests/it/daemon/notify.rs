@@ -14,8 +14,11 @@ use super::harness::REACHD;
 /// What must never be printed.
 const CANARY: &str = "CANARY-5ec12e7";
 
-/// Answers one request per body given here, each 200; gives the requests' paths and bodies.
-fn receiver(answers: Vec<String>) -> Result<(String, JoinHandle<Result<Vec<(String, Value)>>>)> {
+/// First lines and bodies of requests.
+type Heard = Vec<(String, Value)>;
+
+/// Answers one request per body given here, each 200.
+fn receiver(answers: Vec<String>) -> Result<(String, JoinHandle<Result<Heard>>)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}/robot/send?access_token={CANARY}", listener.local_addr()?);
     let thread = thread::spawn(move || {
