@@ -177,6 +177,7 @@ fn apply_single(
     settings.probe_api_allow = Stack::one(&document.single("probe_api")).list("allow", network);
     settings.plan.budget = budget(&document.single("budget"), findings);
     settings.resolver = resolver(&document.single("resolver"), findings);
+    settings.heartbeat = receiver::heartbeat(&document.single("heartbeat"), base, findings);
     let evidence = document.single("evidence");
     let evidence = Stack::one(&evidence);
     let usual = EvidenceSettings::default();

@@ -1,6 +1,7 @@
 //! Receivers: which keys go with which kind, and what each kind cannot do without.
 
 use std::path::Path;
+use std::time::Duration;
 
 use reachd_core::target::Severity;
 
@@ -8,7 +9,9 @@ use crate::assemble::{Document, Names};
 use crate::layer::{Layer, Stack, text_of};
 use crate::node::quote;
 use crate::problem::Fault;
-use crate::settings::{Endpoint, Lang, Mail, MailTls, Receiver, ReceiverKind, Send, Url};
+use crate::settings::{
+    Endpoint, Heartbeat, Lang, Mail, MailTls, Receiver, ReceiverKind, Send, Url,
+};
 use crate::source::Findings;
 use crate::target::severity;
 use crate::value;
@@ -128,13 +131,33 @@ fn is_empty(layer: &Layer, name: &str) -> bool {
     stack.text(name).is_none() && stack.items(name).is_empty()
 }
 
+/// Who is told that we live, if anybody.
+pub(crate) fn heartbeat(layer: &Layer, base: &Path, findings: &mut Findings) -> Option<Heartbeat> {
+    const USUAL: Duration = Duration::from_secs(60);
+    let stack = Stack::one(layer);
+    let interval = stack.duration("interval").unwrap_or(USUAL);
+    let endpoint = match (stack.string("url"), stack.path("url_file", base)) {
+        (None, None) => return None,
+        (Some(_), Some(_)) => {
+            exclusive(layer, findings);
+            return None;
+        }
+        (Some(url), None) => Endpoint::Url(Url::new(url)),
+        (None, Some(path)) => Endpoint::File(path),
+    };
+    Some(Heartbeat { endpoint, interval })
+}
+
+fn exclusive(layer: &Layer, findings: &mut Findings) {
+    let fault = Fault::new("`url` and `url_file` exclude each other", "keep one of the two");
+    findings.error(layer.place("url_file"), &layer.key("url_file"), fault);
+}
+
 fn endpoint(layer: &Layer, kind: ReceiverKind, base: &Path, findings: &mut Findings) -> Endpoint {
     let stack = Stack::one(layer);
     match (stack.string("url"), stack.path("url_file", base)) {
         (Some(_), Some(_)) => {
-            let fault =
-                Fault::new("`url` and `url_file` exclude each other", "keep one of the two");
-            findings.error(layer.place("url_file"), &layer.key("url_file"), fault);
+            exclusive(layer, findings);
             Endpoint::None
         }
         (Some(url), None) => {

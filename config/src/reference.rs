@@ -101,7 +101,7 @@ fn example(text: &mut String, section: &Section, key: &Key) {
     }
     let off = match (section.name, key.name) {
         // Only some keys can stand together.
-        ("vantage", "interface" | "netns") => "# ",
+        ("vantage", "interface" | "netns") | ("heartbeat", "url_file") => "# ",
         // And some belong to other kinds of receivers.
         ("receiver", "url_file" | "urls" | "keyword" | "template_file" | "from" | "to") => "# ",
         ("receiver", "username" | "password_file" | "tls" | "command") => "# ",

@@ -41,6 +41,8 @@ pub struct Settings {
     pub probe_api_allow: Vec<Network>,
     /// How names are resolved.
     pub resolver: ResolverSettings,
+    /// Who is told that we live.
+    pub heartbeat: Option<Heartbeat>,
     /// How much evidence is kept.
     pub evidence: EvidenceSettings,
     /// Who is told of incidents.
@@ -84,6 +86,7 @@ impl Settings {
             metrics: MetricsDetail::Full,
             probe_api_allow: Vec::new(),
             resolver: ResolverSettings::default(),
+            heartbeat: None,
             evidence: EvidenceSettings::default(),
             receivers: Vec::new(),
             maintenance: Vec::new(),
@@ -170,6 +173,15 @@ impl Default for ResolverSettings {
             max_ttl: Duration::from_secs(3_600),
         }
     }
+}
+
+/// A sign of life for somebody else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Where it goes; never [`Endpoint::None`].
+    pub endpoint: Endpoint,
+    /// How often.
+    pub interval: Duration,
 }
 
 /// How much evidence is kept on disk.

@@ -88,6 +88,12 @@ pub(crate) static SECTIONS: &[Section] = &[
         keys: &[RESOLVER],
     },
     Section {
+        name: "heartbeat",
+        repeated: false,
+        doc: "A sign of life for somebody who raises the alarm when it stays away: nobody else notices that the one who should call has died.",
+        keys: &[HEARTBEAT],
+    },
+    Section {
         name: "evidence",
         repeated: false,
         doc: "How many packets are kept as proof.",
@@ -265,6 +271,30 @@ const RESOLVER: &[Key] = &[
         "An answer is kept at most this long; changes of address are noticed no later.",
     )
     .later("one hour"),
+];
+
+const HEARTBEAT: &[Key] = &[
+    key(
+        "url",
+        Kind::Url(&["https", "http"]),
+        Words("no heartbeat"),
+        r#""https://watch.example/reachd""#,
+        "Where a POST with a short JSON text goes, as long as probing, the store and the daemon itself move.",
+    ),
+    key(
+        "url_file",
+        Kind::Path,
+        Words("no heartbeat"),
+        r#""heartbeat.url""#,
+        "File whose first line is the URL, for URLs that hold a token.",
+    ),
+    key(
+        "interval",
+        Kind::Duration { min: seconds(1), max: seconds(DAY) },
+        Value(r#""1m""#),
+        r#""1m""#,
+        "How often. Whoever waits for it should wait three times as long.",
+    ),
 ];
 
 const EVIDENCE: &[Key] = &[

@@ -94,7 +94,7 @@ fn whole(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(credential(path)).with_context(|| format!("read {}", path.display()))
 }
 
-fn first_line(path: &Path) -> Result<String> {
+pub(crate) fn first_line(path: &Path) -> Result<String> {
     let text = String::from_utf8(whole(path)?);
     let text = text.with_context(|| format!("read {}", path.display()))?;
     let line = text.lines().next().map(str::trim).filter(|line| !line.is_empty());

@@ -7,6 +7,7 @@
 mod answers;
 mod daemon;
 mod files;
+mod heartbeat;
 mod ledger;
 mod mutes;
 mod probing;

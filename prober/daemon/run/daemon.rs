@@ -1,5 +1,6 @@
 //! The owner of the running daemon: its settings, and who is told what.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +21,7 @@ use tracing::{error, info, warn};
 
 use super::answers::{self, Started};
 use super::files::Files;
+use super::heartbeat::{Heartbeat, Pulse};
 use super::ledger::{Ledger, Step};
 use super::mutes::{Mutes, Telling};
 use super::probing;
@@ -47,6 +49,8 @@ pub(super) struct Daemon {
     means: Means,
     ledger: Ledger,
     mutes: Mutes,
+    heartbeat: Heartbeat,
+    pulse: Pulse,
     files: Files,
     started: Started,
     ready: watch::Sender<bool>,
@@ -87,6 +91,13 @@ impl Daemon {
             write_back: Arc::default(),
         };
         receivers.apply(&settings, &means).await?;
+        let pulse = Pulse {
+            engine: parts.engine.clone(),
+            store: parts.store.clone(),
+            turns: Arc::default(),
+        };
+        let mut heartbeat = Heartbeat::default();
+        heartbeat.apply(&settings, &pulse)?;
         let files = Files::remember(&settings);
         let daemon = Self {
             arguments,
@@ -96,6 +107,8 @@ impl Daemon {
             means,
             ledger: Ledger::default(),
             mutes: Mutes::default(),
+            heartbeat,
+            pulse,
             files,
             started: Started::default(),
             ready,
@@ -153,6 +166,7 @@ impl Daemon {
                 }
                 _ = looks.tick() => self.look_at_files().await,
                 _ = saves.tick() => {
+                    self.pulse.turns.fetch_add(1, Ordering::Relaxed);
                     self.tell_unmuted().await;
                     self.retry_saving().await;
                 }
@@ -367,6 +381,7 @@ impl Daemon {
         if settings.listen != self.settings.listen || settings.store != self.settings.store {
             warn!("[listen] and [store] change only with a restart");
         }
+        self.heartbeat.apply(&settings, &self.pulse)?;
         self.receivers.apply(&settings, &self.means).await?;
         let (diff, change) = self.settings.plan.change_to(&settings.plan);
         self.parts.engine.change(change).await?;
@@ -424,7 +439,7 @@ impl Daemon {
             warn!("Stopping took too long; something may be left untold");
         }
         let Parts { store, store_thread, .. } = self.parts;
-        drop((store, self.means));
+        drop((store, self.means, self.heartbeat, self.pulse));
         let joined = tokio::task::spawn_blocking(move || store_thread.join());
         if tokio::time::timeout(Duration::from_secs(1), joined).await.is_err() {
             warn!("The store did not close in time");

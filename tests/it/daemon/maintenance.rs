@@ -1,4 +1,5 @@
-//! Maintenance windows: what they hold back, over a kill, and what is told when they close.
+//! Maintenance windows: what they hold back, over a kill, and what is told when they close. And the
+//! heartbeat, which goes on in them.
 
 use std::time::Duration;
 
@@ -50,6 +51,26 @@ fn what_fails_in_a_window_is_told_when_it_closes() {
             .until("told at its end", OPEN + START, || Ok((firing("held")? == 1).then_some(())))?;
         ensure!(Timestamp::now() >= end, "told before the end");
         ensure!(!is_held(&daemon)? && firing("told")? == 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_heartbeat_says_that_it_lives() {
+    inside(test_name!(), |lab| {
+        let scene = Scene::build(lab)?;
+        let beats = reachd_lab::server::webhook(&scene.chain.v1, 8082)?;
+        let text = format!(
+            "{QUICK}[heartbeat]\nurl = \"http://127.0.0.1:8082/\"\ninterval = \"1s\"\n{}",
+            scene.target("t", "t", 3389)
+        );
+        let _daemon = Ground::new(&scene.chain.v1, &text)?.start()?;
+        beats.wait_for(3, START)?;
+        for body in beats.bodies() {
+            let body: serde_json::Value = serde_json::from_str(&body).context("read a beat")?;
+            let alive: Timestamp = body["alive"].as_str().context("alive")?.parse()?;
+            ensure!(alive.duration_until(Timestamp::now()).as_secs() < 60, "{body}");
+        }
         Ok(())
     });
 }
