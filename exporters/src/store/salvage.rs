@@ -32,8 +32,16 @@ pub(super) fn finish(path: &Path) -> Result<(), StoreError> {
     if !fresh.exists() {
         return Ok(());
     }
-    let ended = if path.exists() { remove(&fresh) } else { std::fs::rename(&fresh, path) };
+    let ended = if path.exists() { remove(&fresh) } else { put_in_place(&fresh, path) };
     ended.map_err(|error| StoreError::Path { path: path.to_owned(), error })
+}
+
+/// The log of the damaged file must not be taken for one of the new file.
+fn put_in_place(fresh: &Path, path: &Path) -> std::io::Result<()> {
+    remove(path)?;
+    std::fs::rename(fresh, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Makes a new file of the sound rows of a damaged one, which is kept as `.damaged-<n>`.
@@ -58,7 +66,7 @@ pub(super) fn salvage(path: &Path) -> Result<(PathBuf, Counts), StoreError> {
     };
     let counts = write().map_err(database)?;
     let moved_to = set_aside(path)?;
-    std::fs::rename(&fresh, path).map_err(io)?;
+    put_in_place(&fresh, path).map_err(io)?;
     Ok((moved_to, counts))
 }
 
@@ -124,21 +132,18 @@ fn write(transaction: &Transaction<'_>, rows: &Rows) -> rusqlite::Result<Counts>
     Ok(counts)
 }
 
-/// Renames a damaged file, and its log, to the first free `.damaged-<n>`.
+/// Renames a damaged file to the first free `.damaged-<n>`. Its log is copied before that, so that
+/// a crash at any moment leaves both together.
 fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
     let io = |error| StoreError::Path { path: path.to_owned(), error };
     for number in 1..=MAX_DAMAGED {
-        let aside = format!(".damaged-{number}");
-        let moved_to = with_suffix(path, &aside);
+        let moved_to = with_suffix(path, &format!(".damaged-{number}"));
         if moved_to.exists() {
             continue;
         }
-        for suffix in ["-wal", "-shm"] {
-            let log = with_suffix(path, suffix);
-            if log.exists() {
-                std::fs::rename(&log, with_suffix(path, &format!("{aside}{suffix}")))
-                    .map_err(io)?;
-            }
+        let log = with_suffix(path, "-wal");
+        if log.exists() {
+            std::fs::copy(&log, with_suffix(&moved_to, "-wal")).map_err(io)?;
         }
         std::fs::rename(path, &moved_to).map_err(io)?;
         return Ok(moved_to);

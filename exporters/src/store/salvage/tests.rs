@@ -202,6 +202,11 @@ fn a_crash_between_the_renames_is_ended_by_the_next_start() {
     build(&path);
     let expected = content(&mut Store::open_with(&path, 0).unwrap().0);
     std::fs::rename(&path, fresh_path(&path)).unwrap();
+    // The damaged file's log is still there, whole and of no use to the new file.
+    let other = folder.path().join("other");
+    let (mut old, _) = Store::open_with(&other, 0).unwrap();
+    old.save_incident(&incident(999, 1, IncidentState::Firing), &[], now()).unwrap();
+    std::fs::copy(with_suffix(&other, "-wal"), with_suffix(&path, "-wal")).unwrap();
     let (mut store, warning) = Store::open_with(&path, 0).unwrap();
     assert_eq!((content(&mut store), warning), (expected.clone(), None));
     drop(store);
