@@ -81,6 +81,18 @@ async fn what_was_never_told_as_open_is_not_told_as_over() {
     assert!(near.lock().bodies(SystemTime::UNIX_EPOCH).is_empty());
 }
 
+#[tokio::test]
+async fn a_successor_goes_on_with_what_is_open() {
+    let settings = Settings::new("am", "");
+    let (elder, _task) = alertmanager(settings.clone(), &[], surroundings()).unwrap();
+    elder.offer(&fixture::update(1, IncidentState::Firing));
+    let (heir, _task) = alertmanager(settings, &[], surroundings()).unwrap();
+    heir.inherit(&elder);
+    let now = SystemTime::UNIX_EPOCH;
+    assert_eq!(heir.lock().bodies(now), elder.lock().bodies(now));
+    assert_eq!(heir.lock().bodies(now).len(), 1);
+}
+
 #[test]
 fn the_root_of_an_instance_leads_to_its_api() {
     let expected = "http://am:9093/prefix/api/v2/alerts";

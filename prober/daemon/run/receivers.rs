@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use reachd_config::{Receiver, ReceiverKind, Settings};
 use reachd_core::incident::{IncidentState, IncidentUpdate};
-use reachd_exporters::alertmanager;
+use reachd_exporters::alertmanager::{self, Alertmanager};
 use reachd_exporters::clock::WallClock;
 use reachd_exporters::outbox::{Exporter, Outbox};
 use reachd_exporters::prometheus::SelfMetrics;
@@ -30,6 +30,8 @@ pub(super) struct Receivers {
 struct Running {
     receiver: Receiver,
     exporter: Arc<dyn Exporter>,
+    /// The same, for those that tell states.
+    cluster: Option<Arc<Alertmanager>>,
     stop: watch::Sender<()>,
     task: JoinHandle<usize>,
 }
@@ -52,6 +54,13 @@ impl Receivers {
         for receiver in &wanted {
             if !self.running.iter().any(|running| running.receiver == **receiver) {
                 fresh.push(start(receiver, settings, (metrics, clock, store))?);
+            }
+        }
+        for Running { receiver, cluster, .. } in &fresh {
+            let elder = self.running.iter().find(|elder| elder.receiver.name == receiver.name);
+            let elder = elder.and_then(|elder| elder.cluster.as_ref());
+            if let (Some(heir), Some(elder)) = (cluster, elder) {
+                heir.inherit(elder);
             }
         }
         let kept = |running: &Running| wanted.iter().any(|receiver| **receiver == running.receiver);
@@ -131,15 +140,17 @@ fn start(
         let _ = stopped.changed().await;
     };
     let wanted = spell(receiver)?;
-    let (exporter, task): (Arc<dyn Exporter>, _) = if receiver.kind == ReceiverKind::Alertmanager {
+    if receiver.kind == ReceiverKind::Alertmanager {
         let urls: Vec<_> = receiver.urls.iter().map(|url| url.as_str().to_owned()).collect();
         let pair = alertmanager::alertmanager(wanted, &urls, surroundings);
-        let (exporter, task) = pair.with_context(hint)?;
-        (exporter, tokio::spawn(task.run(until, DRAIN)))
-    } else {
-        let pair = webhook::webhook(wanted, surroundings, seed);
-        let (exporter, task) = pair.with_context(hint)?;
-        (exporter, tokio::spawn(task.run(until, DRAIN)))
-    };
-    Ok(Running { receiver: receiver.clone(), exporter, stop, task })
+        let (cluster, task) = pair.with_context(hint)?;
+        let task = tokio::spawn(task.run(until, DRAIN));
+        let exporter: Arc<dyn Exporter> = Arc::<Alertmanager>::clone(&cluster);
+        let (receiver, cluster) = (receiver.clone(), Some(cluster));
+        return Ok(Running { receiver, exporter, cluster, stop, task });
+    }
+    let pair = webhook::webhook(wanted, surroundings, seed);
+    let (exporter, task) = pair.with_context(hint)?;
+    let task = tokio::spawn(task.run(until, DRAIN));
+    Ok(Running { receiver: receiver.clone(), exporter, cluster: None, stop, task })
 }
