@@ -111,6 +111,13 @@ impl Exporter for Alertmanager {
     fn restore(&self, _row: &OutboxRow) {}
 
     fn note(&self, update: &IncidentUpdate) {
+        self.tell(update);
+    }
+}
+
+impl Alertmanager {
+    /// Takes a step of an incident's life; every instance hears of it soon.
+    pub fn tell(&self, update: &IncidentUpdate) {
         let mut board = self.lock();
         // Whatever is told as open must be told as over, and its annotations kept true.
         if !board.has(&update.fingerprint) && !self.settings.wants(update) {
@@ -126,9 +133,15 @@ impl Exporter for Alertmanager {
         drop(board);
         self.news.notify_one();
     }
-}
 
-impl Alertmanager {
+    /// Goes on with what another told, in whose place this one comes: an alert that nobody repeats
+    /// would end in Alertmanager, and people would be told that it is over.
+    pub fn inherit(&self, elder: &Self) {
+        let rows = elder.lock().clone();
+        *self.lock() = rows;
+        self.news.notify_one();
+    }
+
     /// The board is never left half-changed.
     fn lock(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)

@@ -204,8 +204,24 @@ impl Poster {
 
 /// A receiver may say our own secrets back to us.
 fn scrubbed(secrets: &[String], text: &str) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "(hidden)"))
+    let whole = secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN));
+    // Long answers are cut, perhaps within a secret.
+    let Some(kept) = whole.strip_suffix('…') else { return whole };
+    let begins = |secret: &String| {
+        let ends = secret.char_indices().map(|(at, _)| at).filter(|at| *at >= PIECE_MIN).rev();
+        ends.into_iter().find_map(|end| kept.strip_suffix(secret.get(..end)?))
+    };
+    match secrets.iter().find_map(begins) {
+        Some(before) => format!("{before}{HIDDEN}…"),
+        None => whole,
+    }
 }
+
+/// What stands in a secret's place.
+const HIDDEN: &str = "(hidden)";
+
+/// The shortest beginning of a secret that is taken for one.
+const PIECE_MIN: usize = 4;
 
 /// The parts of a URL that may be tokens: long pieces of its path and query, and a password.
 fn secrets_of(url: &str) -> Vec<String> {

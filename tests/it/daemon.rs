@@ -19,6 +19,7 @@ mod reload;
 mod restart;
 pub(crate) mod scene;
 mod scraper;
+mod secrets;
 mod storm;
 pub(crate) mod told;
 mod vantage;

@@ -19,6 +19,7 @@ const OVER: Duration = Duration::from_secs(15 * 60);
 /// Alerts in one request.
 const BATCH: usize = 64;
 
+#[derive(Clone)]
 struct Row {
     version: u64,
     labels: BTreeMap<String, String>,
@@ -41,7 +42,7 @@ struct Alert<'a> {
 }
 
 /// Every alert that is told, by fingerprint.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Board {
     rows: BTreeMap<String, Row>,
 }

@@ -55,7 +55,7 @@ async fn every_instance_is_told_at_once_and_one_that_fails_is_told_again() {
         let _ = stopped.await;
     };
     let running = tokio::spawn(task.run(until, Duration::from_secs(30)));
-    near.note(&fixture::update(1, IncidentState::Firing));
+    near.tell(&fixture::update(1, IncidentState::Firing));
     let one = told_first.recv().await.unwrap();
     assert!(one.starts_with("POST /api/v2/alerts HTTP/1.1\r\n"), "{one}");
     let failed = told_second.recv().await.unwrap();
@@ -64,7 +64,7 @@ async fn every_instance_is_told_at_once_and_one_that_fails_is_told_again() {
     // An end of what is on the board is told, whatever the routing says.
     let mut over = fixture::update(2, IncidentState::Resolved);
     over.notify = false;
-    near.note(&over);
+    near.tell(&over);
     // What is open may be told once more before.
     while !told_first.recv().await.unwrap().contains("\"endsAt\":\"1970-01-01T00:02:00.000Z\"") {}
     stop.send(()).unwrap();
@@ -77,8 +77,20 @@ async fn what_was_never_told_as_open_is_not_told_as_over() {
     let (near, _task) = alertmanager(settings, &[], surroundings()).unwrap();
     let mut over = fixture::update(2, IncidentState::Resolved);
     over.notify = false;
-    near.note(&over);
+    near.tell(&over);
     assert!(near.lock().bodies(SystemTime::UNIX_EPOCH).is_empty());
+}
+
+#[tokio::test]
+async fn a_successor_goes_on_with_what_is_open() {
+    let settings = Settings::new("am", "");
+    let (elder, _task) = alertmanager(settings.clone(), &[], surroundings()).unwrap();
+    elder.tell(&fixture::update(1, IncidentState::Firing));
+    let (heir, _task) = alertmanager(settings, &[], surroundings()).unwrap();
+    heir.inherit(&elder);
+    let now = SystemTime::UNIX_EPOCH;
+    assert_eq!(heir.lock().bodies(now), elder.lock().bodies(now));
+    assert_eq!(heir.lock().bodies(now).len(), 1);
 }
 
 #[test]

@@ -243,6 +243,18 @@ async fn what_a_name_resolves_to_is_looked_at() {
 }
 
 #[test]
+fn secrets_are_hidden_whole_and_where_they_are_cut() {
+    let secrets = ["abcdefgh".to_owned(), "schlüssel".to_owned()];
+    let check = |text: &str, expected: &str| assert_eq!(scrubbed(&secrets, text), expected);
+    check("x abcdefgh y", "x (hidden) y");
+    check("x abcdefg…", "x (hidden)…");
+    check("x abcd…", "x (hidden)…");
+    check("x abc…", "x abc…");
+    check("x schlü…", "x (hidden)…");
+    check("x abcdefg", "x abcdefg");
+}
+
+#[test]
 fn tokens_of_a_url_are_known_as_secrets() {
     let found = secrets_of("http://me:password1@h/services/T00000000/x?key=abcdefgh&a=b");
     assert_eq!(found, ["password1", "services", "T00000000", "abcdefgh"]);

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use reachd_config::{Receiver, ReceiverKind, Settings};
 use reachd_core::incident::{IncidentState, IncidentUpdate};
-use reachd_exporters::alertmanager::{self, AlertmanagerTask};
+use reachd_exporters::alertmanager::{self, Alertmanager, AlertmanagerTask};
 use reachd_exporters::clock::WallClock;
 use reachd_exporters::outbox::{Exporter, Outbox};
 use reachd_exporters::prometheus::SelfMetrics;
@@ -44,8 +44,17 @@ pub(super) struct Receivers {
 struct Running {
     receiver: Receiver,
     exporter: Arc<dyn Exporter>,
+    /// The same, for those that tell states.
+    cluster: Option<Arc<Alertmanager>>,
     stop: watch::Sender<()>,
     task: JoinHandle<usize>,
+}
+
+/// A receiver that does not run yet.
+struct Made {
+    exporter: Arc<dyn Exporter>,
+    cluster: Option<Arc<Alertmanager>>,
+    task: Task,
 }
 
 /// The far end of a receiver, not yet running.
@@ -80,6 +89,13 @@ impl Receivers {
                 fresh.push((*receiver, make(receiver, settings, means)?));
             }
         }
+        for (receiver, Made { cluster, .. }) in &fresh {
+            let elder = self.running.iter().find(|elder| elder.receiver.name == receiver.name);
+            let elder = elder.and_then(|elder| elder.cluster.as_ref());
+            if let (Some(heir), Some(elder)) = (cluster, elder) {
+                heir.inherit(elder);
+            }
+        }
         let kept = |running: &Running| wanted.iter().any(|receiver| **receiver == running.receiver);
         let gone: Vec<_> = self.running.extract_if(.., |running| !kept(running)).collect();
         for gone in gone {
@@ -96,9 +112,9 @@ impl Receivers {
         if !fresh.is_empty() {
             means.write_back.flush(&means.store).await;
         }
-        for (receiver, (exporter, task)) in fresh {
-            self.fill(&*exporter, &means.store).await;
-            self.running.push(start(receiver, exporter, task));
+        for (receiver, made) in fresh {
+            self.fill(&*made.exporter, &means.store).await;
+            self.running.push(start(receiver, made));
         }
         let exporters = self.running.iter().map(|running| Arc::clone(&running.exporter)).collect();
         self.outbox = Arc::new(Outbox::new(exporters));
@@ -173,11 +189,7 @@ impl Receivers {
     }
 }
 
-fn make(
-    receiver: &Receiver,
-    settings: &Settings,
-    means: &Means,
-) -> Result<(Arc<dyn Exporter>, Task)> {
+fn make(receiver: &Receiver, settings: &Settings, means: &Means) -> Result<Made> {
     let surroundings = Surroundings {
         external_url: format!("http://{}", settings.listen.address),
         clock: means.clock,
@@ -190,14 +202,16 @@ fn make(
     if receiver.kind == ReceiverKind::Alertmanager {
         let urls: Vec<_> = receiver.urls.iter().map(|url| url.as_str().to_owned()).collect();
         let pair = alertmanager::alertmanager(wanted, &urls, surroundings);
-        let (exporter, task) = pair.with_context(hint)?;
-        return Ok((exporter, Task::Alertmanager(task)));
+        let (cluster, task) = pair.with_context(hint)?;
+        let exporter: Arc<dyn Exporter> = Arc::<Alertmanager>::clone(&cluster);
+        let task = Task::Alertmanager(task);
+        return Ok(Made { exporter, cluster: Some(cluster), task });
     }
     let (exporter, task) = webhook::webhook(wanted, surroundings, seed).with_context(hint)?;
-    Ok((exporter, Task::Webhook(task)))
+    Ok(Made { exporter, cluster: None, task: Task::Webhook(task) })
 }
 
-fn start(receiver: &Receiver, exporter: Arc<dyn Exporter>, task: Task) -> Running {
+fn start(receiver: &Receiver, Made { exporter, cluster, task }: Made) -> Running {
     let (stop, mut stopped) = watch::channel(());
     let until = async move {
         // An error is the stop: the sender is dropped.
@@ -207,5 +221,5 @@ fn start(receiver: &Receiver, exporter: Arc<dyn Exporter>, task: Task) -> Runnin
         Task::Webhook(task) => tokio::spawn(task.run(until, DRAIN)),
         Task::Alertmanager(task) => tokio::spawn(task.run(until, DRAIN)),
     };
-    Running { receiver: receiver.clone(), exporter, stop, task }
+    Running { receiver: receiver.clone(), exporter, cluster, stop, task }
 }
