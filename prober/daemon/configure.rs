@@ -46,12 +46,15 @@ fn check(file: &Path) -> u8 {
     for later in &settings.later {
         eprintln!("note: {later}");
     }
-    if let Some(path) = &settings.listen.web_config
-        && let Err(error) = Web::read(path)
-    {
-        eprintln!("{:#}", anyhow::Error::from(error));
-        eprintln!("{}: 1 mistake; nothing was applied", file.display());
-        return exit::USAGE;
+    if let Some(path) = &settings.listen.web_config {
+        if !path.exists() {
+            let path = path.display();
+            eprintln!("warning: [listen] web_config {path} is not there; create it first");
+        } else if let Err(error) = Web::read(path) {
+            eprintln!("{:#}", anyhow::Error::from(error));
+            eprintln!("{}: 1 mistake; nothing was applied", file.display());
+            return exit::USAGE;
+        }
     }
     let cost = reachd_config::cost(&settings);
     println!(
