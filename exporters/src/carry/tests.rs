@@ -3,8 +3,11 @@
 mod tls;
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -172,7 +175,7 @@ async fn plain_bytes_where_tls_is_due_are_no_answer() {
         let _ = stream.read(&mut [0; 512]).await;
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
     });
-    let route = Route { authorities: Some(AUTHORITY.to_vec()), ..Route::to("") };
+    let route = Route { authorities: Some(authority().to_vec()), ..Route::to("") };
     let route = Route { url: format!("https://{address}/"), ..route };
     let carrier = Carrier::new("ops", Dialect::new(PLAIN, None).unwrap(), &route).unwrap();
     let carried = carrier.carry(&message()).await;
@@ -196,7 +199,7 @@ async fn a_proxy_gets_the_whole_url_or_a_tunnel() {
     let (address, task) = server(b"HTTP/1.1 403 Forbidden\r\n\r\n".to_vec()).await;
     let route = Route {
         proxy: Some(format!("http://{address}")),
-        authorities: Some(AUTHORITY.to_vec()),
+        authorities: Some(authority().to_vec()),
         ..Route::to("https://alerts.example/hook")
     };
     let carried = Carrier::new("ops", dialect(), &route).unwrap().carry(&message()).await;
@@ -260,5 +263,31 @@ fn tokens_of_a_url_are_known_as_secrets() {
     assert_eq!(found, ["password1", "services", "T00000000", "abcdefgh"]);
 }
 
-/// A certificate authority whose key is thrown away.
-const AUTHORITY: &[u8] = include_bytes!("tests/authority.pem");
+/// An authority, a server of it, and an authority that nobody knows: made anew in each run.
+struct Pki {
+    authority: String,
+    stranger: String,
+    chain: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+static PKI: LazyLock<Pki> = LazyLock::new(|| {
+    let authority = || {
+        let mut wanted = CertificateParams::default();
+        wanted.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let made = wanted.self_signed(&key).unwrap().pem();
+        (made, Issuer::new(wanted, key))
+    };
+    let ((known, issuer), (stranger, _)) = (authority(), authority());
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let key = KeyPair::generate().unwrap();
+    let served = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    Pki { authority: known, stranger, chain: served.der().clone(), key }
+});
+
+/// The certificate of an authority, in PEM.
+pub(super) fn authority() -> &'static [u8] {
+    PKI.authority.as_bytes()
+}

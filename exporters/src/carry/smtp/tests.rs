@@ -60,7 +60,7 @@ const MESSAGE: &[u8] = b"Subject: x\r\n\r\n.hidden\r\n..\r\nend";
 
 async fn sent(script: Script, mailbox: Mailbox) -> (Carried, Vec<String>) {
     let (url, task) = server(script).await;
-    let authorities = Some(include_bytes!("../tests/authority.pem").to_vec());
+    let authorities = Some(crate::carry::tests::authority().to_vec());
     let route = Route { authorities, ..Route::to(&url) };
     let carried = Smtp::new("ops", &route, mailbox).unwrap().send(MESSAGE).await;
     (carried, task.await.unwrap())

@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::receiver::{MailTls, Mailbox};
 
-/// Signed by [`AUTHORITY`] for `localhost` and 127.0.0.1; the key guards nothing.
+/// A server of the authority, for `localhost` and 127.0.0.1.
 fn acceptor() -> TlsAcceptor {
-    let chain = CertificateDer::from_pem_slice(include_bytes!("server.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(include_bytes!("server.key")).unwrap();
+    let (chain, key) = (PKI.chain.clone(), PKI.key.clone_key());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -61,7 +58,7 @@ fn trusting(url: &str, authority: &[u8]) -> Route {
 
 #[tokio::test]
 async fn an_own_authority_is_believed_and_another_is_not() {
-    for (authority, taken) in [(AUTHORITY, true), (&include_bytes!("stranger.pem")[..], false)] {
+    for (authority, taken) in [(authority(), true), (PKI.stranger.as_bytes(), false)] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}/hook", listener.local_addr().unwrap());
         let server = tokio::spawn(serve(listener, false));
@@ -83,7 +80,7 @@ async fn through_a_proxy_tls_is_spoken_with_the_receiver() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = Some(format!("http://{}", listener.local_addr().unwrap()));
     let server = tokio::spawn(serve(listener, true));
-    let route = Route { proxy, ..trusting("https://localhost:4433/hook", AUTHORITY) };
+    let route = Route { proxy, ..trusting("https://localhost:4433/hook", authority()) };
     assert_eq!(carried(&route).await.outcome, Outcome::Accepted);
     assert!(server.await.unwrap().unwrap().contains("\r\nhost: localhost:4433\r\n"));
 }
@@ -123,7 +120,7 @@ async fn a_password_goes_by_starttls_and_what_was_slipped_in_before_is_dropped()
         tls: MailTls::Required,
     });
     let dialect = Dialect::new(kind, None).unwrap();
-    let carrier = Carrier::new("ops", dialect, &trusting(&url, AUTHORITY)).unwrap();
+    let carrier = Carrier::new("ops", dialect, &trusting(&url, authority())).unwrap();
     let carried = carrier.carry(&message()).await;
     assert_eq!((carried.outcome, carried.status), (Outcome::Accepted, Some(250)));
     let heard = server.await.unwrap();
