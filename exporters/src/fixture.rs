@@ -302,3 +302,20 @@ pub(crate) fn lint(page: &str) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{said}\n{page}");
 }
+
+/// A silence of an hour.
+pub(crate) fn silence() -> crate::silence::Silence {
+    crate::silence::Silence {
+        id: "0123456789abcdef".to_owned(),
+        matchers: vec![crate::silence::SilenceMatcher {
+            name: "site".to_owned(),
+            value: "fra".to_owned(),
+            is_regex: false,
+            is_equal: true,
+        }],
+        starts_at: jiff::Timestamp::UNIX_EPOCH,
+        ends_at: jiff::Timestamp::from_second(3_600).unwrap(),
+        created_by: "ops".to_owned(),
+        comment: "patching".to_owned(),
+    }
+}

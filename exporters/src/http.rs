@@ -12,6 +12,7 @@ mod places;
 mod probe;
 mod respond;
 mod route;
+mod silences;
 mod web;
 
 use std::net::SocketAddr;
@@ -36,6 +37,7 @@ pub use self::probe::{Module, ProbeAnswer, ProbeReply, ProbeRequest, ProbeTarget
 use self::web::Peer;
 pub use self::web::{Web, WebError};
 use crate::prometheus::{Detail, SelfMetrics};
+use crate::silence::{Silence, SilenceRequest};
 use crate::store::IncidentRow;
 
 /// How many requests should fit into the owner's queue.
@@ -69,6 +71,12 @@ pub enum Request {
     Probe(ProbeRequest, oneshot::Sender<ProbeReply>),
     /// Open incidents, by fingerprint.
     Incidents(oneshot::Sender<Vec<IncidentRow>>),
+    /// Silences, those that are over for some days among them.
+    Silences(oneshot::Sender<Vec<Silence>>),
+    /// Be silent; its name, or what is wrong.
+    Silence(SilenceRequest, oneshot::Sender<Result<String, String>>),
+    /// End a silence; whether there is one of this name.
+    Unsilence(String, oneshot::Sender<Result<bool, String>>),
     /// The kept packets of an incident as pcapng; `None` when there are none.
     Evidence(String, oneshot::Sender<Option<Bytes>>),
 }

@@ -14,6 +14,7 @@ pub mod http;
 pub mod outbox;
 pub mod prometheus;
 pub mod receiver;
+pub mod silence;
 pub mod store;
 pub mod webhook;
 

@@ -29,6 +29,9 @@ pub enum Command {
     Incidents(Incidents),
     /// Save the packets that prove an incident.
     Evidence(Evidence),
+    /// Tell nobody of incidents with some labels, for a time.
+    #[command(subcommand)]
+    Silence(Silence),
     /// Show what receivers are owed, and settle what was given up.
     #[command(subcommand)]
     Outbox(Outbox),
@@ -156,6 +159,58 @@ pub struct Door {
     /// File with `name:password` in one line, where `[listen] web_config` asks for one.
     #[arg(long, value_name = "FILE")]
     pub auth_file: Option<PathBuf>,
+}
+
+/// `reachd silence`.
+#[derive(Debug, Subcommand)]
+pub enum Silence {
+    /// Show silences, those that ended within five days among them.
+    List(SilenceList),
+    /// Be silent; prints the name of the silence.
+    Add(SilenceAdd),
+    /// End a silence; what is still broken is told.
+    Expire(SilenceExpire),
+}
+
+/// `reachd silence list`.
+#[derive(Debug, Args)]
+pub struct SilenceList {
+    /// Print one JSON document per line.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the daemon is.
+    #[command(flatten)]
+    pub door: Door,
+}
+
+/// `reachd silence add`.
+#[derive(Debug, Args)]
+pub struct SilenceAdd {
+    /// A label of the incidents, `label=value` or `label!=value`; all that are given must hold.
+    #[arg(long = "match", value_name = "LABEL=VALUE", required = true)]
+    pub matchers: Vec<String>,
+    /// How long, `30m` or `8h`.
+    #[arg(long = "for", value_name = "DUR", value_parser = duration)]
+    pub lasts: Duration,
+    /// Who asks.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub by: String,
+    /// Why.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub comment: String,
+    /// Where the daemon is.
+    #[command(flatten)]
+    pub door: Door,
+}
+
+/// `reachd silence expire`.
+#[derive(Debug, Args)]
+pub struct SilenceExpire {
+    /// Its name, as `reachd silence list` has it.
+    pub id: String,
+    /// Where the daemon is.
+    #[command(flatten)]
+    pub door: Door,
 }
 
 /// `reachd evidence`.

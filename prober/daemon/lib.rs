@@ -16,6 +16,7 @@ pub mod outbox;
 mod receiver;
 pub mod run;
 pub mod screen;
+pub mod silence;
 pub mod status;
 
 use anyhow::Result;
@@ -29,6 +30,7 @@ pub fn main(cli: Cli) -> Result<u8> {
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Evidence(arguments) => evidence::run(&arguments),
+        Command::Silence(command) => silence::run(&command),
         Command::Incidents(arguments) => incidents::run(&arguments),
         Command::Outbox(command) => outbox::run(&command),
         Command::Config(command) => configure::run(&command),

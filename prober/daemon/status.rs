@@ -75,14 +75,21 @@ fn proof(file: &Path) -> Result<String> {
 
 /// One HTTP/1.0 request: the answer ends with the connection, so no length needs reading.
 pub(crate) fn get(door: &Door, path: &str) -> Result<Vec<u8>> {
+    ask(door, "GET", path, "")
+}
+
+/// The same with any method and a body of JSON, empty for none.
+pub(crate) fn ask(door: &Door, method: &str, path: &str, body: &str) -> Result<Vec<u8>> {
     let address = door.address;
     let proof = door.auth_file.as_deref().map(proof).transpose()?.unwrap_or_default();
     let hint = || format!("reach the daemon at {address}; is `reachd run` up, or on --address?");
     let mut stream = TcpStream::connect_timeout(&address, LIMIT).with_context(hint)?;
     stream.set_read_timeout(Some(LIMIT))?;
+    let length = body.len();
     write!(
         stream,
-        "GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\n{proof}\r\n"
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n{proof}\r\n{body}"
     )?;
     let mut answer = Vec::new();
     stream.take(ANSWER_MAX).read_to_end(&mut answer).context("read the daemon's answer")?;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Query, Request as HttpRequest, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request as HttpRequest, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use reachd_core::snapshot::Snapshot;
 use serde_json::json;
 use tokio::sync::mpsc::error::TrySendError;
@@ -19,11 +19,11 @@ use tokio::sync::{Semaphore, oneshot};
 use super::places::Places;
 use super::respond::{PIECE, text, typed};
 use super::web::{Peer, admit};
-use super::{Api, Limits, ProbeReply, Request, page, probe};
+use super::{Api, Limits, ProbeReply, Request, page, probe, silences};
 use crate::prometheus::{Exposition, ScrapeOutcome, negotiate};
 
 /// How long the owner may take for a quick question.
-const QUICK: Duration = Duration::from_secs(10);
+pub(super) const QUICK: Duration = Duration::from_secs(10);
 
 /// How long it may take to load a configuration.
 const RELOAD: Duration = Duration::from_secs(60);
@@ -31,10 +31,10 @@ const RELOAD: Duration = Duration::from_secs(60);
 /// Longest path and query.
 const MAX_URI: usize = 4096;
 
-/// Bytes of a body; nothing we serve reads one.
-const MAX_BODY: u64 = 64 * 1024;
+/// Bytes of a body.
+const MAX_BODY: usize = 64 * 1024;
 
-const JSON: &str = "application/json; charset=utf-8";
+pub(super) const JSON: &str = "application/json; charset=utf-8";
 
 /// The description of all of this.
 const OPENAPI: &str = include_str!("../../../deploy/schema/openapi.json");
@@ -57,6 +57,8 @@ pub(super) fn router(api: Api, limits: &Limits) -> Router {
         .route("/-/reload", post(reload).put(reload))
         .route("/probe", get(on_demand))
         .route("/api/v1/openapi.json", get(async || typed(JSON, Body::from(OPENAPI))))
+        .route("/api/v1/silences", get(silences::list).post(silences::add))
+        .route("/api/v1/silences/{id}", delete(silences::expire))
         .route("/api/v1/targets", get(targets))
         .route("/api/v1/incidents", get(incidents))
         .route("/api/v1/incidents/{id}/evidence.pcapng", get(evidence))
@@ -64,6 +66,7 @@ pub(super) fn router(api: Api, limits: &Limits) -> Router {
         .method_not_allowed_fallback(async || {
             text(StatusCode::METHOD_NOT_ALLOWED, "this path wants another method")
         })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), guard))
         .with_state(shared)
 }
@@ -75,7 +78,7 @@ async fn guard(State(shared): State<Arc<Shared>>, request: HttpRequest, next: Ne
         return text(StatusCode::URI_TOO_LONG, "the path is too long");
     }
     let length = request.headers().get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > MAX_BODY) {
         return text(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
     }
@@ -100,7 +103,7 @@ async fn guard(State(shared): State<Arc<Shared>>, request: HttpRequest, next: Ne
 
 impl Shared {
     /// Asks the owner; the error is the answer to the client.
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         limit: Duration,
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
@@ -164,10 +167,14 @@ fn accept(headers: &HeaderMap) -> Option<String> {
     lines.map(str::to_owned).reduce(|all, line| all + "," + &line)
 }
 
-/// A web page of somebody else may send a browser here; tools send no such header.
-async fn reload(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+/// Whether a web page of somebody else sent a browser here; tools send no such header.
+pub(super) fn is_foreign(headers: &HeaderMap) -> bool {
     let from = headers.get("sec-fetch-site").and_then(|from| from.to_str().ok());
-    if from.is_some_and(|from| !matches!(from, "none" | "same-origin")) {
+    from.is_some_and(|from| !matches!(from, "none" | "same-origin"))
+}
+
+async fn reload(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    if is_foreign(&headers) {
         return text(StatusCode::FORBIDDEN, "reload is not for other people's web pages");
     }
     match shared.ask(RELOAD, Request::Reload).await {

@@ -22,6 +22,15 @@ async fn owner(mut requests: mpsc::Receiver<Request>, snapshot: Arc<Snapshot>) {
             }
             Request::Reload(answer) => drop(answer.send(Err("line 3: no such key".to_owned()))),
             Request::Incidents(answer) => drop(answer.send(Vec::new())),
+            Request::Silences(answer) => drop(answer.send(vec![fixture::silence()])),
+            Request::Silence(request, answer) => {
+                let now = jiff::Timestamp::UNIX_EPOCH;
+                let made = request.accept("0123456789abcdef".to_owned(), now);
+                drop(answer.send(made.map(|silence| silence.id)));
+            }
+            Request::Unsilence(id, answer) => {
+                drop(answer.send(Ok(id == "0123456789abcdef")));
+            }
             Request::Evidence(id, answer) => {
                 let packets = (id == "0123abcd").then(|| Bytes::from_static(b"\x0a\x0d\x0d\x0a"));
                 drop(answer.send(packets));

@@ -11,6 +11,7 @@ use reachd_core::incident::IncidentUpdate;
 use reachd_core::monitor::Event;
 use reachd_exporters::http::Request;
 use reachd_exporters::prometheus::Detail;
+use reachd_exporters::silence::SilenceRequest;
 use reachd_exporters::store::{BaselineRow, IncidentRow, OutboxRow};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -33,6 +34,8 @@ use crate::cli::Run;
 /// How often target files are looked at.
 const FILES_EVERY: Duration = Duration::from_secs(5);
 /// How often a step that could not be saved is tried again, and the ballast looked after.
+/// The fact of the store under which silences are kept.
+const SILENCES: &str = "silences";
 const STORE_EVERY: Duration = Duration::from_secs(1);
 /// How often old rows are forgotten, and how old they are then.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
@@ -96,6 +99,16 @@ impl Daemon {
             store: parts.store.clone(),
             turns: Arc::default(),
         };
+        let mut mutes = Mutes::default();
+        match parts.store.call(|store| store.meta(SILENCES)).await {
+            Ok(text) => mutes.restore(text.map_or_else(Vec::new, |text| {
+                serde_json::from_str(&text).unwrap_or_else(|error| {
+                    error!(%error, "Silences cannot be read; they are forgotten");
+                    Vec::new()
+                })
+            })),
+            Err(error) => warn!(%error, "Silences were not restored"),
+        }
         let mut heartbeat = Heartbeat::default();
         heartbeat.apply(&settings, &pulse)?;
         let files = Files::remember(&settings);
@@ -106,7 +119,7 @@ impl Daemon {
             receivers,
             means,
             ledger: Ledger::default(),
-            mutes: Mutes::default(),
+            mutes,
             heartbeat,
             pulse,
             files,
@@ -264,6 +277,23 @@ impl Daemon {
         telling
     }
 
+    async fn silence(&mut self, request: SilenceRequest) -> Result<String, String> {
+        let id = crate::check::seed().map_err(|error| format!("{error:#}"))?;
+        let id = format!("{:016x}", id[0]);
+        let id = self.mutes.silence(request, id, Timestamp::now())?;
+        self.save_silences().await?;
+        info!(id, "Silenced");
+        Ok(id)
+    }
+
+    /// Saves the silences; they hold for this run whether that succeeds or not.
+    async fn save_silences(&self) -> Result<(), String> {
+        let text = serde_json::to_string(self.mutes.silences());
+        let text = text.map_err(|error| error.to_string())?;
+        let saved = self.parts.store.call(move |store| store.set_meta(SILENCES, &text)).await;
+        saved.map_err(|error| format!("it holds until the next start only: {error}"))
+    }
+
     /// Tells what is still there though its maintenance window has closed.
     async fn tell_unmuted(&mut self) {
         for update in self.mutes.ripe(&self.settings, Timestamp::now()) {
@@ -330,6 +360,15 @@ impl Daemon {
             Request::Snapshot(reply) => answers::snapshot(engine, Arc::clone(&self.started), reply),
             Request::Numbers(reply) => answers::numbers(engine, reply),
             Request::Incidents(reply) => answers::incidents(store, reply),
+            Request::Silences(reply) => drop(reply.send(self.mutes.silences().to_vec())),
+            Request::Silence(request, reply) => {
+                let answer = self.silence(request).await;
+                drop(reply.send(answer));
+            }
+            Request::Unsilence(id, reply) => {
+                let found = self.mutes.unsilence(&id, Timestamp::now());
+                drop(reply.send(self.save_silences().await.map(|()| found)));
+            }
             Request::Evidence(id, reply) => answers::evidence(engine, store, id, reply),
             Request::Reload(reply) => {
                 let result = self.reload().await.map_err(|error| format!("{error:#}"));

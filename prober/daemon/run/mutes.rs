@@ -1,4 +1,4 @@
-//! Maintenance: what is not told while a window is open, and told when it closes.
+//! Maintenance and silences: what is not told while one lasts, and told when it ends.
 //!
 //! A muted incident is saved like any other; only its beginning is not told. Whoever was told that
 //! it fires is told that it is over, window or not: nothing stays open at a receiver by our doing.
@@ -10,6 +10,7 @@ use reachd_config::{Maintenance, Matcher, Relation, Settings};
 use reachd_core::incident::{IncidentState, IncidentUpdate, Subject};
 use reachd_core::target::{Target, TargetName};
 use reachd_exporters::outbox::Outbox;
+use reachd_exporters::silence::{self, Silence, SilenceRequest};
 use reachd_exporters::store::Rendered;
 use reachd_exporters::webhook::payload;
 
@@ -28,6 +29,7 @@ pub(super) enum Telling {
 #[derive(Debug, Default)]
 pub(super) struct Mutes {
     held: BTreeMap<String, IncidentUpdate>,
+    silences: Vec<Silence>,
 }
 
 impl Mutes {
@@ -39,13 +41,13 @@ impl Mutes {
         heard: bool,
         (settings, now): (&Settings, Timestamp),
     ) -> Telling {
-        let window = window(settings, update, now);
+        let window = self.reason(settings, update, now);
         match (update.state, window) {
             (IncidentState::Firing, Some(window)) => {
                 if !heard {
                     self.held.insert(update.fingerprint.clone(), update.clone());
                 }
-                Telling::Nobody(window.name.clone())
+                Telling::Nobody(window)
             }
             (IncidentState::Firing, None) => {
                 // A mere change is the first that is told of it.
@@ -63,7 +65,50 @@ impl Mutes {
     /// Incidents that are still there though no window holds them any more.
     pub(super) fn ripe(&self, settings: &Settings, now: Timestamp) -> Vec<IncidentUpdate> {
         let held = self.held.values();
-        held.filter(|update| window(settings, update, now).is_none()).cloned().collect()
+        held.filter(|update| self.reason(settings, update, now).is_none()).cloned().collect()
+    }
+
+    /// What keeps an incident from being told, if anything does.
+    fn reason(
+        &self,
+        settings: &Settings,
+        update: &IncidentUpdate,
+        now: Timestamp,
+    ) -> Option<String> {
+        let silent = |silence: &&Silence| silence.covers(now) && is_silenced(silence, update);
+        let silence = self.silences.iter().find(silent);
+        let silence = silence.map(|silence| format!("silence {}", silence.id));
+        silence.or_else(|| window(settings, update, now).map(|window| window.name.clone()))
+    }
+
+    /// The silences, those that are over for some days among them.
+    pub(super) fn silences(&self) -> &[Silence] {
+        &self.silences
+    }
+
+    /// Takes silences that were saved.
+    pub(super) fn restore(&mut self, silences: Vec<Silence>) {
+        self.silences = silences;
+    }
+
+    /// Adds a silence; gives its name, or what is wrong.
+    pub(super) fn silence(
+        &mut self,
+        request: SilenceRequest,
+        id: String,
+        now: Timestamp,
+    ) -> Result<String, String> {
+        let made = request.accept(id, now)?;
+        let id = made.id.clone();
+        let added = silence::add(&mut self.silences, made, now);
+        let full = || format!("there are {} silences; end some first", silence::SILENCES_MAX);
+        added.map(|()| id).ok_or_else(full)
+    }
+
+    /// Ends a silence; whether there is one of this name.
+    pub(super) fn unsilence(&mut self, id: &str, now: Timestamp) -> bool {
+        let found = self.silences.iter_mut().find(|silence| silence.id == id);
+        found.map(|silence| silence.expire(now)).is_some()
     }
 
     /// How many are held back.
@@ -81,6 +126,12 @@ impl Telling {
             Self::Nobody(_) => Vec::new(),
         }
     }
+}
+
+/// Whether a silence concerns an incident: by its labels, and one of several targets by its own.
+fn is_silenced(silence: &Silence, update: &IncidentUpdate) -> bool {
+    let labels = payload::labels(update);
+    silence.matches(|name| labels.get(name).map_or("", String::as_str))
 }
 
 /// The open window that concerns an incident, if there is one.

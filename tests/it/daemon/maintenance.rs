@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use reachd_lab::{inside, test_name};
 
-use super::harness::{Daemon, Ground, START};
+use super::harness::{Daemon, Ground, REACHD, START};
 use super::scene::{QUICK, Scene};
 use super::told::understood;
 
@@ -71,6 +71,47 @@ fn a_heartbeat_says_that_it_lives() {
             let alive: Timestamp = body["alive"].as_str().context("alive")?.parse()?;
             ensure!(alive.duration_until(Timestamp::now()).as_secs() < 60, "{body}");
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_silence_outlives_a_kill_and_its_end_is_told() {
+    inside(test_name!(), |lab| {
+        let scene = Scene::build(lab)?;
+        let held = format!("{}labels = {{ site = \"fra\" }}\n", scene.target("held", "n2", 3389));
+        let text = format!("{QUICK}{}", scene.target("t", "t", 3389));
+        let run = |words: &[&str]| -> Result<String> {
+            let done = scene.chain.v1.exec(&[&[REACHD, "silence"], words].concat())?;
+            ensure!(done.status.success(), "{words:?}: {}", done.stderr);
+            Ok(done.stdout.trim().to_owned())
+        };
+        let firing = || -> Result<usize> {
+            let all = understood(&scene.receiver)?;
+            Ok(all.iter().filter(|told| told.is("firing", "held")).count())
+        };
+        let is_held = |daemon: &Daemon| -> Result<bool> {
+            Ok(daemon.metrics()?.value("reachd_incidents_muted", &[]) == Some(1.0))
+        };
+        let daemon = Ground::new(&scene.chain.v1, &text)?.start()?;
+        let id = run(&["add", "--match", "site=fra", "--for", "1h", "--by", "ops"])?;
+        ensure!(id.len() == 16, "{id}");
+        daemon.ground()?.write("reachd.toml", &format!("{text}{held}"))?;
+        ensure!(daemon.request("POST", "/-/reload", &[])?.status == 200);
+        daemon.until("held", START, || Ok(is_held(&daemon)?.then_some(())))?;
+        let daemon = daemon.kill()?.start()?;
+        daemon.until("held again", START, || Ok(is_held(&daemon)?.then_some(())))?;
+        ensure!(firing()? == 0, "told in spite of the silence");
+        let listed = run(&["list"])?;
+        ensure!(listed.contains(&id) && listed.contains("site=fra"), "{listed}");
+        run(&["expire", &id])?;
+        daemon.until("told at its end", START, || Ok((firing()? == 1).then_some(())))?;
+        ensure!(run(&["list"])?.contains("over"));
+        let unknown = scene.chain.v1.exec(&[REACHD, "silence", "expire", "ffff"])?;
+        ensure!(!unknown.status.success() && unknown.stderr.contains("no such silence"));
+        let wrong = ["silence", "add", "--match", "site", "--for", "1h"];
+        let wrong = scene.chain.v1.exec(&[&[REACHD], &wrong[..]].concat())?;
+        ensure!(wrong.stderr.contains("label=value"), "{wrong:?}");
         Ok(())
     });
 }

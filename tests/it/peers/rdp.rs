@@ -1,14 +1,17 @@
 //! Looks past the handshake of real RDP servers, in each setting that they have.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use reachd_core::evidence::rdp::{Nla, NtlmOutcome, RdpDepth, RdpLook, X224Outcome};
 use reachd_core::evidence::rdp::{RdpStage, SecurityLayer as Layer};
 use reachd_core::monitor::{Flight, RdpOrder};
 use reachd_core::vantage::{Binding, Vantage, VantageId};
 use reachd_core::wire::tls::{CipherSuite, Version};
-use reachd_core::wire::x224::Protocols;
+use reachd_core::wire::x224::{Answer, Protocols, connection_request, read_answer};
+use reachd_lab::in_namespace;
 use reachd_lab::server::{
     Certificate, FreeRdp, FreeRdpSpec, RdpScript, Security, TlsOffer, TlsScript, rdp_scripted,
 };
@@ -197,6 +200,91 @@ fn freerdp_is_seen_in_every_setting() {
             // Its clock is ours, in whole seconds.
             assert!(skew_nanos.context("a skew")?.abs() < 2 * SECOND, "{row}");
             assert!(seen.time_of(RdpStage::Ntlm).is_some(), "{row}");
+        }
+        Ok(())
+    });
+}
+
+/// What else may be asked: a request without negotiation, HYBRID alone, early authorization alone
+/// and authentication by a directory.
+const FURTHER: [Option<Protocols>; 4] =
+    [None, Some(Protocols::HYBRID), Some(Protocols::HYBRID_EX), Some(Protocols::RDSAAD)];
+
+/// An answer that looks never ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rare {
+    /// As negotiation has it.
+    Negotiates(Said),
+    /// A confirm without negotiation.
+    Confirms,
+    /// TPKT, but no answer to the request: xrdp ends the session that it never began.
+    Parts,
+}
+
+/// Asks a server one of [`FURTHER`].
+fn ask(chain: &Chain, port: u16, offer: Option<Protocols>) -> Result<Rare> {
+    /// X.224 Connection Request without a negotiation block (RFC 1006 section 6).
+    const BARE: [u8; 11] = [3, 0, 0, 11, 6, 0xe0, 0, 0, 0, 0, 0];
+    let to = chain.lan.target_at.socket_v4(port);
+    let mut stream = in_namespace(&chain.v1, || TcpStream::connect(to))??;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    match offer {
+        Some(offer) => stream.write_all(&connection_request(offer))?,
+        None => stream.write_all(&BARE)?,
+    }
+    let (mut heard, mut piece) = (Vec::new(), [0; 64]);
+    loop {
+        let length = stream.read(&mut piece)?;
+        ensure!(length > 0, "it closed after {heard:x?}");
+        heard.extend_from_slice(&piece[..length]);
+        return Ok(match read_answer(&heard) {
+            Answer::NeedMore => continue,
+            Answer::Confirm { selected: Some(protocol), .. } => Rare::Negotiates(Selects(protocol)),
+            Answer::Confirm { selected: None, .. } => Rare::Confirms,
+            Answer::Failure { code } => Rare::Negotiates(Fails(code.code())),
+            Answer::Malformed => Rare::Parts,
+            Answer::Foreign { hint } => anyhow::bail!("{}", hint.title().en),
+        });
+    }
+}
+
+/// The columns of the measured answers that no look asks for.
+#[test]
+fn servers_answer_rare_requests_as_they_were_measured() {
+    use Rare::{Confirms, Negotiates, Parts};
+    use SecurityLayer::{Negotiate, Rdp, Tls};
+    let xrdp = |said| [Confirms, Negotiates(said), Negotiates(said), Parts];
+    let xrdps = [
+        (Negotiate, Certificate::Good, xrdp(Selects(0))),
+        (Tls, Certificate::Good, xrdp(Fails(1))),
+        (Rdp, Certificate::Good, xrdp(Selects(0))),
+        (Tls, Certificate::Missing, xrdp(Fails(3))),
+        (Negotiate, Certificate::Missing, xrdp(Selects(0))),
+    ];
+    let freerdps = [
+        (Security::Nla, [Fails(5), Selects(2), Fails(5), Fails(5)]),
+        (Security::Tls, [Fails(1); 4]),
+        (Security::Rdp, [Selects(0), Fails(2), Fails(2), Fails(2)]),
+        (Security::Extended, [Fails(1); 4]),
+        (Security::Any, [Selects(0), Fails(2), Fails(2), Fails(2)]),
+    ];
+    inside(test_name!(), |lab| {
+        let chain = chain(lab)?;
+        let asked = |port| FURTHER.map(|offer| ask(&chain, port, offer));
+        for (layer, certificate, expected) in xrdps {
+            let spec = XrdpSpec { layer, certificate, ..XrdpSpec::default() };
+            let xrdp = Xrdp::start(&chain.lan.target, spec)?;
+            for (answer, expected) in asked(xrdp.port()).into_iter().zip(expected) {
+                assert_eq!(answer?, expected, "xrdp {layer:?}, {certificate:?}");
+            }
+            assert_no_login(&xrdp.log()?);
+        }
+        for (security, expected) in freerdps {
+            let spec = FreeRdpSpec { security, ..FreeRdpSpec::default() };
+            let server = FreeRdp::start(&chain.lan.target, spec)?;
+            for (answer, expected) in asked(server.port()).into_iter().zip(expected) {
+                assert_eq!(answer?, Negotiates(expected), "FreeRDP {security:?}");
+            }
         }
         Ok(())
     });
