@@ -12,6 +12,7 @@ mod ledger;
 mod lone;
 mod maintenance;
 mod manager;
+mod mutated;
 mod notify;
 pub(crate) mod page;
 mod privilege;
