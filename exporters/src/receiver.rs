@@ -28,7 +28,7 @@ pub(crate) use self::story::Story;
 pub use self::text::TemplateError;
 use self::text::{Markup, Texts};
 use crate::clock::unix_seconds;
-use crate::webhook::delivery::{Message, Outcome};
+use crate::webhook::delivery::{Late, Message, Outcome};
 use crate::webhook::payload::{self, Context};
 use crate::webhook::signature::Secret;
 
@@ -238,6 +238,10 @@ fn sign_webhook(post: &mut Post, message: &Message, secret: Option<&Secret>, now
     }
     post.headers.push(("webhook-id", id));
     post.headers.push(("webhook-timestamp", seconds.to_string()));
+    // A receiver may not want to wake anybody for what happened hours ago.
+    let Late { queued, attempts } = message.late;
+    post.headers.push(("x-reachd-queued-seconds", queued.as_secs().to_string()));
+    post.headers.push(("x-reachd-attempt", attempts.saturating_add(1).to_string()));
 }
 
 /// What a status means for the message. 3xx is retried too: a portal in between may go away.

@@ -23,7 +23,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
 use self::client::{Carrier, ClientError};
-use self::delivery::{Change, Delivery, Limits, Message, MessageId, Next, Outcome, Owed};
+use self::delivery::{Change, Delivery, Late, Limits, Message, MessageId, Next, Outcome, Owed};
 use self::payload::Context;
 pub use self::settings::{Language, Matcher, SendMode, Settings};
 use crate::clock::{WallClock, unix_millis};
@@ -109,7 +109,7 @@ impl Exporter for Webhook {
         let id = MessageId { fingerprint: fingerprint.to_owned(), version };
         let (resolved, body) = (message.resolved, message.body.clone());
         let mut delivery = self.lock();
-        delivery.offer(self.now(), Message { id, resolved, body });
+        delivery.offer(self.now(), Message { id, resolved, body, late: Late::default() });
         self.book(delivery);
         self.wake.notify_one();
     }
@@ -127,7 +127,12 @@ impl Exporter for Webhook {
             State::Pending => {
                 let (age, wait) = (span(row.enqueued_ms, wall), span(wall, row.not_before_ms));
                 let id = MessageId { fingerprint: row.fingerprint.clone(), version: row.version };
-                let message = Message { id, resolved: row.resolved, body: row.body.clone() };
+                let message = Message {
+                    id,
+                    resolved: row.resolved,
+                    body: row.body.clone(),
+                    late: Late::default(),
+                };
                 let owed = Owed { message, attempts: row.attempts, age, wait };
                 delivery.restore(self.now(), owed);
             }

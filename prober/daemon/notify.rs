@@ -14,7 +14,7 @@ use reachd_exporters::carry::Carried;
 use reachd_exporters::clock::WallClock;
 use reachd_exporters::webhook::Settings;
 use reachd_exporters::webhook::client;
-use reachd_exporters::webhook::delivery::{Message, MessageId, Outcome};
+use reachd_exporters::webhook::delivery::{Late, Message, MessageId, Outcome};
 use reachd_exporters::webhook::payload::Context as Setting;
 use serde_json::json;
 
@@ -89,7 +89,7 @@ async fn test(receiver: &Receiver, settings: &Settings) -> Result<Vec<Attempt>> 
         let body = carrier.dialect().render(&update, &context).into();
         let resolved = state == IncidentState::Resolved;
         let begun = Instant::now();
-        let carried = carrier.carry(&Message { id, resolved, body }).await;
+        let carried = carrier.carry(&Message { id, resolved, body, late: Late::default() }).await;
         let (step, took) = (state.as_str(), begun.elapsed());
         attempts.push(Attempt { step, instance: None, carried, took });
     }

@@ -134,11 +134,11 @@ fn judge(status: ExitStatus, output: &[u8]) -> Carried {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::webhook::delivery::MessageId;
+    use crate::webhook::delivery::{Late, MessageId};
 
     fn message() -> Message {
         let id = MessageId { fingerprint: "00ff".to_owned(), version: 7 };
-        Message { id, resolved: false, body: "{\"version\":\"4\"}".into() }
+        Message { id, resolved: false, body: "{\"version\":\"4\"}".into(), late: Late::default() }
     }
 
     async fn run(script: &str, within: Duration) -> Carried {

@@ -14,11 +14,11 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::receiver::Hidden;
-use crate::webhook::delivery::MessageId;
+use crate::webhook::delivery::{Late, MessageId};
 
 fn message() -> Message {
     let id = MessageId { fingerprint: "0123456789abcdef".to_owned(), version: 3 };
-    Message { id, resolved: false, body: "{}".into() }
+    Message { id, resolved: false, body: "{}".into(), late: Late::default() }
 }
 
 fn carrier(kind: Kind, url: &str) -> Carrier {

@@ -9,7 +9,7 @@ use super::*;
 use crate::clock::WallClock;
 use crate::fixture;
 use crate::webhook::Language;
-use crate::webhook::delivery::MessageId;
+use crate::webhook::delivery::{Late, MessageId};
 
 fn context(language: Language) -> Context<'static> {
     let clock = WallClock::anchored(fixture::at(0), SystemTime::UNIX_EPOCH);
@@ -28,7 +28,7 @@ fn rendered(kind: Kind, state: IncidentState, language: Language) -> Value {
 
 fn message(body: &str) -> Message {
     let id = MessageId { fingerprint: "0123456789abcdef".to_owned(), version: 3 };
-    Message { id, resolved: false, body: body.to_owned().into() }
+    Message { id, resolved: false, body: body.to_owned().into(), late: Late::default() }
 }
 
 fn dingtalk(secret: Option<&str>, keyword: Option<&str>) -> Kind {

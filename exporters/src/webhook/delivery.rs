@@ -88,6 +88,17 @@ pub struct Message {
     pub resolved: bool,
     /// The bytes to post, the same over all attempts.
     pub body: Bytes,
+    /// How late this attempt is; a receiver may not want to wake anybody for old news.
+    pub late: Late,
+}
+
+/// How late an attempt to deliver a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Late {
+    /// How long the message has waited.
+    pub queued: Duration,
+    /// Attempts before this one.
+    pub attempts: u32,
 }
 
 /// How an attempt ended.
@@ -417,7 +428,8 @@ impl Delivery {
                 match &lane.flying {
                     Some(flying) => {
                         self.next_turn = self.next_turn.max(now) + SPACING;
-                        Next::Send(flying.message.clone())
+                        let late = Late { queued: flying.age(now), attempts: flying.attempts };
+                        Next::Send(Message { late, ..flying.message.clone() })
                     }
                     None => Next::Wait(None),
                 }

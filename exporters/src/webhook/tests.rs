@@ -76,6 +76,7 @@ async fn a_refused_and_a_delivered_message_are_counted_and_signed() {
     assert_eq!(running.await.unwrap(), 0);
     assert!(first.starts_with("POST /hook?token=t HTTP/1.1\r\n"));
     assert!(first.contains("webhook-id: 0123456789abcdef:1\r\n"));
+    assert!(first.contains("x-reachd-attempt: 1\r\n"), "{first}");
     assert!(second.contains("\"status\":\"resolved\""));
     let header = |name: &str| second.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     let timestamp = header("webhook-timestamp: ").parse().unwrap();
@@ -108,6 +109,8 @@ async fn a_failed_attempt_is_repeated_with_the_same_id_and_body() {
     let body = |text: &str| text.split_once("\r\n\r\n").unwrap().1.to_owned();
     assert_eq!(body(&first), body(&second));
     assert!(second.contains("webhook-id: 0123456789abcdef:1\r\n"));
+    assert!(second.contains("x-reachd-attempt: 2\r\n"), "{second}");
+    assert!(second.contains("x-reachd-queued-seconds: "), "{second}");
     assert!(page(&metrics).contains("{outcome=\"retried\",receiver=\"ops\"} 1\n"));
 }
 

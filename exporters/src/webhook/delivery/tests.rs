@@ -6,7 +6,7 @@ const RESOLVED: bool = true;
 
 fn message(incident: &str, version: u64, resolved: bool) -> Message {
     let id = MessageId { fingerprint: incident.to_owned(), version };
-    Message { id, resolved, body: Bytes::from_static(b"{}") }
+    Message { id, resolved, body: Bytes::from_static(b"{}"), late: Late::default() }
 }
 
 fn queue(limits: Limits) -> Delivery {
