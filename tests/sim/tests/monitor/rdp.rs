@@ -57,8 +57,8 @@ fn every_stage_is_counted() {
     let mut run = watching(1, RdpDepth::Tls);
     run.pass(MINUTE);
     let count = |run: &Run, probe| {
-        let rows = run.monitor.snapshot().probes.clone();
-        rows.iter().find(|row| row.probe == probe).map(|row| {
+        let snapshot = run.monitor.snapshot();
+        snapshot.probes.iter().find(|row| row.probe == probe).map(|row| {
             let counters = row.counters();
             assert!(counters.adds_up());
             (counters.sent, counters.received)
