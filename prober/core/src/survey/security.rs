@@ -165,8 +165,10 @@ fn first_answer(findings: &Findings) -> Option<Note> {
         ServiceAnswer::Confirmed { selected: Some(1), .. } | ServiceAnswer::Refused { code: 1 } => {
             Some(Note::NlaOff)
         }
-        ServiceAnswer::Confirmed { selected: Some(0) | None, .. }
-        | ServiceAnswer::Refused { code: 2 } => Some(Note::PlainRdpSecurity),
+        // One without negotiation may be of any service; a look tells.
+        ServiceAnswer::Confirmed { selected: Some(0), .. } | ServiceAnswer::Refused { code: 2 } => {
+            Some(Note::PlainRdpSecurity)
+        }
         ServiceAnswer::Confirmed { .. }
         | ServiceAnswer::Refused { .. }
         | ServiceAnswer::Foreign { .. }
