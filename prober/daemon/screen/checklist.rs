@@ -1,7 +1,7 @@
 //! The provider's manual checklist, with what could be verified from here.
 
 use reachd_core::judge::{Class, Text};
-use reachd_core::report::TargetReport;
+use reachd_core::report::{SeriesPart, TargetReport, VantagePart};
 
 use super::Mark;
 
@@ -16,6 +16,10 @@ struct Proof {
     asked: bool,
     accepted: bool,
     refused: bool,
+    /// Whether the port opened to each vantage that fails as well: a rule may name its source.
+    accepted_everywhere: bool,
+    /// Whether each of them was answered anything.
+    arrives_everywhere: bool,
     served: bool,
     silent_service: bool,
 }
@@ -23,10 +27,18 @@ struct Proof {
 impl Proof {
     fn of(report: &TargetReport) -> Self {
         let all = || report.vantages.iter();
-        let answers = |kind: &str| {
-            all()
-                .filter_map(|vantage| vantage.connect.as_ref())
-                .any(|series| series.answers.contains_key(kind))
+        let connects = || all().filter_map(|vantage| vantage.connect.as_ref());
+        let has = |series: &SeriesPart, kind: &str| series.answers.contains_key(kind);
+        let answers = |kind: &str| connects().any(|series| has(series, kind));
+        let arrived = |vantage: &VantagePart| {
+            let echoed = vantage.echo.as_ref().is_some_and(|echo| echo.received > 0);
+            echoed || vantage.connect.as_ref().is_some_and(|series| series.received > 0)
+        };
+        // Whoever fails; one that sees what the plan expects of it proves no more than it saw.
+        let fails =
+            |vantage: &&VantagePart| report.verdict.unreachable_from.contains(&vantage.name);
+        let opened = |vantage: &VantagePart| {
+            vantage.connect.as_ref().is_none_or(|series| has(series, "syn_ack"))
         };
         let served = |answer: &str| {
             all()
@@ -41,6 +53,8 @@ impl Proof {
             fronted: report.spoken.fronted
                 || report.verdict.evidence.iter().any(|part| part.signal == "front"),
             accepted: answers("syn_ack"),
+            accepted_everywhere: all().filter(fails).all(opened),
+            arrives_everywhere: all().filter(fails).all(arrived),
             refused: answers("reset"),
             served: served("confirmed") || served("refused"),
             silent_service: served("silent"),
@@ -59,7 +73,8 @@ impl Proof {
 
     /// Whether connections get as far as the host itself.
     const fn lets_in(&self) -> bool {
-        if self.fronted { self.served } else { self.accepted }
+        let opens = if self.fronted { self.served } else { self.accepted };
+        opens && self.accepted_everywhere
     }
 }
 
@@ -116,7 +131,7 @@ fn name_row(class: Class, unresolved: bool) -> Row {
 fn blackhole_row(class: Class, proof: &Proof) -> Row {
     match class {
         Class::Blackhole => (Mark::Bad, BLACKHOLE, Some(AT_CONSOLE_DDOS)),
-        _ => proven(proof.arrives(), BLACKHOLE, AT_CONSOLE_DDOS),
+        _ => proven(proof.arrives() && proof.arrives_everywhere, BLACKHOLE, AT_CONSOLE_DDOS),
     }
 }
 
@@ -133,9 +148,11 @@ fn path_row(report: &TargetReport) -> Row {
 
 fn port_rows(class: Class, proof: &Proof, rdp: bool) -> Vec<Row> {
     let (name, look) = if rdp { (RDP_SERVICE, IN_GUEST_RDP) } else { (SERVICE, IN_GUEST_SERVICE) };
-    let refuses = proof.refused && !proof.fronted && class != Class::ResetInjected;
+    let own = !matches!(class, Class::ResetInjected | Class::SourceBlocked);
+    let refuses = proof.refused && !proof.fronted && own && proof.arrives_everywhere;
     let passes = proof.lets_in() || refuses;
     let port = match (proof.accepted, proof.refused) {
+        (true, _) if !proof.accepted_everywhere => (Mark::Bad, PORT, Some(NOT_TO_ALL)),
         (true, _) => (Mark::Good, PORT, None),
         (false, true) => (Mark::Bad, PORT, Some(PORT_CLOSED)),
         (false, false) if proof.asked => (Mark::Bad, PORT, Some(PORT_SILENT)),
@@ -234,6 +251,7 @@ const PING_NOTE: Text = Text {
     zh: "无应答；Windows 默认丢弃 ICMP 回显",
 };
 const PORT_CLOSED: Text = Text { en: "reset", zh: "RST" };
+const NOT_TO_ALL: Text = Text { en: "from some vantages only", zh: "仅部分观测点有应答" };
 const PORT_SILENT: Text = Text { en: "no answer", zh: "无应答" };
 const OTHER_SERVICE: Text = Text { en: "something else answers", zh: "应答的是其他服务" };
 const NOT_VALID: Text = Text { en: "not valid now", zh: "不在有效期" };

@@ -24,6 +24,7 @@ const NAMED: f64 = 0.5;
 const ORDINARY: &[(Sign, f64)] = &[
     (Sign::NoError, 0.95),
     (Sign::SingleAnswer, 0.98),
+    (Sign::ResetForAll, 0.97),
     (Sign::ServiceUnreached, 0.9),
     (Sign::TlsShown, 0.96),
     (Sign::CertificateValid, 0.96),
@@ -33,7 +34,9 @@ const ORDINARY: &[(Sign, f64)] = &[
     (Sign::SecondFailsToo, 0.98),
     (Sign::PathAsLearnt, 0.93),
     (Sign::LocalFine, 0.98),
-    (Sign::VantageFine, 0.96),
+    (Sign::VantageFine, 0.95),
+    // Networks whose routers all keep silent are rare, but some do.
+    (Sign::VantageUnheard, 0.02),
     (Sign::NameResolves, 0.98),
     (Sign::FlowsMixed, 0.98),
     (Sign::LargePasses, 0.9),
@@ -165,6 +168,8 @@ const READ: &[(&[Sign], f64)] = &[
             Sign::LargeLost,
             Sign::CanaryAnswers,
             Sign::ControlAnswers,
+            // The host itself opened the port to somebody else.
+            Sign::ResetForSome,
         ],
         2.5,
     ),

@@ -17,6 +17,8 @@ pub enum Family {
     ResetDistance,
     /// Whether one SYN drew two different answers.
     DoubleAnswer,
+    /// Whether whoever asks is reset, or some are while the port opens to others.
+    ResetScope,
     /// Where the path ends.
     LastHop,
     /// How far the path toward neighbouring addresses goes, compared with the target's.
@@ -106,6 +108,8 @@ pub enum Sign {
     ResetElsewhere,
     SingleAnswer,
     TwoAnswers,
+    ResetForAll,
+    ResetForSome,
     PathReachesTarget,
     TcpStopsAlone,
     PathStops,
@@ -147,6 +151,7 @@ pub enum Sign {
     LocalExhausted,
     LocalNoPrivilege,
     VantageFine,
+    VantageUnheard,
     VantageSuspect,
     VantagePortSuspect,
     VantageProxied,
@@ -200,7 +205,7 @@ pub enum Sign {
 
 impl Family {
     /// Every signal.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::Echo,
         Self::Syn,
         Self::Unreachable,
@@ -208,6 +213,7 @@ impl Family {
         Self::UnreachableDelay,
         Self::ResetDistance,
         Self::DoubleAnswer,
+        Self::ResetScope,
         Self::LastHop,
         Self::SiblingPath,
         Self::Service,
@@ -249,6 +255,7 @@ impl Family {
             Self::UnreachableDelay => "unreachable_delay",
             Self::ResetDistance => "reset_distance",
             Self::DoubleAnswer => "double_answer",
+            Self::ResetScope => "reset_scope",
             Self::LastHop => "last_hop",
             Self::SiblingPath => "sibling_path",
             Self::Service => "service",
@@ -299,6 +306,7 @@ impl Family {
             Self::UnreachableDelay => &[S::ErrorAtOnce, S::ErrorDelayed],
             Self::ResetDistance => &[S::ResetSame, S::ResetElsewhere],
             Self::DoubleAnswer => &[S::SingleAnswer, S::TwoAnswers],
+            Self::ResetScope => &[S::ResetForAll, S::ResetForSome],
             Self::LastHop => &[S::PathReachesTarget, S::TcpStopsAlone, S::PathStops, S::PathLoops],
             Self::SiblingPath => &[S::SiblingFurther, S::SiblingSame, S::SiblingFailsToo],
             Self::Service => &[
@@ -329,9 +337,13 @@ impl Family {
                 S::LocalExhausted,
                 S::LocalNoPrivilege,
             ],
-            Self::Vantage => {
-                &[S::VantageFine, S::VantageSuspect, S::VantagePortSuspect, S::VantageProxied]
-            }
+            Self::Vantage => &[
+                S::VantageFine,
+                S::VantageUnheard,
+                S::VantageSuspect,
+                S::VantagePortSuspect,
+                S::VantageProxied,
+            ],
             Self::Dns => &[
                 S::NameResolves,
                 S::NameUnknown,
@@ -424,6 +436,8 @@ impl Sign {
             Self::ResetElsewhere | Self::ServiceResetElsewhere => "different",
             Self::SingleAnswer => "single",
             Self::TwoAnswers => "two_answers",
+            Self::ResetForAll => "all",
+            Self::ResetForSome => "some",
             Self::PathReachesTarget => "reaches_target",
             Self::TcpStopsAlone => "tcp_stops_alone",
             Self::PathStops => "stops",
@@ -448,6 +462,7 @@ impl Sign {
             Self::LocalGatewaySilent => "gateway_silent",
             Self::LocalExhausted => "exhausted",
             Self::LocalNoPrivilege => "no_privilege",
+            Self::VantageUnheard => "nobody_heard",
             Self::VantageSuspect => "suspect",
             Self::VantagePortSuspect => "port_suspect",
             Self::VantageProxied => "proxied",

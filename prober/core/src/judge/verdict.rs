@@ -205,7 +205,9 @@ fn judge_address<'a>(
     let proving: Vec<&Opinion<'_>> =
         reaching.iter().copied().filter(|opinion| !opinion.silent).collect();
     let witnesses = (views_of(&failing), views_of(&proving));
-    let others = witness::others(&witnesses.0, &witnesses.1);
+    let mut others = witness::others(&witnesses.0, &witnesses.1);
+    let some = witness::resets_some(target, &witnesses.0, &witnesses.1);
+    others.extend(some.then_some(Sign::ResetForSome));
     let mut seconds = witness::seconds(&witnesses.0, &witnesses.1);
     let mut weighing: Vec<&Opinion<'_>> =
         if failing.is_empty() { reaching.clone() } else { failing.clone() };
@@ -446,6 +448,24 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             "nic_down",
             "service_hung",
         ],
+    },
+    NextEvidence {
+        ask: Text { en: "the rule on the answering device", zh: "回复设备上的规则" },
+        how: Text {
+            en: "ask its owner: is the address banned (null route), or does an access list refuse \
+                 this source or port?",
+            zh: "询问该设备的管理方：该地址被封禁（空路由），还是访问控制列表拒绝了该来源或端口？",
+        },
+        about: &["null_route_reject"],
+    },
+    NextEvidence {
+        ask: Text { en: "the probing machine's own link", zh: "探测机自身的链路" },
+        how: Text {
+            en: "from the same machine, reach another address of the same network or beyond its \
+                 gateway; look at carrier, switch port and gateway",
+            zh: "从同一台机器访问同网段或网关之外的其他地址；查看网卡状态、交换机端口与网关",
+        },
+        about: &["vantage_uplink"],
     },
     NextEvidence {
         ask: Text { en: "a probe from inside the provider's network", zh: "从云内网络探测" },

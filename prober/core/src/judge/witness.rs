@@ -2,8 +2,10 @@
 
 use super::sign::Sign;
 use super::verdict::ViewEvidence;
+use crate::evidence::AnswerKind;
 use crate::path::Path;
 use crate::survey::signs::Seen;
+use crate::target::{Fronted, Target};
 use crate::vantage::Role;
 use crate::wording::Wording;
 
@@ -51,6 +53,27 @@ pub(super) fn others(failing: &[&ViewEvidence<'_>], reaching: &[&ViewEvidence<'_
         [true, false].map(|inside| failing.iter().any(|view| is_inside(view) == inside));
     let inside = some_inside && some_outside;
     [Sign::OthersFail].into_iter().chain(inside.then_some(Sign::InsideFails)).collect()
+}
+
+/// So many resets in a row are no service that has just stopped, as the others will see as well.
+const RESETS: u64 = 3;
+
+/// Whether the port opens to others while whoever fails is reset. Behind a front another host may
+/// be who answers the others.
+pub(super) fn resets_some(
+    target: &Target,
+    failing: &[&ViewEvidence<'_>],
+    reaching: &[&ViewEvidence<'_>],
+) -> bool {
+    let shows = |view: &&ViewEvidence<'_>, sign| view.seen.iter().any(|seen| seen.sign == sign);
+    let resets = |view: &&ViewEvidence<'_>| {
+        let tally = view.findings.and_then(|findings| findings.syn.as_ref());
+        let enough = tally.is_some_and(|syn| syn.count(AnswerKind::Reset) >= RESETS);
+        shows(view, Sign::SynReset) && enough
+    };
+    let opens = |view: &&ViewEvidence<'_>| shows(view, Sign::SynAccepted);
+    let any = !failing.is_empty() && target.fronted == Fronted::None;
+    any && failing.iter().all(resets) && reaching.iter().any(opens)
 }
 
 /// What the other source addresses of each failing view's host see.

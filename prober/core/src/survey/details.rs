@@ -150,6 +150,13 @@ pub(super) fn no_neighbour() -> Wording {
     Wording::new("no answer to our own neighbour discovery", "本机的邻居发现（ARP/ND）无应答")
 }
 
+pub(super) fn nobody_heard() -> Wording {
+    Wording::new(
+        "neither a router nor a neighbour was heard: our own link may be what fails",
+        "没有收到任何路由器或邻居的应答：故障也可能在本机链路",
+    )
+}
+
 pub(super) fn neighbours_near() -> Wording {
     Wording::new("neighbours answer without a router between", "邻居地址直接应答，中间无路由器")
 }

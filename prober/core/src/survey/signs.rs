@@ -78,7 +78,7 @@ pub fn signs(findings: &Findings, target: &Target, baseline: Option<&Baseline>) 
         seen.extend(senders::signs(findings, target, baseline));
         seen.extend(ports::signs(findings, fronted, baseline));
         seen.extend(history(baseline, findings).filter(|_| !fronted));
-        seen.extend(way_out(findings));
+        seen.extend(way_out(findings, baseline));
     }
     seen.push(local);
     seen
@@ -405,11 +405,34 @@ fn heard_up_to(findings: &Findings, baseline: Option<&Baseline>) -> u8 {
     hops.fold(findings.furthest_word(), u8::max)
 }
 
-/// Whoever is heard from behind our own gateway proves that the way out works.
-fn way_out(findings: &Findings) -> Option<Seen> {
+/// Whoever is heard from behind our own gateway proves that the way out works. Where nobody is, be
+/// it the first router or a neighbour, it may as well be our own that fails, unless routers kept
+/// silent while the target answered.
+fn way_out(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
     let heard = findings.furthest_word();
-    let fine = stops(findings) && heard > 1;
-    fine.then(|| Seen::new(Sign::VantageFine, Some(details::hop_answers(heard))))
+    if !stops(findings) {
+        return None;
+    }
+    let around = findings.siblings.iter().map(|sibling| &sibling.path);
+    let nobody = heard == 0 && !around.into_iter().any(is_heard) && !errs(findings);
+    let usual = baseline.is_some_and(|learnt| learnt.last_router.is_none_or(|last| last == 0));
+    match heard {
+        0 if nobody && !usual => {
+            Some(Seen::new(Sign::VantageUnheard, Some(details::nobody_heard())))
+        }
+        0 | 1 => None,
+        _ => Some(Seen::new(Sign::VantageFine, Some(details::hop_answers(heard)))),
+    }
+}
+
+/// Whether any router or the end of a path answered.
+fn is_heard(path: &Path) -> bool {
+    path.last_router() > 0 || reached(path.end)
+}
+
+fn errs(findings: &Findings) -> bool {
+    let tallies = [Some(&findings.echo), findings.syn.as_ref()];
+    tallies.into_iter().flatten().any(|tally| errors_at_full_ttl(tally) > 0)
 }
 
 fn change(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
@@ -445,10 +468,9 @@ fn held_back(findings: &Findings) -> Option<Wording> {
     if tallies().any(|tally| tally.gave_up) {
         return Some(details::next_hop_silent());
     }
-    let hops = |path: &Path| path.last_router() > 0 || reached(path.end);
     let heard = findings.last_router() > 0
-        || findings.siblings.iter().any(|sibling| hops(&sibling.path))
-        || tallies().any(|tally| errors_at_full_ttl(tally) > 0);
+        || findings.siblings.iter().any(|sibling| is_heard(&sibling.path))
+        || errs(findings);
     (tallies().all(was_held_back) && !heard).then(details::never_left)
 }
 
@@ -473,6 +495,7 @@ fn was_held_back(tally: &Tally) -> bool {
 }
 
 /// What a dead neighbour shows: our own kernel says about it what a last router says elsewhere.
+/// Where no other neighbour answers, our own link may be what is dead.
 fn dead_neighbour(findings: &Findings) -> Vec<Seen> {
     let mut seen = vec![
         Seen::new(Sign::EchoError, None),
@@ -484,6 +507,8 @@ fn dead_neighbour(findings: &Findings) -> Vec<Seen> {
     seen.extend(findings.port.map(|_| Seen::new(Sign::SynError, None)));
     if findings.siblings.iter().any(|sibling| sibling.path.end == PathEnd::Reached(1)) {
         seen.push(Seen::new(Sign::SiblingSame, Some(details::neighbours_near())));
+    } else {
+        seen.push(Seen::new(Sign::VantageUnheard, Some(details::nobody_heard())));
     }
     seen
 }
@@ -518,14 +543,17 @@ pub fn local(findings: &Findings) -> Seen {
     if let Some(detail) = held_back(findings).filter(|_| !is_dead_neighbour(findings)) {
         return Seen::new(Sign::LocalGatewaySilent, Some(detail));
     }
-    // The ring reads before netfilter: an acceptance it saw and the kernel did not was eaten here.
-    // Where sockets alone tell, all was accepted by the kernel that another of them timed out in.
+    // The ring reads before netfilter: an acceptance of the connection itself that it saw and the
+    // kernel did not was eaten here. One that it did not see either was never sent, or not to us.
     let accepted = findings.syn.as_ref().is_some_and(|tally| {
         // The flow of the connection itself is asked as well, and may still be held over there.
         let (accepted, held) =
             (tally.count(AnswerKind::SynAck), tally.count(AnswerKind::ChallengeAck));
         let is_captured = !tally.ttls.is_empty();
-        is_captured && accepted >= 3 && accepted + held == tally.valid()
+        is_captured
+            && findings.overheard.is_some()
+            && accepted >= 3
+            && accepted + held == tally.valid()
     });
     // Unless that one flow is dead on the wire as well.
     let is_dead = |port: Option<u16>| {

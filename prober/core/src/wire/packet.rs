@@ -8,6 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 
 /// The receive window of a SYN: what Linux offers on Ethernet.
 pub const SYN_WINDOW: u16 = 64_240;
+/// The window scale of SYNs, as Linux announces it.
+const SYN_WINDOW_SCALE: u8 = 7;
 
 /// Room for the longest IP and transport headers emitted here, in bytes.
 const HEADERS_LEN_MAX: usize = ipv6::HEADER_LEN + 40;
@@ -335,11 +337,16 @@ pub fn emit_echo(spec: &EchoSpec<'_>) -> Option<Vec<u8>> {
 }
 
 /// Gives a TCP SYN that may not be fragmented; `None` if the addresses differ in family.
+///
+/// It has the options of a client's: a firewall that drops by them or by the length treats probes
+/// as it treats connections. A timestamp is left out unless it carries something: hosts that recycle
+/// ports by it (Linux before 4.12) drop what comes with an older one from our address.
 pub fn emit_syn(spec: &SynSpec) -> Option<Vec<u8>> {
     let options = tcp::Options {
         mss: Some(spec.mss),
+        window_scale: Some(SYN_WINDOW_SCALE),
+        sack_permitted: true,
         timestamps: spec.timestamp.map(|value| (value, 0)),
-        ..tcp::Options::default()
     };
     let segment = Segment {
         source_port: spec.source_port,

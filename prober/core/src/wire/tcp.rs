@@ -130,14 +130,20 @@ impl Options {
         Ok(())
     }
 
-    /// Appends the options in the order Linux sends them, without padding.
+    /// Appends the options as Linux sends them: in its order, each on whole words (`tcp_options_write`
+    /// in net/ipv4/tcp_output.c).
     fn emit(&self, out: &mut Vec<u8>) {
         if let Some(mss) = self.mss {
             out.extend([OPTION_MSS, 4]);
             out.extend(mss.to_be_bytes());
         }
-        if self.sack_permitted {
-            out.extend([OPTION_SACK_PERMITTED, 2]);
+        if self.sack_permitted || self.timestamps.is_some() {
+            let sack = [OPTION_SACK_PERMITTED, 2];
+            let pad = [OPTION_NOP; 2];
+            if self.timestamps.is_none() {
+                out.extend(pad);
+            }
+            out.extend(if self.sack_permitted { sack } else { pad });
         }
         if let Some((value, echo)) = self.timestamps {
             out.extend([OPTION_TIMESTAMPS, 10]);
@@ -145,17 +151,20 @@ impl Options {
             out.extend(echo.to_be_bytes());
         }
         if let Some(shift) = self.window_scale {
-            out.extend([OPTION_WINDOW_SCALE, 3, shift]);
+            out.extend([OPTION_NOP, OPTION_WINDOW_SCALE, 3, shift]);
         }
     }
 
-    /// Gives the length in bytes of the emitted options, padded to whole words: at most 20.
+    /// Gives the length in bytes of the emitted options: at most 20.
     fn emitted_len(&self) -> usize {
         let mss = if self.mss.is_some() { 4 } else { 0 };
-        let sack = if self.sack_permitted { 2 } else { 0 };
-        let timestamps = if self.timestamps.is_some() { 10 } else { 0 };
-        let scale = if self.window_scale.is_some() { 3 } else { 0 };
-        usize::next_multiple_of(mss + sack + timestamps + scale, 4)
+        let timestamps = match self.timestamps {
+            Some(_) => 12,
+            None if self.sack_permitted => 4,
+            None => 0,
+        };
+        let scale = if self.window_scale.is_some() { 4 } else { 0 };
+        mss + timestamps + scale
     }
 }
 

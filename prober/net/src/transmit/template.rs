@@ -32,8 +32,8 @@ const ICMP_PAYLOAD_AT: usize = 8;
 const TCP_DEST_PORT_AT: usize = 2;
 const TCP_SEQ_AT: usize = 4;
 const TCP_CHECKSUM_AT: usize = 16;
-/// The timestamps option follows that of the segment size.
-const TCP_TIMESTAMP_AT: usize = 26;
+/// The value of the timestamps option, which follows those of the segment size and of SACK.
+const TCP_TIMESTAMP_AT: usize = 28;
 
 /// One kind of packet with every field that does not vary.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl Templates {
             | ProbePacket::Reset { .. }
             | ProbePacket::Connect { .. } => return None,
         };
-        // Summed as a whole: 56 bytes cost no more than the bookkeeping of their differences.
+        // Summed as a whole: 64 bytes cost no more than the bookkeeping of their differences.
         let message = room.get(start..length)?;
         let sum = checksum::transport(source, order.to, protocol, message);
         put(room, checksum_at, sum.to_be_bytes());

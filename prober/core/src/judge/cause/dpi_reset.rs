@@ -32,6 +32,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ServiceSilent, 0.06),
         (Sign::TlsReset, 0.9),
         (Sign::TlsEnded, 0.04),
+        (Sign::ResetForSome, 0.5),
         (Sign::OthersReach, 0.6),
         (Sign::OthersFail, 0.35),
         (Sign::InsideFails, 0.15),

@@ -21,6 +21,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::SynAccepted, 0.98),
         (Sign::PathReachesTarget, 0.96),
         (Sign::ServiceConfirmed, 0.98),
+        (Sign::ResetForSome, 0.5),
         (Sign::OthersReach, 0.9),
         (Sign::InsideFails, 0.1),
         (Sign::SecondReaches, 0.9),

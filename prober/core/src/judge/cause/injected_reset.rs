@@ -32,6 +32,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ServiceClosed, 0.25),
         (Sign::ServiceConfirmed, 0.35),
         (Sign::ServiceUnreached, 0.35),
+        (Sign::ResetForSome, 0.6),
         (Sign::OthersReach, 0.7),
         (Sign::OthersFail, 0.25),
         (Sign::InsideFails, 0.2),

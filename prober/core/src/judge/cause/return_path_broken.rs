@@ -26,6 +26,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::PathStops, 0.95),
         (Sign::SiblingFailsToo, 0.6),
         (Sign::SiblingSame, 0.28),
+        (Sign::ResetForSome, 0.3),
         (Sign::OthersReach, 0.93),
         (Sign::OthersFail, 0.04),
         (Sign::InsideFails, 0.05),

@@ -7,7 +7,7 @@ use crate::judge::sign::Sign;
 pub(super) const CAUSE: Cause = Cause {
     name: "source_block",
     class: Class::SourceBlocked,
-    prior: 4.0,
+    prior: 4.65,
     meaning: Text {
         en: "A rule, deny list or login guard on the target's side drops this source address; \
              others get through.",
@@ -24,12 +24,15 @@ pub(super) const CAUSE: Cause = Cause {
     expect: &[
         (Sign::EchoSilent, 0.61),
         (Sign::EchoAnswered, 0.37),
-        (Sign::SynSilent, 0.92),
-        (Sign::SynReset, 0.04),
-        (Sign::PathStops, 0.6),
+        (Sign::SynSilent, 0.76),
+        (Sign::SynReset, 0.2),
+        (Sign::PathStops, 0.54),
         (Sign::TcpStopsAlone, 0.36),
+        (Sign::PathReachesTarget, 0.1),
+        (Sign::ResetSame, 0.9),
         (Sign::SiblingSame, 0.75),
         (Sign::SiblingFailsToo, 0.13),
+        (Sign::ResetForSome, 0.9),
         (Sign::OthersReach, 0.96),
         (Sign::OthersFail, 0.02),
         (Sign::InsideFails, 0.05),

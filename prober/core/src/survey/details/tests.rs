@@ -69,6 +69,11 @@ fn our_own_side_reads_in_both_languages() {
         "本机的邻居发现（ARP/ND）无应答",
     );
     check(
+        &nobody_heard(),
+        "neither a router nor a neighbour was heard: our own link may be what fails",
+        "没有收到任何路由器或邻居的应答：故障也可能在本机链路",
+    );
+    check(
         &neighbours_near(),
         "neighbours answer without a router between",
         "邻居地址直接应答，中间无路由器",

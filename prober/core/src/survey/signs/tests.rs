@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::evidence::{Answer, IcmpAnswer, Observation, TcpAnswer};
+use crate::evidence::{Answer, IcmpAnswer, Observation, Overheard, TcpAnswer};
 use crate::judge::Family;
 use crate::path::Hop;
 use crate::probe::series::Series;
@@ -187,6 +187,25 @@ fn a_port_is_what_it_turned_into() {
     assert_eq!(said(&[reset, reset, reset, accepted]), Some(Sign::SynAccepted), "just begun");
     assert_eq!(said(&[accepted, accepted, accepted, reset]), Some(Sign::SynReset), "just ended");
     assert_eq!(said(&[reset, accepted, reset, reset]), Some(Sign::SynReset), "the most");
+}
+
+#[test]
+fn what_eats_an_acceptance_is_here_only_if_it_came_here() {
+    let accepted = TcpAnswer { ttl: Some(52), window: None, ip_id: None };
+    let report = ConnectReport {
+        result: ConnectResult::TimedOut,
+        handshake: None,
+        retransmits: None,
+        service: None,
+        service_time: None,
+        local_port: None,
+    };
+    let syn = series(&[Answer::SynAck(accepted); 4]);
+    let timed_out = Findings { connect: Some(report), ..answered(tally(&[]), syn) };
+    assert_eq!(read(&timed_out, None, Family::Local), Some(Sign::LocalFine));
+    let overheard = Overheard { accepted, round_trip: Duration::from_millis(20), end: None };
+    let eaten = Findings { overheard: Some(overheard), ..timed_out };
+    assert_eq!(read(&eaten, None, Family::Local), Some(Sign::LocalBlocked));
 }
 
 #[test]

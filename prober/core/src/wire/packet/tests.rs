@@ -87,9 +87,9 @@ fn seal_v4(bytes: &mut [u8]) {
 #[test]
 fn syn_is_known_byte_for_byte() {
     let expected = [
-        0x45, 0, 0, 44, 0x12, 0x34, 0x40, 0, 64, 6, 0x3c, 0x5c, 192, 0, 2, 1, 198, 51, 100, 7,
-        0xc3, 0x50, 0x0d, 0x3d, 1, 2, 3, 4, 0, 0, 0, 0, 0x60, 0x02, 0xfa, 0xf0, 0xdc, 0x65, 0, 0,
-        2, 4, 0x05, 0xb4,
+        0x45, 0, 0, 52, 0x12, 0x34, 0x40, 0, 64, 6, 0x3c, 0x54, 192, 0, 2, 1, 198, 51, 100, 7,
+        0xc3, 0x50, 0x0d, 0x3d, 1, 2, 3, 4, 0, 0, 0, 0, 0x80, 0x02, 0xfa, 0xf0, 0xb3, 0x50, 0, 0,
+        2, 4, 0x05, 0xb4, 1, 1, 4, 2, 1, 3, 3, 7,
     ];
     assert_eq!(syn_v4(), expected);
 }
@@ -99,7 +99,7 @@ fn link_padding_is_cut() {
     let mut bytes = syn_v4();
     bytes.extend([0xee; 16]);
     let packet = Packet::parse(&bytes, Checksums::Verify).unwrap();
-    assert_eq!(packet.total_len, 44);
+    assert_eq!(packet.total_len, 52);
     assert!(matches!(packet.body, Body::Tcp(Segment { payload: [], .. })));
 }
 
@@ -300,7 +300,12 @@ proptest! {
         prop_assert_eq!((segment.source_port, segment.dest_port), ports);
         prop_assert_eq!((segment.seq, segment.ack, segment.flags), (spec.seq, 0, Flags::SYN));
         let timestamps = spec.timestamp.map(|value| (value, 0));
-        let options = tcp::Options { mss: Some(spec.mss), timestamps, ..Default::default() };
+        let options = tcp::Options {
+            mss: Some(spec.mss),
+            window_scale: Some(SYN_WINDOW_SCALE),
+            sack_permitted: true,
+            timestamps,
+        };
         prop_assert_eq!(segment.options, options);
     }
 

@@ -33,8 +33,7 @@ fn open_port_answers_the_syn_asked() {
         let packet = parse(&answer);
         assert_eq!((packet.source, packet.dest, packet.ttl), (pair.1, pair.0, 128));
         assert_eq!(packet.ip_id, pair.0.is_ipv4().then_some(77));
-        let options =
-            tcp::Options { mss: Some(1460), timestamps: Some((1, 9)), ..Default::default() };
+        let options = tcp::Options { timestamps: Some((1, 9)), ..Stack::default().options };
         let expected = Segment {
             source_port: 3389,
             dest_port: 50_000,
