@@ -11,8 +11,8 @@ use crate::statistics::{at_least, real};
 
 /// Fewer failures are no group, however alike.
 const FAILING_MIN: u64 = 3;
-/// Share of the members that fail at least.
-const SHARE_MIN: f64 = 0.8;
+/// Share of the members that fail at least: of a subnet, some may be spared by what hit the rest.
+const SHARE_MIN: f64 = 0.6;
 /// Share of the others that fail at most.
 const OTHERS_MAX: f64 = 0.1;
 /// Probability of so many failures by chance, over all keys tried, from which they are one.
@@ -147,6 +147,9 @@ mod tests {
         let failing = vec![BTreeSet::from([label("web"), subnet(1)]); 8];
         let fine = vec![BTreeSet::from([label("web"), subnet(2)]); 2];
         assert_eq!(search(&failing, &fine), Some(subnet(1)));
+        let spared = vec![BTreeSet::from([subnet(3)]); 4];
+        let hit = vec![BTreeSet::from([subnet(3)]); 10];
+        assert_eq!(search(&hit, &spared), Some(subnet(3)), "ten of fourteen");
         let everywhere = vec![BTreeSet::from([label("db"), subnet(2)]); 40];
         assert_eq!(search(&failing, &everywhere), Some(label("web")), "of equals the label");
     }

@@ -92,6 +92,9 @@ fn loss_beside(facts: &Facts<'_>) -> Option<Wording> {
     if facts.verdict.class == Class::Reachable {
         return loss_left_open(facts);
     }
+    if facts.verdict.class == Class::SecurityGroup {
+        return echoes_lost_beside(facts);
+    }
     let syn = facts.findings.and_then(|findings| findings.syn.as_ref())?;
     let lossy = is_lossy(syn, facts.target.loss_threshold);
     if !lossy || !answering.contains(&facts.verdict.class) {
@@ -102,6 +105,22 @@ fn loss_beside(facts: &Facts<'_>) -> Option<Wording> {
         format!("Besides, {lost} of {sent} probes are lost."),
         format!("此外有丢包：{sent} 个探测丢失 {lost} 个。"),
     ))
+}
+
+/// Echoes that are lost where the port says nothing at all.
+fn echoes_lost_beside(facts: &Facts<'_>) -> Option<Wording> {
+    let echo = facts.findings.map(|findings| &findings.echo)?;
+    let lossy = has_sign(facts.verdict, Sign::EchoPartial);
+    let silent = has_sign(facts.verdict, Sign::SynSilent);
+    let (lost, sent) = (missing(echo), echo.valid());
+    (lossy && silent).then(|| {
+        Wording::new(
+            format!(
+                "Besides, {lost} of {sent} echoes are lost: by the path, or by a limit on echoes."
+            ),
+            format!("此外 {sent} 个回显丢失 {lost} 个：路径丢包，或回显被限速。"),
+        )
+    })
 }
 
 /// What a patient count lost where that is too little to say that it is more than may be.
@@ -129,6 +148,13 @@ fn loss_left_open(facts: &Facts<'_>) -> Option<Wording> {
 fn expected_silence(facts: &Facts<'_>) -> Option<Wording> {
     let findings = facts.findings?;
     let main = findings.syn.as_ref().unwrap_or(&findings.echo);
+    let port = facts.target.port;
+    if has_sign(facts.verdict, Sign::SynReset) {
+        return Some(Wording::new(
+            format!("As the plan expects: TCP {port} is closed (RST)."),
+            format!("符合预期：TCP {port} 未监听（RST）。"),
+        ));
+    }
     let connected = findings
         .connect
         .as_ref()
@@ -136,7 +162,6 @@ fn expected_silence(facts: &Facts<'_>) -> Option<Wording> {
     if main.received() > 0 || connected || main.valid() == 0 {
         return None;
     }
-    let port = facts.target.port;
     Some(if findings.syn.is_some() {
         Wording::new(
             format!("As the plan expects: TCP {port} does not answer."),

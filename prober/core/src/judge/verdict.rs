@@ -351,7 +351,8 @@ fn notes(views: &[&ViewEvidence<'_>], class: Class) -> BTreeMap<Note, Option<Wor
         }
         let has = |sign: Sign| view.seen.iter().any(|seen| seen.sign == sign);
         let tcp_fine = has(Sign::SynAccepted);
-        if tcp_fine && (has(Sign::EchoSilent) || has(Sign::FrontSilent)) {
+        let mute = [Sign::EchoSilent, Sign::EchoError, Sign::FrontSilent];
+        if tcp_fine && mute.into_iter().any(has) {
             notes.insert(Note::IcmpFiltered, None);
         }
         if tcp_fine && has(Sign::EchoPartial) {

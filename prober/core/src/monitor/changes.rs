@@ -124,6 +124,9 @@ impl Monitor {
         let Some(view) = watch.views.get_mut(&(key.vantage, key.address)) else { return };
         let stand = Stand::of(view, &self.sweep);
         let before = view.stand.replace(stand);
+        if before.map(|before| before.mute[0]) != Some(stand.mute[0]) {
+            self.neighbourhood.note_mute(key.vantage, key.address, stand.mute[0]);
+        }
         if let Some(vantage) = self.vantages.get_mut(&key.vantage)
             && before != Some(stand)
         {

@@ -1,7 +1,7 @@
 //! Which planned addresses lie near each other: the siblings that a trace may compare with.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::Monitor;
@@ -10,13 +10,15 @@ use crate::budget::prefix;
 use crate::target::{Fronted, Siblings, Target, TargetName};
 use crate::vantage::VantageId;
 
-/// Neighbours looked at on either side at most: only the two nearest are traced.
-const LOOK: usize = 4;
+/// Neighbours looked at on either side at most: only the two nearest that answer are traced.
+const LOOK: usize = 32;
 
 /// Planned addresses by vantage, in order, with how many views have them.
 #[derive(Debug, Default)]
 pub(super) struct Neighbourhood {
     planned: BTreeMap<(VantageId, IpAddr), u32>,
+    /// Those of which nothing is heard now.
+    mute: BTreeSet<(VantageId, IpAddr)>,
     /// How far the ports of shared addresses are in health, by target.
     shared: BTreeMap<(VantageId, IpAddr), BTreeMap<TargetName, u8>>,
 }
@@ -36,6 +38,7 @@ impl Neighbourhood {
             *count -= 1;
             if *count == 0 {
                 self.planned.remove(&(vantage, address));
+                self.mute.remove(&(vantage, address));
             }
             // Whoever stays is learnt anew.
             self.shared.remove(&(vantage, address));
@@ -45,6 +48,17 @@ impl Neighbourhood {
     /// Whether this very address is planned.
     pub(super) fn has(&self, vantage: VantageId, address: IpAddr) -> bool {
         self.planned.contains_key(&(vantage, address))
+    }
+
+    /// Notes whether anything is heard of an address: the way toward one that fails as well tells
+    /// little.
+    pub(super) fn note_mute(&mut self, vantage: VantageId, address: IpAddr, mute: bool) {
+        let at = (vantage, address);
+        if mute && self.planned.contains_key(&at) {
+            self.mute.insert(at);
+        } else {
+            self.mute.remove(&at);
+        }
     }
 
     /// Notes how far the port of a healthy target is, where others share its address.
@@ -64,7 +78,8 @@ impl Neighbourhood {
         distances.any(|next| Some(next) != first)
     }
 
-    /// The planned addresses of the same /24 or /64, nearest first, itself left out.
+    /// The planned addresses of the same /24 or /64, itself left out: those that answer before
+    /// those that do not, the nearest first.
     pub(super) fn nearest(&self, vantage: VantageId, address: IpAddr) -> Vec<IpAddr> {
         let at = (vantage, address);
         let is_near = |other: &IpAddr| *other != address && prefix(*other) == prefix(address);
@@ -73,7 +88,9 @@ impl Neighbourhood {
         let above = self.planned.range(at..).take_while(same).map(|(found, _)| found.1);
         let mut near: Vec<_> = below.take(LOOK).chain(above.take(LOOK + 1)).collect();
         near.retain(is_near);
-        near.sort_by_key(|other| (bits(*other).abs_diff(bits(address)), *other));
+        let is_mute = |other: &IpAddr| self.mute.contains(&(vantage, *other));
+        let gap = |other: &IpAddr| bits(*other).abs_diff(bits(address));
+        near.sort_by_key(|other| (is_mute(other), gap(other), *other));
         near
     }
 }
@@ -165,6 +182,11 @@ mod tests {
         all.add(other, address(18), false);
         let found = all.nearest(vantage, address(20));
         assert_eq!(found, [address(21), address(9), address(5), address(200)]);
+        all.note_mute(vantage, address(21), true);
+        all.note_mute(vantage, address(9), true);
+        let found = all.nearest(vantage, address(20));
+        assert_eq!(found, [address(5), address(200), address(21), address(9)], "who answers");
+        all.note_mute(vantage, address(9), false);
         all.remove(vantage, address(21), false);
         all.remove(vantage, address(9), true);
         assert_eq!(all.nearest(vantage, address(20))[0], address(9));

@@ -51,14 +51,21 @@ fn acceptance(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> 
         };
         return Some(Seen::new(sign, Some(details::accept_distance(most, nearest))));
     }
-    let reached = findings.tcp_path.as_ref().and_then(reached);
-    let beyond = findings.icmp_path.as_ref().map_or(0, Path::last_router);
-    if let Some(reached) = reached.filter(|reached| beyond >= *reached) {
+    if let Some((reached, beyond)) = router_beyond(findings) {
         let detail = details::router_beyond(reached, beyond);
         return Some(Seen::new(Sign::AcceptNearer, Some(detail)));
     }
+    let reached = findings.tcp_path.as_ref().and_then(reached);
     let learnt = baseline.and_then(|baseline| baseline.distance);
     by_path(findings, (most, reached), learnt)
+}
+
+/// The hop limit at which SYNs are answered in the host's name, and that of the furthest router on
+/// the way of echoes, where that is no nearer.
+pub(super) fn router_beyond(findings: &Findings) -> Option<(u8, u8)> {
+    let reached = findings.tcp_path.as_ref().and_then(reached)?;
+    let beyond = findings.icmp_path.as_ref().map_or(0, Path::last_router);
+    (beyond >= reached).then_some((reached, beyond))
 }
 
 /// Where the host echoes nothing: by what was learnt of it, and by how far SYNs had to go. The way

@@ -68,7 +68,7 @@ pub fn signs(findings: &Findings, target: &Target, baseline: Option<&Baseline>) 
         seen.extend(if fronted { front(findings) } else { echo(findings, target) });
         seen.extend(syn(findings, target));
         seen.extend(unreachable(findings, fronted, baseline));
-        seen.extend(resets(findings, target));
+        seen.extend(resets(findings, target, baseline));
         seen.extend(path(findings, fronted));
         seen.extend(siblings(findings, baseline));
         seen.extend(change(findings, baseline));
@@ -282,7 +282,7 @@ fn unreachable(findings: &Findings, fronted: bool, baseline: Option<&Baseline>) 
     seen
 }
 
-fn resets(findings: &Findings, target: &Target) -> Vec<Seen> {
+fn resets(findings: &Findings, target: &Target, baseline: Option<&Baseline>) -> Vec<Seen> {
     let Some(tally) = &findings.syn else { return Vec::new() };
     let mut seen = Vec::new();
     if tally.two_answers {
@@ -294,12 +294,18 @@ fn resets(findings: &Findings, target: &Target) -> Vec<Seen> {
     if target.fronted != Fronted::None {
         return seen;
     }
-    let reset_ttl = tally.resets.iter().find_map(|reset| reset.ttl);
-    let host_ttl = findings.echo.ttl();
-    if let (Some(reset), Some(host)) = (reset_ttl, host_ttl) {
-        let (reset, host) = (distance(reset), distance(host));
+    let Some(reset) = tally.resets.iter().find_map(|reset| reset.ttl).map(distance) else {
+        return seen;
+    };
+    // Where the host echoes nothing, by where it was; else by routers that are further than what
+    // resets.
+    let learnt = baseline.and_then(|baseline| baseline.distance);
+    if let Some(host) = findings.echo.ttl().map(distance).or(learnt) {
         let sign = if reset == host { Sign::ResetSame } else { Sign::ResetElsewhere };
         seen.push(Seen::new(sign, Some(details::reset_distance(reset, host))));
+    } else if let Some((reached, beyond)) = senders::router_beyond(findings) {
+        let detail = details::router_beyond(reached, beyond);
+        seen.push(Seen::new(Sign::ResetElsewhere, Some(detail)));
     }
     seen
 }

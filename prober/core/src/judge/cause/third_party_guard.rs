@@ -23,9 +23,10 @@ pub(super) const CAUSE: Cause = Cause {
     expect: &[
         (Sign::EchoAnswered, 0.66),
         (Sign::EchoSilent, 0.32),
-        (Sign::SynSilent, 0.92),
+        (Sign::SynSilent, 0.83),
         (Sign::SynReset, 0.05),
         // One that limits how fast connections come.
+        (Sign::SynPartial, 0.1),
         (Sign::SynLossAlone, 0.9),
         (Sign::TcpStopsAlone, 0.66),
         (Sign::PathStops, 0.32),
