@@ -443,6 +443,8 @@ pub struct Overheard {
     pub round_trip: Duration,
     /// How the other side ended the connection, if it did before we did.
     pub end: Option<PeerEnd>,
+    /// Whether the other side acknowledged what we said; `None` if nothing was said.
+    pub acknowledged: Option<bool>,
 }
 
 /// The segment by which the other side ended a connection.

@@ -45,6 +45,7 @@ const ORDINARY: &[(Sign, f64)] = &[
     (Sign::AcceptSame, 0.9),
     (Sign::AcceptShort, 0.07),
     (Sign::ServiceResetSame, 0.97),
+    (Sign::RequestTaken, 0.97),
     (Sign::FrontAnswers, 0.78),
     (Sign::AlternateOpen, 0.04),
     (Sign::AlternateClosed, 0.3),
@@ -170,6 +171,8 @@ const READ: &[(&[Sign], f64)] = &[
             Sign::ControlAnswers,
             // The host itself opened the port to somebody else.
             Sign::ResetForSome,
+            // Over all repetitions, which a path would have to lose.
+            Sign::RequestLost,
         ],
         2.5,
     ),

@@ -62,6 +62,9 @@ pub enum Family {
     AcceptDistance,
     /// Whether who ended the connection after the handshake is who accepted it.
     ServiceReset,
+    /// Whether the host acknowledged the request that its service leaves unanswered: a kernel does,
+    /// whatever its services do.
+    Receipt,
     /// What came back for echoes where a front answers them in the host's place.
     Front,
     /// What the ports answer that the service may have moved to.
@@ -182,6 +185,8 @@ pub enum Sign {
     AcceptShort,
     ServiceResetSame,
     ServiceResetElsewhere,
+    RequestTaken,
+    RequestLost,
     FrontAnswers,
     FrontSilent,
     AlternateOpen,
@@ -205,7 +210,7 @@ pub enum Sign {
 
 impl Family {
     /// Every signal.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::Echo,
         Self::Syn,
         Self::Unreachable,
@@ -235,6 +240,7 @@ impl Family {
         Self::SynLoss,
         Self::AcceptDistance,
         Self::ServiceReset,
+        Self::Receipt,
         Self::Front,
         Self::AlternatePort,
         Self::CanaryPort,
@@ -277,6 +283,7 @@ impl Family {
             Self::SynLoss => "syn_loss",
             Self::AcceptDistance => "accept_distance",
             Self::ServiceReset => "service_reset",
+            Self::Receipt => "request_receipt",
             Self::Front => "front",
             Self::AlternatePort => "alternate_port",
             Self::CanaryPort => "canary_port",
@@ -366,6 +373,7 @@ impl Family {
             Self::SynLoss => &[S::SynLossAlone, S::SynLossShared],
             Self::AcceptDistance => &[S::AcceptSame, S::AcceptNearer, S::AcceptShort],
             Self::ServiceReset => &[S::ServiceResetSame, S::ServiceResetElsewhere],
+            Self::Receipt => &[S::RequestTaken, S::RequestLost],
             Self::Front => &[S::FrontAnswers, S::FrontSilent],
             Self::AlternatePort => &[S::AlternateOpen, S::AlternateClosed, S::AlternateSilent],
             Self::CanaryPort => {
@@ -488,6 +496,8 @@ impl Sign {
             Self::LargeLost => "lost",
             Self::SynLossAlone => "alone",
             Self::SynLossShared => "shared",
+            Self::RequestTaken => "acknowledged",
+            Self::RequestLost => "unacknowledged",
             Self::AcceptNearer => "nearer",
             Self::AcceptShort => "nearer_than_path",
             Self::AlternateOpen => "open",

@@ -150,6 +150,13 @@ pub(super) fn no_neighbour() -> Wording {
     Wording::new("no answer to our own neighbour discovery", "本机的邻居发现（ARP/ND）无应答")
 }
 
+pub(super) fn request_lost() -> Wording {
+    Wording::new(
+        "the handshake passed, what was said behind it was never acknowledged",
+        "握手成功，其后发送的数据始终未被确认",
+    )
+}
+
 pub(super) fn nobody_heard() -> Wording {
     Wording::new(
         "neither a router nor a neighbour was heard: our own link may be what fails",

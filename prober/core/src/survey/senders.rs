@@ -28,7 +28,12 @@ pub(super) fn signs(
     if target.fronted != Fronted::None {
         return Vec::new();
     }
-    let seen = [acceptance(findings, baseline), ending(findings), moved(findings, baseline)];
+    let seen = [
+        acceptance(findings, baseline),
+        ending(findings),
+        receipt(findings),
+        moved(findings, baseline),
+    ];
     seen.into_iter().flatten().collect()
 }
 
@@ -111,6 +116,18 @@ fn moved(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
     let another = findings.rdp.as_ref().is_some_and(|seen| seen.replaced.is_some());
     let moved = now != learnt && !another;
     moved.then(|| Seen::new(Sign::MachineMoved, Some(details::moved(now, learnt))))
+}
+
+/// Whether the host has the request that is not answered.
+fn receipt(findings: &Findings) -> Option<Seen> {
+    let report = findings.connect.as_ref()?;
+    let silent = report.service == Some(ServiceAnswer::Silent);
+    let taken = findings.overheard.filter(|_| silent)?.acknowledged?;
+    Some(if taken {
+        Seen::new(Sign::RequestTaken, None)
+    } else {
+        Seen::new(Sign::RequestLost, Some(details::request_lost()))
+    })
 }
 
 /// Who ended the connection before the service answered.

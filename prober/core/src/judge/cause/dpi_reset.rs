@@ -30,6 +30,8 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ServiceClosed, 0.8),
         (Sign::ServiceConfirmed, 0.12),
         (Sign::ServiceSilent, 0.06),
+        // One that drops instead.
+        (Sign::RequestLost, 0.7),
         (Sign::TlsReset, 0.9),
         (Sign::TlsEnded, 0.04),
         (Sign::ResetForSome, 0.5),

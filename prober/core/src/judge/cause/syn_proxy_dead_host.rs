@@ -28,6 +28,7 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::PathReachesTarget, 0.9),
         (Sign::ServiceSilent, 0.5),
         (Sign::ServiceClosed, 0.48),
+        (Sign::RequestLost, 0.85),
         (Sign::AcceptNearer, 0.6),
         (Sign::AcceptShort, 0.25),
     ],

@@ -19,6 +19,9 @@ use crate::wire::tcp::Segment;
 /// port.
 const LINES: usize = 4;
 
+/// More bytes than a full connection says before it is answered.
+const ASKED_MAX: u32 = 1 << 16;
+
 /// The ring, and to whom.
 type Place = (TapId, IpAddr, u16);
 
@@ -44,6 +47,8 @@ struct Line {
     expected: u32,
     /// When our first data left.
     asked: Option<Stamp>,
+    /// Whether anything of it was acknowledged.
+    acknowledged: bool,
     end: Option<PeerEnd>,
 }
 
@@ -68,7 +73,8 @@ impl Talks {
         let line = self.0.get(&place)?.lines.get(&local_port)?;
         let (accepted, at) = line.accepted?;
         let round_trip = at.at.since(line.dialled.at);
-        Some(Overheard { accepted, round_trip, end: line.end })
+        let acknowledged = line.asked.map(|_| line.acknowledged);
+        Some(Overheard { accepted, round_trip, end: line.end, acknowledged })
     }
 
     /// Takes a packet that may belong to one of them.
@@ -126,7 +132,15 @@ impl Talk {
 
 impl Line {
     const fn new(isn: u32, dialled: Stamp) -> Self {
-        Self { isn, dialled, accepted: None, expected: 0, asked: None, end: None }
+        Self {
+            isn,
+            dialled,
+            accepted: None,
+            expected: 0,
+            asked: None,
+            acknowledged: false,
+            end: None,
+        }
     }
 
     fn note_received(&mut self, at: Stamp, segment: &Segment<'_>, facts: TcpAnswer) {
@@ -139,6 +153,10 @@ impl Line {
             }
             return;
         }
+        // Beyond our SYN, and not beyond all reason: whoever has the data says so.
+        let beyond = segment.ack.wrapping_sub(self.isn.wrapping_add(1));
+        self.acknowledged |=
+            self.asked.is_some() && flags.ack() && (1..=ASKED_MAX).contains(&beyond);
         let is_next = self.accepted.is_some() && segment.seq == self.expected;
         if !is_next || self.end.is_some() {
             return;

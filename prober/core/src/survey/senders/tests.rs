@@ -138,6 +138,7 @@ fn ended(ttl: u8, after: Option<u64>) -> Findings {
         accepted: tcp(125, 64_240),
         round_trip: Duration::from_millis(20),
         end: Some(PeerEnd { reset: true, ttl, after }),
+        acknowledged: Some(true),
     };
     let connect = Some(report);
     Findings { connect, overheard: Some(overheard), ..findings(MUTE, tcp(125, 64_240)) }

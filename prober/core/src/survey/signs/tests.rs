@@ -203,7 +203,12 @@ fn what_eats_an_acceptance_is_here_only_if_it_came_here() {
     let syn = series(&[Answer::SynAck(accepted); 4]);
     let timed_out = Findings { connect: Some(report), ..answered(tally(&[]), syn) };
     assert_eq!(read(&timed_out, None, Family::Local), Some(Sign::LocalFine));
-    let overheard = Overheard { accepted, round_trip: Duration::from_millis(20), end: None };
+    let overheard = Overheard {
+        accepted,
+        round_trip: Duration::from_millis(20),
+        end: None,
+        acknowledged: None,
+    };
     let eaten = Findings { overheard: Some(overheard), ..timed_out };
     assert_eq!(read(&eaten, None, Family::Local), Some(Sign::LocalBlocked));
 }

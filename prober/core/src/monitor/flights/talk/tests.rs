@@ -133,6 +133,28 @@ fn an_end_behind_data_carries_the_number_behind_it() {
 }
 
 #[test]
+fn whoever_has_the_request_acknowledges_it() {
+    let mut line = Line::new(false);
+    let syn = line.syn();
+    line.see(Direction::Sent, &syn);
+    line.see(Direction::Received, &emit_syn_ack(&syn, THEIRS, &Stack::default()).unwrap());
+    assert_eq!(line.heard().unwrap().acknowledged, None, "nothing was said");
+    line.see(Direction::Sent, &line.request(b"hello"));
+    let answer = |ack| {
+        let (source, dest, seq) = (line.theirs, line.ours, THEIRS + 1);
+        let spec = SegmentSpec { source, dest, ttl: 60, ip_id: 3, seq, ack, payload: &[] };
+        emit_segment(&spec).unwrap()
+    };
+    let [handshake, behind, whole] = [OURS + 1, OURS, OURS + 6].map(answer);
+    for ack in [handshake, behind] {
+        line.see(Direction::Received, &ack);
+        assert_eq!(line.heard().unwrap().acknowledged, Some(false));
+    }
+    line.see(Direction::Received, &whole);
+    assert_eq!(line.heard().unwrap().acknowledged, Some(true));
+}
+
+#[test]
 fn an_acceptance_of_another_syn_is_not_believed() {
     let mut line = Line::new(false);
     let syn = line.syn();
