@@ -9,6 +9,7 @@ pub(crate) mod harness;
 mod http;
 mod kills;
 mod ledger;
+mod letters;
 mod lone;
 mod maintenance;
 mod manager;
