@@ -23,5 +23,6 @@ pub(crate) mod scene;
 mod scraper;
 mod secrets;
 mod storm;
+mod syncs;
 pub(crate) mod told;
 mod vantage;
