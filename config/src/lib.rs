@@ -41,9 +41,9 @@ pub use problem::{Fault, Problem, Report};
 pub use reference::{full_example, reference};
 pub use schema::schema;
 pub use settings::{
-    COMPACT_ABOVE, DEFAULT_LISTEN, Endpoint, EvidenceSettings, FileProblem, Heartbeat, Lang, Later,
-    Listen, Mail, MailTls, Matcher, MetricsDetail, Network, Receiver, ReceiverKind, Relation,
-    ResolverSettings, Send, Settings, TargetFile, Url,
+    Backlog, COMPACT_ABOVE, DEFAULT_LISTEN, Endpoint, EvidenceSettings, FileProblem, Heartbeat,
+    Lang, Later, Listen, Mail, MailTls, Matcher, MetricsDetail, Network, Receiver, ReceiverKind,
+    Relation, ResolverSettings, Send, Settings, TargetFile, Url,
 };
 pub use target::target_from_argument;
 

@@ -10,7 +10,7 @@ use crate::layer::{Layer, Stack, text_of};
 use crate::node::quote;
 use crate::problem::Fault;
 use crate::settings::{
-    Endpoint, Heartbeat, Lang, Mail, MailTls, Receiver, ReceiverKind, Send, Url,
+    Backlog, Endpoint, Heartbeat, Lang, Mail, MailTls, Receiver, ReceiverKind, Send, Url,
 };
 use crate::source::Findings;
 use crate::target::severity;
@@ -35,6 +35,8 @@ const BELONGS: &[(&str, &[ReceiverKind])] = &[
     ("password_file", &[Email]),
     ("tls", &[Email]),
     ("command", &[Command]),
+    (DEAD_LETTER_TO, &[Webhook, Slack, PagerDuty, DingTalk, Feishu, WeCom, Email, Command]),
+    ("backlog", &[Webhook, Slack, PagerDuty, DingTalk, Feishu, WeCom, Email, Command]),
     ("proxy", &[Webhook, Alertmanager, Slack, PagerDuty, DingTalk, Feishu, WeCom, Email]),
     ("ca_file", &[Webhook, Alertmanager, Slack, PagerDuty, DingTalk, Feishu, WeCom, Email]),
 ];
@@ -59,7 +61,76 @@ pub(crate) fn receivers(
 ) -> Vec<Receiver> {
     let mut names = Names::default();
     let layers = document.repeated("receiver").iter();
-    layers.filter_map(|layer| receiver(layer, base, &mut names, findings)).collect()
+    let told = layers.filter_map(|layer| {
+        let receiver = receiver(layer, base, &mut names, findings)?;
+        Some((layer, receiver))
+    });
+    let (layers, receivers): (Vec<_>, Vec<_>) = told.unzip();
+    for (layer, receiver) in layers.into_iter().zip(&receivers) {
+        if let Some(fault) = heir_fault(receiver, &receivers) {
+            findings.error(layer.place(DEAD_LETTER_TO), &layer.key(DEAD_LETTER_TO), fault);
+        }
+    }
+    receivers
+}
+
+/// Programs and pagers are told everything, people what they need after an outage.
+fn backlog(layer: &Layer, kind: ReceiverKind, findings: &mut Findings) -> Backlog {
+    match (Stack::one(layer).text("backlog"), kind) {
+        (Some("digest"), Webhook | Alertmanager | PagerDuty | Command) => {
+            let reason = "programs and pagers know an incident by its own messages";
+            let fault = Fault::new(reason, "write \"all\" or \"coalesce\"");
+            findings.error(layer.place("backlog"), &layer.key("backlog"), fault);
+            Backlog::All
+        }
+        (Some("digest"), _) => Backlog::Digest,
+        (Some("coalesce"), _) => Backlog::Coalesce,
+        (Some(_), _) | (None, Webhook | Alertmanager | PagerDuty | Command) => Backlog::All,
+        (None, Slack | DingTalk | Feishu | WeCom | Email) => Backlog::Coalesce,
+    }
+}
+
+const DEAD_LETTER_TO: &str = "dead_letter_to";
+
+/// What is wrong with the one who is to be told of a receiver's dead letters. Of a circle the
+/// first receiver is blamed.
+fn heir_fault(receiver: &Receiver, all: &[Receiver]) -> Option<Fault> {
+    let heir = receiver.dead_letter_to.as_deref()?;
+    let find = |name: &str| all.iter().find(|one| one.name == name);
+    let others = || {
+        let names = all.iter().filter(|one| one.name != receiver.name && one.kind != Alertmanager);
+        let names: Vec<_> = names.map(|one| quote(&one.name)).collect();
+        match names.is_empty() {
+            true => "add a second `[[receiver]]`, reached in another way".to_owned(),
+            false => format!("name another: {}", names.join(", ")),
+        }
+    };
+    let Some(found) = find(heir) else {
+        return Some(Fault::new(format!("there is no receiver {}", quote(heir)), others()));
+    };
+    if found.name == receiver.name {
+        return Some(Fault::new("it names itself", others()));
+    }
+    if found.kind == Alertmanager {
+        let reason = format!("{} is told what is open, and takes no messages", quote(heir));
+        return Some(Fault::new(reason, others()));
+    }
+    // As many steps as there are receivers lead round any circle.
+    let place = |name: &str| all.iter().position(|one| one.name == name);
+    let mut next = Some(found);
+    for _ in all {
+        let Some(one) = next else { break };
+        if one.name == receiver.name {
+            let reason = "it leads back to itself";
+            return Some(Fault::new(reason, "leave one of them without `dead_letter_to`"));
+        }
+        if place(&one.name) < place(&receiver.name) {
+            // If they form a circle, it has been said of that one.
+            break;
+        }
+        next = one.dead_letter_to.as_deref().and_then(find);
+    }
+    None
 }
 
 fn receiver(
@@ -103,6 +174,8 @@ fn receiver(
         template_file: stack.path("template_file", base),
         mail,
         command: stack.list("command", text_of),
+        dead_letter_to: stack.string(DEAD_LETTER_TO),
+        backlog: backlog(layer, kind, findings),
     })
 }
 

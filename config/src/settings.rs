@@ -232,6 +232,21 @@ pub struct Receiver {
     pub mail: Option<Mail>,
     /// A program and its arguments; empty but for commands.
     pub command: Vec<String>,
+    /// The receiver that is told of what this one was not told.
+    pub dead_letter_to: Option<String>,
+    /// What is sent of messages that have gathered while it took nothing.
+    pub backlog: Backlog,
+}
+
+/// What a receiver is sent of the messages that have gathered during its outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Backlog {
+    /// Every one.
+    All,
+    /// Of each incident the newest.
+    Coalesce,
+    /// One message for all incidents that opened and were over meanwhile; of the others the newest.
+    Digest,
 }
 
 /// From whom and to whom mail goes.
@@ -280,6 +295,8 @@ impl Receiver {
             template_file: None,
             mail: None,
             command: Vec::new(),
+            dead_letter_to: None,
+            backlog: Backlog::All,
         })
     }
 }

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use self::board::Board;
+use crate::carry::gate::Seat;
 use crate::carry::{CarrierError, Poster, Route};
 use crate::outbox::Exporter;
 use crate::prometheus::NotificationOutcome;
@@ -49,13 +50,14 @@ pub fn alertmanager(
         instances.push(Instance { poster, due: Instant::now(), busy: false, behind: false });
     }
     surroundings.metrics.add_receiver(&settings.name);
+    let seat = Arc::new(surroundings.gate.seat());
     let near = Arc::new(Alertmanager {
         settings,
         surroundings,
         board: Mutex::new(Board::default()),
         news: Notify::new(),
     });
-    Ok((Arc::clone(&near), AlertmanagerTask { near, instances }))
+    Ok((Arc::clone(&near), AlertmanagerTask { near, seat, instances }))
 }
 
 /// Where an instance takes alerts.
@@ -159,6 +161,7 @@ struct Instance {
 /// The far end: pushes to the instances, and owns the requests in flight.
 pub struct AlertmanagerTask {
     near: Arc<Alertmanager>,
+    seat: Arc<Seat>,
     instances: Vec<Instance>,
 }
 
@@ -213,7 +216,11 @@ impl AlertmanagerTask {
             }
             instance.busy = true;
             let (poster, bodies) = (Arc::clone(&instance.poster), bodies.clone());
-            pushes.spawn(async move { (index, deliver(&poster, bodies).await) });
+            let seat = Arc::clone(&self.seat);
+            pushes.spawn(async move {
+                let _pass = seat.enter().await;
+                (index, deliver(&poster, bodies).await)
+            });
         }
     }
 

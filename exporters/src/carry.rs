@@ -5,6 +5,7 @@
 
 mod command;
 mod connect;
+pub mod gate;
 pub mod guard;
 mod http;
 mod smtp;

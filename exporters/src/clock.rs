@@ -39,6 +39,12 @@ pub fn rfc3339(date: SystemTime) -> String {
     format!("{timestamp:.3}")
 }
 
+/// Milliseconds since 1970 as RFC 3339 in UTC.
+pub fn rfc3339_millis(millis: i64) -> String {
+    let since = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
+    rfc3339(SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH))
+}
+
 /// Whole seconds since 1970; zero for dates before.
 pub fn unix_seconds(date: SystemTime) -> u64 {
     date.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since: Duration| since.as_secs())

@@ -4,11 +4,13 @@
 //! the store commits them with the step ([`Store::save_incident`](crate::store::Store)), and what
 //! is committed is queued. Nothing is sent that is not known, nothing known is left unsaid.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use reachd_core::incident::IncidentUpdate;
+use reachd_core::incident::{IncidentState, IncidentUpdate};
 
-use crate::store::{OutboxRow, Rendered};
+use crate::receiver::Notice;
+use crate::store::{OutboxRow, Rendered, Scribe};
 
 /// An audience for incidents.
 ///
@@ -21,6 +23,21 @@ pub trait Exporter: Send + Sync {
     /// The message about one step of an incident's life; `None` when the receiver is not to hear
     /// of it, which is the exporter's own routing.
     fn render(&self, update: &IncidentUpdate) -> Option<Rendered>;
+
+    /// Who is told of what this receiver was not told.
+    fn dead_letter_to(&self) -> Option<&str> {
+        None
+    }
+
+    /// A message about messages; `None` for those who take none.
+    fn render_notice(&self, _notice: &Notice) -> Option<Rendered> {
+        None
+    }
+
+    /// Whether the receiver said that it is gone; a reload begins it anew.
+    fn is_disabled(&self) -> bool {
+        false
+    }
 
     /// Whether the last message about an incident said that it fires.
     fn heard(&self, fingerprint: &str) -> bool;
@@ -40,12 +57,19 @@ pub trait Exporter: Send + Sync {
 #[derive(Default)]
 pub struct Outbox {
     exporters: Vec<Arc<dyn Exporter>>,
+    /// What is open and may be told, by fingerprint, as the last step left it.
+    standing: Arc<Mutex<BTreeMap<String, IncidentUpdate>>>,
 }
 
 impl Outbox {
     /// An outbox with these exporters.
     pub fn new(exporters: Vec<Arc<dyn Exporter>>) -> Self {
-        Self { exporters }
+        Self { exporters, standing: Arc::default() }
+    }
+
+    /// An outbox with other exporters, which knows what this one knows.
+    pub fn successor(&self, exporters: Vec<Arc<dyn Exporter>>) -> Self {
+        Self { exporters, standing: Arc::clone(&self.standing) }
     }
 
     /// The messages about a step, to be committed with it.
@@ -59,8 +83,32 @@ impl Outbox {
         heard.filter_map(|exporter| exporter.render(update)).collect()
     }
 
+    /// What is open and may be told.
+    pub fn standing(&self) -> Vec<IncidentUpdate> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Remembers what is open, or forgets what is over.
+    pub fn stand(&self, update: &IncidentUpdate) {
+        match update.state {
+            IncidentState::Pending => {}
+            IncidentState::Firing => {
+                self.lock().insert(update.fingerprint.clone(), update.clone());
+            }
+            IncidentState::Resolved => {
+                self.lock().remove(&update.fingerprint);
+            }
+        }
+    }
+
+    /// No half-made change is ever behind the lock.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, IncidentUpdate>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Tells of a committed step all who listen, or only those who know the incident.
     pub fn note(&self, update: &IncidentUpdate, owed: bool) {
+        self.stand(update);
         for exporter in &self.exporters {
             if !owed || exporter.heard(&update.fingerprint) {
                 exporter.note(update);
@@ -91,5 +139,15 @@ impl Outbox {
 
     fn of(&self, receiver: &str) -> impl Iterator<Item = &Arc<dyn Exporter>> {
         self.exporters.iter().filter(move |exporter| exporter.name() == receiver)
+    }
+}
+
+impl Scribe for Outbox {
+    fn heir(&self, receiver: &str) -> Option<String> {
+        self.of(receiver).find_map(|exporter| exporter.dead_letter_to()).map(str::to_owned)
+    }
+
+    fn write(&self, receiver: &str, notice: &Notice) -> Option<Rendered> {
+        self.of(receiver).find_map(|exporter| exporter.render_notice(notice))
     }
 }

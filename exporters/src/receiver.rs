@@ -10,6 +10,7 @@
 mod dingtalk;
 mod email;
 mod feishu;
+mod notice;
 mod pagerduty;
 mod robot;
 mod slack;
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use reachd_core::incident::IncidentUpdate;
 
 pub use self::email::{MailTls, Mailbox};
+pub use self::notice::{Letter, Notice};
 pub(crate) use self::story::Story;
 pub use self::text::TemplateError;
 use self::text::{Markup, Texts};
@@ -175,18 +177,40 @@ impl Dialect {
 
     /// The body, without secrets. The same update in the same context gives the same bytes.
     pub fn render(&self, update: &IncidentUpdate, context: &Context<'_>) -> Vec<u8> {
-        if matches!(self.kind, Kind::Webhook { .. } | Kind::Command) {
-            return payload::render(update, context);
+        match self.kind {
+            Kind::Webhook { .. } | Kind::Command => payload::render(update, context),
+            Kind::Slack
+            | Kind::PagerDuty { .. }
+            | Kind::DingTalk { .. }
+            | Kind::Feishu { .. }
+            | Kind::WeCom
+            | Kind::Email(_) => self.tell(&Story::new(update, context), context),
         }
-        let story = Story::new(update, context);
-        let text = self.texts.render(&story, context.language);
+    }
+
+    /// The body of a message about messages.
+    pub fn render_notice(&self, notice: &Notice, context: &Context<'_>) -> Vec<u8> {
+        match self.kind {
+            Kind::Webhook { .. } | Kind::Command => payload::render_notice(notice, context),
+            Kind::Slack
+            | Kind::PagerDuty { .. }
+            | Kind::DingTalk { .. }
+            | Kind::Feishu { .. }
+            | Kind::WeCom
+            | Kind::Email(_) => self.tell(&notice.story(context), context),
+        }
+    }
+
+    /// For people. Programs are told in JSON.
+    fn tell(&self, story: &Story, context: &Context<'_>) -> Vec<u8> {
+        let text = self.texts.render(story, context.language);
         match &self.kind {
-            Kind::Slack => slack::render(&story, &text),
-            Kind::PagerDuty { .. } => pagerduty::render(&story, &text),
-            Kind::DingTalk { keyword, .. } => dingtalk::render(&story, &text, keyword.as_deref()),
-            Kind::Feishu { keyword, .. } => feishu::render(&story, &text, keyword.as_deref()),
+            Kind::Slack => slack::render(story, &text),
+            Kind::PagerDuty { .. } => pagerduty::render(story, &text),
+            Kind::DingTalk { keyword, .. } => dingtalk::render(story, &text, keyword.as_deref()),
+            Kind::Feishu { keyword, .. } => feishu::render(story, &text, keyword.as_deref()),
             Kind::WeCom => wecom::render(&text),
-            Kind::Email(mailbox) => email::render(&story, &text, mailbox),
+            Kind::Email(mailbox) => email::render(story, &text, mailbox),
             Kind::Webhook { .. } | Kind::Command => Vec::new(),
         }
     }

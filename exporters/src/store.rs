@@ -10,6 +10,7 @@
 
 mod ballast;
 mod handle;
+mod mark;
 mod outbox;
 mod pages;
 mod row;
@@ -24,11 +25,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params_from_iter,
+};
 
 use self::ballast::Ballast;
 pub use self::handle::{Opened, StoreHandle};
-pub use self::outbox::{Mark, MarkKey, OutboxRow, Rendered, State, message_id};
+pub use self::mark::{Mark, Scribe};
+pub use self::outbox::{MarkKey, OutboxRow, Rendered, State, message_id};
 pub use self::row::{BaselineRow, IncidentRow, SubjectRow, TextRow};
 pub use self::salvage::Counts;
 use self::salvage::MAX_DAMAGED;
@@ -439,10 +443,16 @@ impl Store {
     }
 
     /// Forgets resolved incidents, baselines and messages that are older than `max_age`; how many
-    /// rows. The newest message of each remembered incident and receiver stays. What is pending and
-    /// so old belongs to a receiver that has left the configuration.
-    pub fn prune(&mut self, now: SystemTime, max_age: Duration) -> Result<usize, StoreError> {
+    /// rows. The newest message of each remembered incident and receiver stays, and what is owed to
+    /// one of these receivers, however old: a clock that jumps must not make anything forgotten.
+    pub fn prune(
+        &mut self,
+        now: SystemTime,
+        max_age: Duration,
+        receivers: &[String],
+    ) -> Result<usize, StoreError> {
         let oldest = unix(now.checked_sub(max_age).unwrap_or(SystemTime::UNIX_EPOCH));
+        let names = self.json("forget old rows", &receivers)?;
         self.transaction("forget old rows", |transaction| {
             let mut gone = 0;
             for statement in [
@@ -451,14 +461,18 @@ impl Store {
                      (SELECT 1 FROM incidents WHERE incidents.fingerprint = \
                       incident_events.fingerprint AND state <> 'resolved')",
                 "DELETE FROM baselines WHERE updated < ?1",
-                "DELETE FROM outbox WHERE updated_ms < ?1 * 1000 AND (NOT EXISTS
+                "DELETE FROM outbox WHERE updated_ms < ?1 * 1000 AND (state <> 'pending'
+                     OR receiver NOT IN (SELECT value FROM json_each(?2))) AND (NOT EXISTS
                      (SELECT 1 FROM incidents WHERE incidents.fingerprint = outbox.fingerprint)
                      OR EXISTS (SELECT 1 FROM outbox AS newer
                      WHERE newer.receiver = outbox.receiver
                      AND newer.fingerprint = outbox.fingerprint
                      AND newer.version > outbox.version))",
             ] {
-                gone += transaction.execute(statement, [oldest])?;
+                let owed = statement.contains("?2").then_some(names.as_str());
+                let values = [Value::Integer(oldest)].into_iter();
+                let values = values.chain(owed.map(|names| Value::Text(names.to_owned())));
+                gone += transaction.execute(statement, params_from_iter(values))?;
             }
             Ok(gone)
         })

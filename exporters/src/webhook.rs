@@ -26,9 +26,11 @@ use self::client::{Carrier, ClientError};
 use self::delivery::{Change, Delivery, Late, Limits, Message, MessageId, Next, Outcome, Owed};
 use self::payload::Context;
 pub use self::settings::{Language, Matcher, SendMode, Settings};
+use crate::carry::gate::{Gate, Seat};
 use crate::clock::{WallClock, unix_millis};
 use crate::outbox::Exporter;
 use crate::prometheus::{NotificationOutcome, SelfMetrics};
+use crate::receiver::Notice;
 use crate::store::{Mark, OutboxRow, Rendered, State, WriteBack};
 
 /// What every receiver of the daemon has in common.
@@ -42,6 +44,8 @@ pub struct Surroundings {
     pub metrics: Arc<SelfMetrics>,
     /// Where what becomes of messages is left, on its way to the store.
     pub write_back: Arc<WriteBack>,
+    /// What every delivery passes.
+    pub gate: Gate,
 }
 
 /// Makes a receiver: the exporter to offer updates to, and the task that delivers them. `seed`
@@ -53,11 +57,13 @@ pub fn webhook(
 ) -> Result<(Arc<Webhook>, WebhookTask), ClientError> {
     let carrier = Arc::new(client::carrier(&settings)?);
     surroundings.metrics.add_receiver(&settings.name);
+    let limits = Limits { backlog: settings.backlog, ..Limits::default() };
     let webhook = Arc::new(Webhook {
         settings,
         carrier,
+        seat: Arc::new(surroundings.gate.seat()),
         surroundings,
-        delivery: Mutex::new(Delivery::new(Limits::default(), seed)),
+        delivery: Mutex::new(Delivery::new(limits, seed)),
         wake: Notify::new(),
         origin: tokio::time::Instant::now(),
     });
@@ -69,6 +75,7 @@ pub fn webhook(
 pub struct Webhook {
     settings: Settings,
     carrier: Arc<Carrier>,
+    seat: Arc<Seat>,
     surroundings: Surroundings,
     delivery: Mutex<Delivery>,
     wake: Notify,
@@ -90,19 +97,27 @@ impl Exporter for Webhook {
         if !told && !self.settings.wants(update) {
             return None;
         }
-        let context = Context {
-            receiver: &self.settings.name,
-            language: self.settings.language,
-            external_url: &self.surroundings.external_url,
-            clock: self.surroundings.clock,
-        };
-        let body = self.carrier.dialect().render(update, &context).into();
+        let body = self.carrier.dialect().render(update, &self.context()).into();
         self.lock().announce(&update.fingerprint, resolved);
         Some(Rendered { receiver: self.settings.name.clone(), resolved, body })
     }
 
     fn heard(&self, fingerprint: &str) -> bool {
         self.lock().is_open(fingerprint)
+    }
+
+    fn dead_letter_to(&self) -> Option<&str> {
+        self.settings.dead_letter_to.as_deref()
+    }
+
+    fn render_notice(&self, notice: &Notice) -> Option<Rendered> {
+        let body = self.carrier.dialect().render_notice(notice, &self.context()).into();
+        let (receiver, resolved) = (self.settings.name.clone(), notice.resolved);
+        Some(Rendered { receiver, resolved, body })
+    }
+
+    fn is_disabled(&self) -> bool {
+        self.lock().is_disabled()
     }
 
     fn queue(&self, (fingerprint, version): (&str, u64), message: &Rendered) {
@@ -122,7 +137,8 @@ impl Exporter for Webhook {
         let mut delivery = self.lock();
         match row.state {
             State::Delivered | State::Dead | State::Superseded => {
-                delivery.remember(&row.fingerprint, row.version, row.resolved);
+                let id = MessageId { fingerprint: row.fingerprint.clone(), version: row.version };
+                delivery.remember(&id, row.resolved);
             }
             State::Pending => {
                 let (age, wait) = (span(row.enqueued_ms, wall), span(wall, row.not_before_ms));
@@ -133,7 +149,8 @@ impl Exporter for Webhook {
                     body: row.body.clone(),
                     late: Late::default(),
                 };
-                let owed = Owed { message, attempts: row.attempts, age, wait };
+                let (attempts, last_error) = (row.attempts, row.last_error.clone());
+                let owed = Owed { message, attempts, age, wait, last_error };
                 delivery.restore(self.now(), owed);
             }
         }
@@ -146,6 +163,15 @@ impl Webhook {
     /// Messages that are not delivered yet.
     pub fn queued(&self) -> usize {
         self.lock().queued()
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
+            receiver: &self.settings.name,
+            language: self.settings.language,
+            external_url: &self.surroundings.external_url,
+            clock: self.surroundings.clock,
+        }
     }
 
     fn now(&self) -> Instant {
@@ -175,17 +201,25 @@ impl Webhook {
                     metrics.notified(receiver, NotificationOutcome::Superseded);
                     debug!(receiver, %id, "Notification superseded by a newer one");
                 }
+                Change::Digested(id) => {
+                    metrics.notified(receiver, NotificationOutcome::Superseded);
+                    debug!(receiver, %id, "Notification is told in a digest");
+                }
                 Change::Delivered(id, attempts) => {
                     metrics.notified(receiver, NotificationOutcome::Delivered);
                     debug!(receiver, %id, attempts, "Notification delivered");
+                }
+                Change::Retried(id, trial) if trial.refused => {
+                    metrics.notified(receiver, NotificationOutcome::Refused);
+                    warn!(receiver, %id, why = trial.why, "Receiver refuses a notification");
                 }
                 Change::Retried(id, _) => {
                     metrics.notified(receiver, NotificationOutcome::Retried);
                     debug!(receiver, %id, "Notification will be tried again");
                 }
-                Change::Dead(id, reason) => {
+                Change::Dead(id, death) => {
                     metrics.notified(receiver, NotificationOutcome::Dead);
-                    error!(receiver, %id, reason = reason.as_str(), "Notification given up");
+                    error!(receiver, %id, reason = %death, "Notification given up");
                 }
                 Change::Disabled => {
                     metrics.receiver_disabled(receiver);
@@ -197,15 +231,17 @@ impl Webhook {
 
     /// Leaves a change for the store.
     fn note(&self, change: &Change) {
-        let plain = |state| Mark { state, attempts: None, not_before_ms: None, error: None };
+        let plain = Mark::plain;
         let (id, mark) = match change {
             Change::Queued(_) | Change::Disabled => return,
             Change::Superseded(id) => (id, plain(State::Superseded)),
+            Change::Digested(id) => (id, Mark { digest: true, ..plain(State::Superseded) }),
             Change::Delivered(id, attempts) => {
                 (id, Mark { attempts: Some(*attempts), ..plain(State::Delivered) })
             }
-            Change::Dead(id, reason) => {
-                (id, Mark { error: Some(reason.as_str().to_owned()), ..plain(State::Dead) })
+            Change::Dead(id, death) => {
+                let attempts = (death.attempts > 0).then_some(death.attempts);
+                (id, Mark { attempts, error: Some(death.to_string()), ..plain(State::Dead) })
             }
             Change::Retried(id, trial) => {
                 let wait = trial.again.since(self.now());
@@ -277,8 +313,8 @@ impl WebhookTask {
             match next {
                 Next::Send(message) => {
                     let carrier = Arc::clone(&self.webhook.carrier);
-                    let id = message.id.clone();
-                    let attempt = async move { carrier.carry(&message).await.outcome };
+                    let (id, seat) = (message.id.clone(), Arc::clone(&self.webhook.seat));
+                    let attempt = attempt(carrier, seat, message);
                     let task = flights.tasks.spawn(attempt);
                     flights.messages.insert(task.id(), id);
                 }
@@ -296,7 +332,7 @@ impl WebhookTask {
             }
         };
         let Some(id) = flights.messages.remove(&task) else { return };
-        if let Outcome::Retry { why, .. } | Outcome::Refused { why } = &outcome {
+        if let Outcome::Retry { why, .. } = &outcome {
             info!(receiver = self.webhook.settings.name.as_str(), %id, %why, "Delivery failed");
         }
         let now = self.webhook.now();
@@ -304,6 +340,14 @@ impl WebhookTask {
         delivery.settle(now, &id, &outcome);
         self.webhook.book(delivery);
     }
+}
+
+/// One attempt, once it is its turn among those of all receivers.
+async fn attempt(carrier: Arc<Carrier>, seat: Arc<Seat>, mut message: Message) -> Outcome {
+    let begun = tokio::time::Instant::now();
+    let _pass = seat.enter().await;
+    message.late.queued += begun.elapsed();
+    carrier.carry(&message).await.outcome
 }
 
 /// Waits until a moment; for ever without one.

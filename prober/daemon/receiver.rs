@@ -8,6 +8,7 @@ use reachd_config::{
     Endpoint, Lang, Mail, MailTls, Receiver, ReceiverKind, Relation, Send, credential,
 };
 use reachd_exporters::receiver::{self, Hidden, Kind, Mailbox};
+use reachd_exporters::webhook::delivery::Backlog;
 use reachd_exporters::webhook::signature::Secret;
 use reachd_exporters::webhook::{Language, Matcher, SendMode, Settings};
 
@@ -34,7 +35,13 @@ pub(crate) fn spell(receiver: &Receiver) -> Result<Settings> {
     settings.authorities = receiver.ca_file.as_deref().map(whole).transpose()?;
     let template = receiver.template_file.as_deref().map(whole).transpose()?;
     settings.template = template.map(String::from_utf8).transpose().context("read a template")?;
-    settings.command = receiver.command.clone();
+    settings.command.clone_from(&receiver.command);
+    settings.dead_letter_to.clone_from(&receiver.dead_letter_to);
+    settings.backlog = match receiver.backlog {
+        reachd_config::Backlog::All => Backlog::All,
+        reachd_config::Backlog::Coalesce => Backlog::Coalesce,
+        reachd_config::Backlog::Digest => Backlog::Digest,
+    };
     settings.matchers = receiver
         .matchers
         .iter()

@@ -108,7 +108,21 @@ pub(super) const RECEIVER: &[Key] = &[
         Kind::List(&Kind::Text),
         Words("`command` needs it"),
         r#"["/usr/local/bin/page", "--urgent"]"#,
-        "A program and its arguments, run without a shell for every message, for 30 s at most. It reads the webhook's JSON from its standard input. Exit code 0 means taken, 65 never, anything else (75) try again.",
+        "A program and its arguments, run without a shell for every message, for 30 s at most. It reads the webhook's JSON from its standard input. Exit code 0 means taken, 65 refused (tried again, but seldom), anything else (75) try again.",
+    ),
+    key(
+        "dead_letter_to",
+        Kind::Text,
+        Words("nobody"),
+        r#""mail""#,
+        "The receiver that is told, once each, of messages that were given up (not taken for 72 h, or answered 410). It should be reached in another way; it is told whatever its `match` and `min_severity` say.",
+    ),
+    key(
+        "backlog",
+        Kind::Word(&["all", "coalesce", "digest"]),
+        Words("`\"coalesce\"` for chats and mail, `\"all\"` for the others"),
+        r#""coalesce""#,
+        "What is sent of messages that waited while it took nothing: all, in order; of each incident only the newest, such as that it is over and how long it was; or one digest of all incidents that opened and were over meanwhile, and the newest of each other (for chats and mail only). What is not sent is counted and listed as superseded.",
     ),
     key(
         "match",

@@ -89,13 +89,21 @@ impl Board {
     /// The bodies of a push; forgets what has been over for long.
     pub(super) fn bodies(&mut self, now: SystemTime) -> Vec<Vec<u8>> {
         self.rows.retain(|_, row| row.over.as_ref().is_none_or(|(_, until)| *until > now));
-        let ends_at = rfc3339(now + HOLDS);
+        for (_, until) in self.rows.values_mut().filter_map(|row| row.over.as_mut()) {
+            // A clock that went back must not make an end be repeated for years.
+            *until = (*until).min(now + OVER);
+        }
+        let (ends_at, today) = (rfc3339(now + HOLDS), rfc3339(now));
+        // Nothing began or ended in the future: an alert whose end lies before its beginning is
+        // refused, and the whole request with it. Dates of one form compare as texts.
+        let past = |date: &str| date.min(today.as_str()).to_owned();
         let alert = |row: &'_ Row| -> String {
-            let over = row.over.as_ref().map(|(at, _)| at.clone());
+            let over = row.over.as_ref().map(|(at, _)| past(at));
+            let starts_at = past(&row.starts_at);
             let alert = Alert {
                 labels: &row.labels,
                 annotations: &row.annotations,
-                starts_at: &row.starts_at,
+                starts_at: &starts_at,
                 ends_at: over.unwrap_or_else(|| ends_at.clone()),
                 generator_url: &row.url,
             };
@@ -162,6 +170,31 @@ mod tests {
             assert_eq!(alerts(&mut board, now)[0]["endsAt"], "1970-01-01T00:02:00.000Z");
         }
         assert!(alerts(&mut board, 120 + 900).is_empty() && !board.has("0123456789abcdef"));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_leaves_alerts_that_are_taken() {
+        const YEAR: u64 = 365 * 86_400;
+        let base = 2 * YEAR;
+        let clock = WallClock::anchored(fixture::at(0), at(base));
+        let context = Context { clock, ..context() };
+        for jump in [3_600, YEAR] {
+            for now in [base + 100 + jump, base + 100 - jump] {
+                let mut board = Board::default();
+                board.put(&fixture::update(1, IncidentState::Firing), &context, at(base + 100));
+                let alert = alerts(&mut board, now).remove(0);
+                let date = |name: &str| alert[name].as_str().unwrap().to_owned();
+                assert!(date("startsAt") <= rfc3339(at(now)), "{alert}");
+                assert_eq!(date("endsAt"), rfc3339(at(now) + HOLDS));
+                board.put(&fixture::update(2, IncidentState::Resolved), &context, at(base + 130));
+                for alert in alerts(&mut board, now) {
+                    let date = |name: &str| alert[name].as_str().unwrap().to_owned();
+                    assert!(date("startsAt") <= date("endsAt"), "{alert}");
+                    assert!(date("endsAt") <= rfc3339(at(now)), "{alert}");
+                }
+                assert!(alerts(&mut board, now + 901).is_empty(), "told for ever");
+            }
+        }
     }
 
     #[test]

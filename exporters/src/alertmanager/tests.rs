@@ -3,6 +3,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
+use crate::carry::gate::Gate;
 use crate::clock::WallClock;
 use crate::fixture;
 use reachd_core::incident::IncidentState;
@@ -37,6 +38,7 @@ async fn instance(statuses: &'static [&'static str]) -> (String, mpsc::Receiver<
 fn surroundings() -> Surroundings {
     Surroundings {
         write_back: Arc::default(),
+        gate: Gate::default(),
         external_url: "http://reachd.example".to_owned(),
         clock: WallClock::anchored(fixture::at(0), SystemTime::UNIX_EPOCH),
         metrics: fixture::metrics(),

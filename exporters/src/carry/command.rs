@@ -1,6 +1,6 @@
 //! A program of the owner's: the webhook's JSON on its standard input, its exit code the answer.
 //!
-//! 0 is taken. 65 (`EX_DATAERR` of sysexits.h) refuses the message for good. Everything else, 75
+//! 0 is taken. 65 (`EX_DATAERR` of sysexits.h) refuses the message. Everything else, 75
 //! (`EX_TEMPFAIL`) as well as a program that crashes or is missing, is tried again: an alert is worth
 //! more than a program is right about its own failures.
 

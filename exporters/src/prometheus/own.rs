@@ -19,6 +19,8 @@ pub enum NotificationOutcome {
     Delivered,
     /// An attempt failed; it is tried again.
     Retried,
+    /// The receiver listened and refused it (4xx); it is tried again, but seldom.
+    Refused,
     /// Given up: the receiver was not told.
     Dead,
     /// A newer one of the same incident took its place.
@@ -26,13 +28,15 @@ pub enum NotificationOutcome {
 }
 
 impl NotificationOutcome {
-    const ALL: [Self; 4] = [Self::Delivered, Self::Retried, Self::Dead, Self::Superseded];
+    const ALL: [Self; 5] =
+        [Self::Delivered, Self::Retried, Self::Refused, Self::Dead, Self::Superseded];
 
     /// The `outcome` label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
             Self::Retried => "retried",
+            Self::Refused => "refused",
             Self::Dead => "dead",
             Self::Superseded => "superseded",
         }

@@ -65,8 +65,12 @@ impl StoreHandle {
     }
 
     /// See [`Store::prune`].
-    pub async fn prune(&self, max_age: Duration) -> Result<usize, StoreError> {
-        self.call(move |store| store.prune(SystemTime::now(), max_age)).await
+    pub async fn prune(
+        &self,
+        max_age: Duration,
+        receivers: Vec<String>,
+    ) -> Result<usize, StoreError> {
+        self.call(move |store| store.prune(SystemTime::now(), max_age, &receivers)).await
     }
 
     /// Runs anything else on the store's thread. A full queue is an error at once, never a wait:

@@ -1,6 +1,5 @@
 //! The outbox: what is owed to each receiver, row by row, beside the incidents it tells of.
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -9,6 +8,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Transaction};
 use serde::Serialize;
 
+use super::mark::{Mark, change};
 use super::schema::OUTBOX;
 use super::{Store, StoreError};
 use crate::clock::unix_millis;
@@ -86,19 +86,6 @@ pub struct OutboxRow {
     pub revision: i64,
 }
 
-/// A change of a message that is to be written back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
-    /// Its state now.
-    pub state: State,
-    /// Attempts so far; `None` leaves them as they are.
-    pub attempts: Option<u32>,
-    /// Not to be tried before, milliseconds since 1970; `None` leaves it as it is.
-    pub not_before_ms: Option<i64>,
-    /// How the last attempt failed, or why it was given up.
-    pub error: Option<String>,
-}
-
 /// Whose message a mark is of: receiver, incident, version.
 pub type MarkKey = (String, String, u64);
 
@@ -135,7 +122,7 @@ impl OutboxRow {
         (self.receiver.clone(), self.fingerprint.clone(), self.version)
     }
 
-    fn values(&self) -> Vec<Value> {
+    pub(super) fn values(&self) -> Vec<Value> {
         let text = |text: &str| Value::Text(text.to_owned());
         vec![
             text(&self.receiver),
@@ -215,7 +202,7 @@ pub(super) fn add(transaction: &Transaction<'_>, row: &OutboxRow) -> rusqlite::R
     Ok(())
 }
 
-fn find(connection: &Connection, key: &MarkKey) -> rusqlite::Result<Option<OutboxRow>> {
+pub(super) fn find(connection: &Connection, key: &MarkKey) -> rusqlite::Result<Option<OutboxRow>> {
     let (receiver, fingerprint, version) = key;
     let key = [
         Value::Text(receiver.clone()),
@@ -224,25 +211,6 @@ fn find(connection: &Connection, key: &MarkKey) -> rusqlite::Result<Option<Outbo
     ];
     let condition = "WHERE receiver = ?1 AND fingerprint = ?2 AND version = ?3";
     Ok(select(connection, condition, &key)?.pop())
-}
-
-fn change(
-    transaction: &Transaction<'_>,
-    mut row: OutboxRow,
-    mark: &Mark,
-    now: i64,
-) -> rusqlite::Result<()> {
-    row.state = mark.state;
-    row.attempts = mark.attempts.unwrap_or(row.attempts);
-    row.not_before_ms = mark.not_before_ms.unwrap_or(row.not_before_ms);
-    row.last_error.clone_from(&mark.error);
-    if matches!(mark.state, State::Delivered | State::Superseded) {
-        // Nobody will send it again.
-        row.body = Bytes::new();
-    }
-    (row.updated_ms, row.revision) = (now, row.revision + 1);
-    OUTBOX.put(transaction, row.values())?;
-    Ok(())
 }
 
 const BY_AGE: &str = "ORDER BY enqueued_ms, receiver, fingerprint, version";
@@ -288,24 +256,6 @@ impl Store {
         })
     }
 
-    /// Writes back what became of messages, in one transaction. A row that somebody removed
-    /// meanwhile stays removed.
-    pub fn mark(
-        &mut self,
-        marks: &BTreeMap<MarkKey, Mark>,
-        now: SystemTime,
-    ) -> Result<(), StoreError> {
-        let now = unix_millis(now);
-        self.dearly("write back the outbox", |transaction| {
-            for (key, mark) in marks {
-                if let Some(row) = find(transaction, key)? {
-                    change(transaction, row, mark, now)?;
-                }
-            }
-            Ok(())
-        })
-    }
-
     /// Makes dead letters owed again: those named, or all; how many. One whose incident has a newer
     /// message that the receiver took stays dead, for it would tell of what is over.
     pub fn retry_dead(
@@ -314,12 +264,8 @@ impl Store {
         now: SystemTime,
     ) -> Result<usize, StoreError> {
         let now = unix_millis(now);
-        let again = Mark {
-            state: State::Pending,
-            attempts: Some(0),
-            not_before_ms: Some(now),
-            error: None,
-        };
+        let again =
+            Mark { attempts: Some(0), not_before_ms: Some(now), ..Mark::plain(State::Pending) };
         self.dearly("retry dead letters", |transaction| {
             let condition = format!(
                 "WHERE state = 'dead' AND length(body) > 0 AND NOT EXISTS (SELECT 1 FROM outbox \

@@ -9,10 +9,11 @@ use reachd_core::time::Instant;
 use super::*;
 use crate::clock::WallClock;
 use crate::fixture;
+use crate::outbox::Outbox;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn now() -> SystemTime {
+pub(super) fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + 1000 * DAY
 }
 
@@ -76,7 +77,7 @@ fn an_older_version_never_overwrites_a_newer_one() {
     assert_eq!(store.load_open_incidents().unwrap(), [newer]);
     assert!(store.save_incident(&incident(4, IncidentState::Resolved), &[], now()).unwrap());
     assert_eq!(store.load_open_incidents().unwrap(), []);
-    assert_eq!(store.prune(now() + 2 * DAY, DAY).unwrap(), 3);
+    assert_eq!(store.prune(now() + 2 * DAY, DAY, &[]).unwrap(), 3);
 }
 
 #[test]
@@ -169,7 +170,7 @@ async fn the_handle_does_what_was_queued_before_it_ends() {
     handle.save_baseline(baseline("a")).await.unwrap();
     assert_eq!(handle.load_baselines(DAY).await.unwrap().len(), 1);
     assert_eq!(handle.load_open_incidents().await.unwrap().len(), 1);
-    assert_eq!(handle.prune(DAY).await.unwrap(), 0);
+    assert_eq!(handle.prune(DAY, Vec::new()).await.unwrap(), 0);
     drop(handle);
     thread.join().unwrap();
     assert_eq!(open(&path).load_open_incidents().unwrap().len(), 1);
@@ -224,7 +225,8 @@ fn a_step_and_its_messages_are_saved_together_or_not_at_all() {
 }
 
 fn mark(state: State, attempts: Option<u32>) -> Mark {
-    Mark { state, attempts, not_before_ms: attempts.map(|_| 5), error: Some("e".to_owned()) }
+    let (not_before_ms, error) = (attempts.map(|_| 5), Some("e".to_owned()));
+    Mark { attempts, not_before_ms, error, ..Mark::plain(state) }
 }
 
 #[test]
@@ -243,7 +245,7 @@ fn what_became_of_a_message_outlives_the_process() {
         (key(2), mark(State::Pending, Some(2))),
         (("gone".to_owned(), id.clone(), 9), mark(State::Dead, None)),
     ];
-    store.mark(&marks.into(), now()).unwrap();
+    store.mark(&marks.into(), &Outbox::default(), now()).unwrap();
     drop(store);
     let mut store = open(&path);
     let row = |version, state, attempts| ("ops".to_owned(), version, state, attempts);
@@ -253,9 +255,10 @@ fn what_became_of_a_message_outlives_the_process() {
     assert_eq!(rows.iter().map(|row| row.version).collect::<Vec<_>>(), [2]);
     assert_eq!((rows[0].not_before_ms, rows[0].last_error.as_deref()), (5, Some("e")));
     // A queue that begins with nothing owed still knows what was told last.
-    store.mark(&[(key(2), mark(State::Delivered, None))].into(), now()).unwrap();
+    let delivered = [(key(2), mark(State::Delivered, None))].into();
+    store.mark(&delivered, &Outbox::default(), now()).unwrap();
     assert_eq!(store.outbox_of("ops").unwrap()[0].state, State::Delivered);
-    assert_eq!(store.prune(now() + 2 * DAY, DAY).unwrap(), 5);
+    assert_eq!(store.prune(now() + 2 * DAY, DAY, &[]).unwrap(), 5);
     assert_eq!(states(&mut store), []);
 }
 
@@ -279,7 +282,7 @@ fn dead_letters_are_revived_unless_what_came_later_was_told() {
         (key("pager", 1), dead.clone()),
         (key("pager", 2), dead),
     ];
-    store.mark(&marks.into(), now()).unwrap();
+    store.mark(&marks.into(), &Outbox::default(), now()).unwrap();
     let seen = store.data_version().unwrap();
     // Another process does it.
     let mut other = Store::join(&path).unwrap();
@@ -340,4 +343,19 @@ fn a_store_of_schema_1_is_taken_over_and_a_copy_of_it_kept() {
     assert_eq!(count("SELECT count(*) FROM incident_events"), 5);
     assert_eq!(count("SELECT count(*) FROM meta WHERE key LIKE 'delivered/%'"), 3);
     assert_eq!(open(&path).load_incidents().unwrap().len(), 3);
+}
+
+/// The clock jumps a year ahead while a receiver is down.
+#[test]
+fn what_is_owed_is_not_forgotten_however_old_it_seems() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(&folder.path().join("db"));
+    for (version, state) in [(1, IncidentState::Firing), (2, IncidentState::Resolved)] {
+        let message = |receiver| rendered(receiver, state == IncidentState::Resolved, "{}");
+        let messages = [message("ops"), message("left")];
+        store.save_incident(&incident(version, state), &messages, now()).unwrap();
+    }
+    store.prune(now() + 365 * DAY, 30 * DAY, &["ops".to_owned()]).unwrap();
+    let owed = [("ops".to_owned(), 1, State::Pending, 0), ("ops".to_owned(), 2, State::Pending, 0)];
+    assert_eq!(states(&mut store), owed);
 }

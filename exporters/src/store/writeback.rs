@@ -5,13 +5,14 @@
 //! kept and written later. The number of marks is bounded by that of messages.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 use tracing::warn;
 
-use super::{Mark, MarkKey, OutboxRow, State, StoreHandle};
+use super::{Mark, MarkKey, State, StoreHandle};
+use crate::outbox::Outbox;
 
 /// How often a failed write is tried again, and changes by other processes are looked for.
 const LOOK: Duration = Duration::from_secs(2);
@@ -30,15 +31,22 @@ impl WriteBack {
         self.wake.notify_one();
     }
 
-    /// Writes everything down; whether nothing is left.
-    pub async fn flush(&self, store: &StoreHandle) -> bool {
+    /// Writes everything down, and queues what is owed because of it, such as notices of dead
+    /// letters; whether nothing is left.
+    pub async fn flush(&self, store: &StoreHandle, outbox: &Arc<Outbox>) -> bool {
         let marks = std::mem::take(&mut *self.lock());
         if marks.is_empty() {
             return true;
         }
-        let work = marks.clone();
-        let written = store.call(move |store| store.mark(&work, SystemTime::now())).await;
-        let Err(error) = written else { return true };
+        let (work, scribe) = (marks.clone(), Arc::clone(outbox));
+        let write = store.call(move |store| store.mark(&work, scribe.as_ref(), SystemTime::now()));
+        let error = match write.await {
+            Ok(owed) => {
+                owed.iter().for_each(|row| outbox.restore(row));
+                return true;
+            }
+            Err(error) => error,
+        };
         warn!(%error, marks = marks.len(), "The outbox was not written back; tried again");
         let mut waiting = self.lock();
         for (key, mark) in marks {
@@ -48,14 +56,14 @@ impl WriteBack {
         false
     }
 
-    /// Writes for ever, and hands rows to `owed` that another process made owed again. To be
-    /// cancelled at any time; what was left is written by [`WriteBack::flush`].
-    pub async fn run(&self, store: &StoreHandle, owed: impl Fn(&OutboxRow)) {
+    /// Writes for ever, and queues rows that another process made owed again, at the outbox as it
+    /// is then. To be cancelled at any time; what was left is written by [`WriteBack::flush`].
+    pub async fn run(&self, store: &StoreHandle, outbox: impl Fn() -> Arc<Outbox>) {
         let mut version = None;
         loop {
             // The pause after a failure is that of the look.
             let _ = tokio::time::timeout(LOOK, self.wake.notified()).await;
-            if !self.flush(store).await {
+            if !self.flush(store, &outbox()).await {
                 tokio::time::sleep(LOOK).await;
                 continue;
             }
@@ -68,7 +76,8 @@ impl WriteBack {
             match read.await {
                 Ok((now, rows)) => {
                     version = Some(now);
-                    rows.iter().for_each(&owed);
+                    let outbox = outbox();
+                    rows.iter().for_each(|row| outbox.restore(row));
                 }
                 Err(error) => warn!(%error, "Changes of the outbox were not looked for"),
             }
@@ -88,7 +97,7 @@ mod tests {
     use reachd_core::incident::IncidentState;
 
     fn mark(state: State, attempts: u32) -> Mark {
-        Mark { state, attempts: Some(attempts), not_before_ms: None, error: None }
+        Mark { attempts: Some(attempts), ..Mark::plain(state) }
     }
 
     #[tokio::test]
@@ -99,7 +108,7 @@ mod tests {
         let row = incident(1, IncidentState::Firing);
         let key = ("ops".to_owned(), row.fingerprint.clone(), 1);
         store.save_incident(row, vec![rendered("ops", false, "{}")]).await.unwrap();
-        let back = WriteBack::default();
+        let (back, nobody) = (WriteBack::default(), Arc::default());
         back.leave(key.clone(), mark(State::Pending, 1));
         back.leave(key.clone(), mark(State::Pending, 2));
         let trip = "CREATE TRIGGER trip BEFORE INSERT ON outbox \
@@ -111,14 +120,14 @@ mod tests {
             })
         };
         batch(trip).await.unwrap();
-        assert!(!back.flush(&store).await);
+        assert!(!back.flush(&store, &nobody).await);
         batch("DROP TRIGGER trip").await.unwrap();
-        assert!(back.flush(&store).await && back.flush(&store).await);
+        assert!(back.flush(&store, &nobody).await && back.flush(&store, &nobody).await);
         let rows = store.call(|store| store.outbox(None)).await.unwrap();
         assert_eq!((rows[0].attempts, rows[0].state), (2, State::Pending));
         // Delivered: nobody needs the body any more.
         back.leave(key, mark(State::Delivered, 3));
-        assert!(back.flush(&store).await);
+        assert!(back.flush(&store, &nobody).await);
         let rows = store.call(|store| store.outbox(None)).await.unwrap();
         assert_eq!((rows[0].state, rows[0].body.len()), (State::Delivered, 0));
         drop(store);

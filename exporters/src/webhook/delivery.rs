@@ -3,41 +3,21 @@
 //!
 //! A *lane* holds the messages of one incident. At most one of a lane is in flight, and none is
 //! sent before its elder is delivered or dead, so a receiver sees an incident in order. Lanes do
-//! not wait for each other.
+//! not wait for each other: one whose message is refused holds up nobody else.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
+mod lane;
+mod message;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use reachd_core::time::Instant;
 
-/// Bounds of a queue.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Messages waiting or in flight.
-    pub capacity: usize,
-    /// Bytes of their bodies.
-    pub bytes: usize,
-    /// Messages in flight at once.
-    pub in_flight: usize,
-    /// Longest delay that a receiver may ask for.
-    pub retry_after_max: Duration,
-    /// Age at which a message is given up.
-    pub max_age: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            capacity: 8192,
-            bytes: 64 << 20,
-            in_flight: 4,
-            retry_after_max: Duration::from_secs(3600),
-            max_age: Duration::from_secs(72 * 3600),
-        }
-    }
-}
+use self::lane::{Lane, Waiting};
+pub use self::message::{
+    Backlog, Change, DeadReason, Death, Late, Limits, Message, MessageId, Next, Outcome, Owed,
+    Trial,
+};
 
 /// After so many failures in a row only one message at a time is tried; each success then doubles
 /// their number.
@@ -53,6 +33,10 @@ const DELAYS: [u64; 6] = [1, 2, 5, 10, 30, 60];
 const OLD: Duration = Duration::from_secs(6 * 3600);
 const DELAY_OLD: Duration = Duration::from_secs(300);
 
+/// Longest delays after the first refusals (4xx) of a message, in seconds; the last one stays.
+/// Whoever refuses must be mended first, by people.
+const DELAYS_REFUSED: [u64; 2] = [60, 300];
+
 /// What was owed before a start may wait so long at most, whatever the clock did meanwhile.
 const DELAY_RESTORED: Duration = Duration::from_secs(60);
 
@@ -63,200 +47,6 @@ const GRACE: Duration = Duration::from_secs(300);
 /// not to die of what has gathered.
 const SPACING: Duration = Duration::from_millis(100);
 const BURST: Duration = Duration::from_millis(900);
-
-/// A message's identity, the same over all attempts; receivers recognise duplicates by it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MessageId {
-    /// The incident.
-    pub fingerprint: String,
-    /// Its version.
-    pub version: u64,
-}
-
-impl fmt::Display for MessageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.fingerprint, self.version)
-    }
-}
-
-/// A rendered notification.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// Identity.
-    pub id: MessageId,
-    /// Whether it says that the incident is over.
-    pub resolved: bool,
-    /// The bytes to post, the same over all attempts.
-    pub body: Bytes,
-    /// How late this attempt is; a receiver may not want to wake anybody for old news.
-    pub late: Late,
-}
-
-/// How late an attempt to deliver a message is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Late {
-    /// How long the message has waited.
-    pub queued: Duration,
-    /// Attempts before this one.
-    pub attempts: u32,
-}
-
-/// How an attempt ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The receiver took it.
-    Accepted,
-    /// Try again later.
-    Retry {
-        /// How long the receiver asked us to leave it alone.
-        after: Option<Duration>,
-        /// Why, for the log.
-        why: String,
-    },
-    /// The receiver will never take this message.
-    Refused {
-        /// Why, for the log.
-        why: String,
-    },
-    /// The receiver is gone for good.
-    Gone,
-}
-
-/// Why a message was given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeadReason {
-    /// The receiver refused it.
-    Refused,
-    /// The receiver is gone.
-    Gone,
-    /// The queue was full.
-    Overflow,
-    /// It was not taken for too long.
-    Expired,
-}
-
-impl DeadReason {
-    /// A word for the log.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Gone => "gone",
-            Self::Overflow => "overflow",
-            Self::Expired => "expired",
-        }
-    }
-}
-
-/// What the queue did: for counting, and for a durable copy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// A message came in.
-    Queued(MessageId),
-    /// A newer one of the same state took its place.
-    Superseded(MessageId),
-    /// Delivered, with this many attempts.
-    Delivered(MessageId, u32),
-    /// An attempt failed.
-    Retried(MessageId, Trial),
-    /// Given up.
-    Dead(MessageId, DeadReason),
-    /// The receiver is not used any more.
-    Disabled,
-}
-
-/// An attempt that failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trial {
-    /// Attempts so far.
-    pub attempts: u32,
-    /// When it is tried again at the earliest.
-    pub again: Instant,
-    /// Why.
-    pub why: String,
-}
-
-/// A message that was owed before a start, or that a person made owed again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owed {
-    /// The message.
-    pub message: Message,
-    /// Attempts so far.
-    pub attempts: u32,
-    /// How long it has been waiting.
-    pub age: Duration,
-    /// How long it was to wait still.
-    pub wait: Duration,
-}
-
-/// What to do next.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Send this and report with [`Delivery::settle`].
-    Send(Message),
-    /// Nothing until then, or until something else happens.
-    Wait(Option<Instant>),
-}
-
-#[derive(Debug)]
-struct Waiting {
-    message: Message,
-    since: Instant,
-    /// Its age at that moment.
-    age: Duration,
-    sequence: u64,
-    attempts: u32,
-}
-
-impl Waiting {
-    fn version(&self) -> u64 {
-        self.message.id.version
-    }
-
-    fn age(&self, now: Instant) -> Duration {
-        now.since(self.since) + self.age
-    }
-}
-
-#[derive(Debug, Default)]
-struct Lane {
-    waiting: VecDeque<Waiting>,
-    flying: Option<Waiting>,
-    attempts: u32,
-    not_before: Instant,
-    /// The newest version ever offered; older ones are duplicates.
-    newest: u64,
-    /// The newest offer was firing: the receiver is owed a resolved.
-    open: bool,
-}
-
-impl Lane {
-    fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.flying.is_none()
-    }
-
-    fn queued(&self) -> usize {
-        self.waiting.len() + usize::from(self.flying.is_some())
-    }
-
-    /// Of neighbours that say the same only the newer waits on, with the place and age of the
-    /// older.
-    fn coalesce(&mut self, changes: &mut Vec<Change>) {
-        let mut index = 1;
-        while let (Some(older), Some(newer)) =
-            (self.waiting.get(index - 1), self.waiting.get(index))
-        {
-            if older.message.resolved != newer.message.resolved {
-                index += 1;
-                continue;
-            }
-            let Some(gone) = self.waiting.remove(index - 1) else { return };
-            if let Some(newer) = self.waiting.get_mut(index - 1) {
-                (newer.since, newer.age, newer.sequence) = (gone.since, gone.age, gone.sequence);
-            }
-            changes.push(Change::Superseded(gone.message.id));
-        }
-    }
-}
 
 /// The queue of one receiver.
 ///
@@ -272,6 +62,8 @@ pub struct Delivery {
     /// Messages in flight at once, now.
     width: usize,
     not_before: Instant,
+    /// Whether messages have gathered that an earlier run tried in vain.
+    inherited: bool,
     /// When the next one would be sent if they were evenly spaced.
     next_turn: Instant,
     disabled: bool,
@@ -290,6 +82,7 @@ impl Delivery {
             width: limits.in_flight,
             not_before: Instant::ZERO,
             next_turn: Instant::ZERO,
+            inherited: false,
             disabled: false,
             changes: Vec::new(),
         }
@@ -303,24 +96,23 @@ impl Delivery {
         if id.version <= lane.newest {
             return;
         }
-        (lane.newest, lane.open) = (id.version, !message.resolved);
+        (lane.newest, lane.open) = (id.version, id.is_incident() && !message.resolved);
         self.changes.push(Change::Queued(id.clone()));
         if self.disabled {
-            self.changes.push(Change::Dead(id, DeadReason::Gone));
+            self.changes.push(Change::Dead(id, GONE));
             self.forget_idle();
             return;
         }
         self.sequence += 1;
-        let sequence = self.sequence;
-        let arriving = Waiting { message, since: now, age: Duration::ZERO, sequence, attempts: 0 };
         match lane.waiting.back_mut() {
-            Some(last) if last.message.resolved == arriving.message.resolved => {
-                // Keeps its place in the order of lanes and its age.
-                let old = std::mem::replace(&mut last.message, arriving.message);
-                last.attempts = 0;
-                self.changes.push(Change::Superseded(old.id));
+            // Keeps its place in the order of lanes and its age.
+            Some(last) if last.message.resolved == message.resolved => {
+                self.changes.push(last.replace(message));
             }
-            Some(_) | None => lane.waiting.push_back(arriving),
+            Some(_) | None => {
+                let arriving = Waiting::new(message, (now, Duration::ZERO), self.sequence);
+                lane.waiting.push_back(arriving);
+            }
         }
         self.overflow();
     }
@@ -330,7 +122,7 @@ impl Delivery {
     pub fn restore(&mut self, now: Instant, owed: Owed) {
         let id = owed.message.id.clone();
         if self.disabled {
-            self.changes.push(Change::Dead(id, DeadReason::Gone));
+            self.changes.push(Change::Dead(id, GONE));
             return;
         }
         let lane = self.lanes.entry(id.fingerprint.clone()).or_default();
@@ -343,29 +135,30 @@ impl Delivery {
             return;
         }
         if id.version > lane.newest {
-            (lane.newest, lane.open) = (id.version, !owed.message.resolved);
+            (lane.newest, lane.open) = (id.version, id.is_incident() && !owed.message.resolved);
         }
         self.sequence += 1;
         let age = owed.age.min(self.limits.max_age.saturating_sub(GRACE));
-        let (sequence, attempts) = (self.sequence, owed.attempts);
+        let mut waiting = Waiting::new(owed.message, (now, age), self.sequence);
+        (waiting.attempts, waiting.last_error) = (owed.attempts, owed.last_error);
+        self.inherited |= waiting.attempts > 0;
         let wait = owed.wait.min(DELAY_RESTORED);
         let place = lane.waiting.iter().take_while(|one| one.version() < id.version).count();
         if place == 0 {
-            (lane.attempts, lane.not_before) = (attempts, now + wait);
+            (lane.attempts, lane.not_before) = (waiting.attempts, now + wait);
         }
-        let message = owed.message;
-        lane.waiting.insert(place, Waiting { message, since: now, age, sequence, attempts });
+        lane.waiting.insert(place, waiting);
         lane.coalesce(&mut self.changes);
         self.changes.push(Change::Queued(id));
         self.overflow();
     }
 
     /// Remembers the last that a receiver was offered of an incident before a start.
-    pub fn remember(&mut self, fingerprint: &str, version: u64, resolved: bool) {
-        if !resolved {
-            let lane = self.lanes.entry(fingerprint.to_owned()).or_default();
-            if version > lane.newest {
-                (lane.newest, lane.open) = (version, true);
+    pub fn remember(&mut self, id: &MessageId, resolved: bool) {
+        if !resolved && id.is_incident() {
+            let lane = self.lanes.entry(id.fingerprint.clone()).or_default();
+            if id.version > lane.newest {
+                (lane.newest, lane.open) = (id.version, true);
             }
         }
     }
@@ -381,25 +174,42 @@ impl Delivery {
     /// Says how an attempt ended.
     pub fn settle(&mut self, now: Instant, id: &MessageId, outcome: &Outcome) {
         let Some(lane) = self.lanes.get_mut(&id.fingerprint) else { return };
-        let Some(landed) = lane.flying.take_if(|flying| flying.message.id == *id) else { return };
+        let Some(mut landed) = lane.flying.take_if(|flying| flying.message.id == *id) else {
+            return;
+        };
+        let attempts = lane.attempts;
         match outcome {
             Outcome::Accepted => {
-                lane.attempts = 0;
-                if self.failures >= FAILURES_BEFORE_CAUTION {
+                (lane.attempts, lane.began) = (0, false);
+                let was_down = self.failures >= FAILURES_BEFORE_CAUTION;
+                if was_down {
                     // It is back: what waits is held by the ramp and the spacing alone.
                     self.lanes.values_mut().for_each(|lane| lane.not_before = now);
+                }
+                if was_down || std::mem::take(&mut self.inherited) {
+                    self.sum_up();
                 }
                 self.failures = 0;
                 self.width = self.width.saturating_mul(2).min(self.limits.in_flight);
                 self.changes.push(Change::Delivered(id.clone(), landed.attempts + 1));
             }
-            Outcome::Retry { after, why } => self.retry(now, landed, (*after, why)),
-            Outcome::Refused { .. } => {
-                lane.attempts = 0;
-                self.changes.push(Change::Dead(id.clone(), DeadReason::Refused));
+            Outcome::Retry { after, why } => {
+                self.pause(now, *after);
+                let delay = match landed.age(now) >= OLD {
+                    true => self.spread(DELAY_OLD),
+                    false => self.delay(attempts),
+                };
+                self.again(now, landed, (delay, why, false));
+            }
+            Outcome::Refused { why } => {
+                // It listens: nothing speaks against the messages of others.
+                landed.refusals = landed.refusals.saturating_add(1);
+                let delay = self.spread(refused(landed.refusals));
+                self.again(now, landed, (delay, why, true));
             }
             Outcome::Gone => {
-                self.changes.push(Change::Dead(id.clone(), DeadReason::Gone));
+                let attempts = landed.attempts.saturating_add(1);
+                self.changes.push(Change::Dead(id.clone(), Death { attempts, ..GONE }));
                 self.disable();
             }
         }
@@ -424,6 +234,10 @@ impl Delivery {
             None => Next::Wait(None),
             Some((at, _, _)) if at > now => Next::Wait(Some(at)),
             Some((_, _, lane)) => {
+                match self.limits.backlog {
+                    Backlog::All => {}
+                    Backlog::Coalesce | Backlog::Digest => lane.catch_up(now, &mut self.changes),
+                }
                 lane.flying = lane.waiting.pop_front();
                 match &lane.flying {
                     Some(flying) => {
@@ -465,8 +279,8 @@ impl Delivery {
         self.disabled
     }
 
-    /// Puts a message back to the front of its lane, unless a newer one of its state waits there.
-    fn retry(&mut self, now: Instant, mut landed: Waiting, (after, why): (Option<Duration>, &str)) {
+    /// The receiver failed: leaves it alone for a while.
+    fn pause(&mut self, now: Instant, after: Option<Duration>) {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= FAILURES_BEFORE_CAUTION {
             self.width = 1;
@@ -477,27 +291,31 @@ impl Delivery {
         if let Some(after) = after {
             self.not_before = self.not_before.max(now + after);
         }
+    }
+
+    /// Puts a message back to the front of its lane, unless a newer one of its state waits there.
+    fn again(
+        &mut self,
+        now: Instant,
+        mut landed: Waiting,
+        (delay, why, refused): (Duration, &str, bool),
+    ) {
         let id = landed.message.id.clone();
-        let attempts = self.lanes.get(&id.fingerprint).map_or(0, |lane| lane.attempts);
-        let delay = match landed.age(now) >= OLD {
-            true => self.spread(DELAY_OLD),
-            false => self.delay(attempts),
-        };
         let Some(lane) = self.lanes.get_mut(&id.fingerprint) else { return };
         lane.attempts = lane.attempts.saturating_add(1);
         lane.not_before = now + delay;
         landed.attempts = landed.attempts.saturating_add(1);
+        landed.last_error = Some(why.to_owned());
         let again = lane.not_before.max(self.not_before);
-        let trial = Trial { attempts: landed.attempts, again, why: why.to_owned() };
-        self.changes.push(Change::Retried(id.clone(), trial));
+        let trial = Trial { attempts: landed.attempts, again, why: why.to_owned(), refused };
+        self.changes.push(Change::Retried(id, trial));
         lane.waiting.push_front(landed);
         lane.coalesce(&mut self.changes);
     }
 
-    /// The delay before the next attempt.
+    /// The delay before the next attempt, when the receiver failed.
     fn delay(&mut self, attempts: u32) -> Duration {
-        let index = usize::try_from(attempts).unwrap_or(usize::MAX).min(DELAYS.len() - 1);
-        self.spread(Duration::from_secs(DELAYS.get(index).copied().unwrap_or(60)))
+        self.spread(step(&DELAYS, attempts))
     }
 
     /// Less up to a half by chance.
@@ -510,6 +328,18 @@ impl Delivery {
         mixed ^= mixed >> 31;
         let thousandths = u32::try_from(mixed % 501).unwrap_or(0);
         longest - longest * thousandths / 1000
+    }
+
+    /// Hands out what a digest is to tell. A single incident is told by itself.
+    fn sum_up(&mut self) {
+        let closed = self.lanes.values().filter(|lane| lane.is_closed()).count();
+        if self.limits.backlog != Backlog::Digest || closed < 2 {
+            return;
+        }
+        for lane in self.lanes.values_mut().filter(|lane| lane.is_closed()) {
+            let told = lane.waiting.drain(..).map(|waiting| waiting.message.id);
+            self.changes.extend(told.map(Change::Digested));
+        }
     }
 
     /// Gives up messages until there is room.
@@ -548,9 +378,7 @@ impl Delivery {
         let Some((_, fingerprint, index)) = victim else { return false };
         let fingerprint = fingerprint.to_owned();
         let dropped = self.lanes.get_mut(&fingerprint).and_then(|lane| lane.waiting.remove(index));
-        if let Some(dropped) = dropped {
-            self.changes.push(Change::Dead(dropped.message.id, DeadReason::Overflow));
-        }
+        self.changes.extend(dropped.map(|dropped| dropped.dead(DeadReason::Overflow)));
         self.forget_idle();
         true
     }
@@ -558,14 +386,13 @@ impl Delivery {
     fn expire(&mut self, now: Instant) {
         let (max_age, changes) = (self.limits.max_age, &mut self.changes);
         for lane in self.lanes.values_mut() {
-            lane.waiting.retain(|waiting| {
-                let young = waiting.age(now) < max_age;
-                if !young {
-                    let id = waiting.message.id.clone();
-                    changes.push(Change::Dead(id, DeadReason::Expired));
-                }
-                young
-            });
+            let is_old = |one: &Waiting| one.age(now) >= max_age;
+            if !lane.waiting.iter().any(is_old) {
+                continue;
+            }
+            let (old, young): (Vec<_>, Vec<_>) = lane.waiting.drain(..).partition(is_old);
+            lane.waiting.extend(young);
+            changes.extend(old.into_iter().map(|one| one.dead(DeadReason::Expired)));
         }
         self.forget_idle();
     }
@@ -574,8 +401,8 @@ impl Delivery {
         self.disabled = true;
         self.changes.push(Change::Disabled);
         for lane in self.lanes.values_mut() {
-            let dropped = lane.waiting.drain(..).map(|waiting| waiting.message.id);
-            self.changes.extend(dropped.map(|id| Change::Dead(id, DeadReason::Gone)));
+            let dropped = lane.waiting.drain(..);
+            self.changes.extend(dropped.map(|waiting| waiting.dead(DeadReason::Gone)));
         }
     }
 
@@ -583,6 +410,20 @@ impl Delivery {
     fn forget_idle(&mut self) {
         self.lanes.retain(|_, lane| lane.open || !lane.is_idle());
     }
+}
+
+/// The end of what is offered to a receiver that is gone.
+const GONE: Death = Death { reason: DeadReason::Gone, last_error: None, attempts: 0 };
+
+/// The delay at a step of a schedule whose last one stays.
+fn step(delays: &[u64], at: u32) -> Duration {
+    let index = usize::try_from(at).unwrap_or(usize::MAX).min(delays.len().saturating_sub(1));
+    Duration::from_secs(delays.get(index).copied().unwrap_or_default())
+}
+
+/// The longest delay after so many refusals of a message.
+fn refused(times: u32) -> Duration {
+    step(&DELAYS_REFUSED, times.saturating_sub(1))
 }
 
 #[cfg(test)]

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use reachd_core::incident::{GroupSubject, IncidentState, IncidentUpdate, Resolution, Subject};
 use reachd_core::judge::Sign;
 use reachd_core::report::{EvidencePart, TargetReport};
+use reachd_core::wording::Wording;
 use serde::Serialize;
+use serde_json::json;
 
 use super::settings::Language;
 use crate::clock::{WallClock, ZERO_TIME};
+use crate::receiver::Notice;
 
 /// The names of our own labels; a target's label of the same name gets the prefix `label_`.
 const TAKEN: [&str; 5] = ["alertname", "target", "vantage", "severity", "class"];
@@ -97,6 +100,32 @@ pub fn render(update: &IncidentUpdate, context: &Context<'_>) -> Vec<u8> {
     };
     // Maps with text keys and plain values cannot fail to serialise.
     serde_json::to_vec(&notification).unwrap_or_default()
+}
+
+/// Writes the body of a message about messages: an alert of its own.
+pub(crate) fn render_notice(notice: &Notice, context: &Context<'_>) -> Vec<u8> {
+    let say = |text: &Wording| match context.language {
+        Language::En => text.en.clone(),
+        Language::Zh => text.zh.clone(),
+    };
+    let annotations = json!({
+        "class_now": "", "summary": say(&notice.summary), "cause": "", "confidence": "",
+        "evidence": "", "next_step": say(&notice.next_step), "evidence_url": "",
+        "version": notice.version.to_string(),
+    });
+    let ended = Some(notice.ended.as_str()).filter(|ended| !ended.is_empty());
+    let alert = json!({
+        "status": notice.status(), "labels": notice.labels, "annotations": annotations,
+        "startsAt": notice.started, "endsAt": ended.unwrap_or(ZERO_TIME),
+        "generatorURL": own_url(context, "/"), "fingerprint": notice.fingerprint,
+    });
+    let body = json!({
+        "version": "4", "groupKey": format!("{{}}:{{alertname={:?}}}", notice.alertname),
+        "truncatedAlerts": 0, "status": notice.status(), "receiver": context.receiver,
+        "groupLabels": { "alertname": notice.alertname }, "commonLabels": notice.labels, "commonAnnotations": annotations,
+        "externalURL": context.external_url, "alerts": [alert],
+    });
+    body.to_string().into_bytes()
 }
 
 /// The alert's labels: its identity. They stay the same while the incident lives.
@@ -245,7 +274,7 @@ mod tests {
     use reachd_core::incident::AlertKind;
     use reachd_core::judge::Class;
     use reachd_core::target::TargetName;
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
     use crate::fixture;

@@ -5,6 +5,7 @@ use std::fmt;
 use reachd_core::incident::{IncidentState, IncidentUpdate};
 use reachd_core::target::Severity;
 
+use super::delivery::Backlog;
 use super::payload;
 use super::signature::Secret;
 use crate::carry::Route;
@@ -69,6 +70,10 @@ pub struct Settings {
     pub template: Option<String>,
     /// The program of a command receiver, with its arguments.
     pub command: Vec<String>,
+    /// Who is told of what this one was not told.
+    pub dead_letter_to: Option<String>,
+    /// What is sent of messages that have gathered during an outage.
+    pub backlog: Backlog,
 }
 
 impl fmt::Debug for Settings {
@@ -97,6 +102,8 @@ impl Settings {
             authorities: None,
             template: None,
             command: Vec::new(),
+            dead_letter_to: None,
+            backlog: Backlog::All,
         }
     }
 

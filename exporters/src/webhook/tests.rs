@@ -31,11 +31,19 @@ async fn answer_one(listener: &TcpListener, status: &str) -> String {
 }
 
 fn receiver(address: SocketAddr) -> (Arc<Webhook>, WebhookTask, Arc<SelfMetrics>) {
+    receiver_behind(Gate::default(), address)
+}
+
+fn receiver_behind(
+    gate: Gate,
+    address: SocketAddr,
+) -> (Arc<Webhook>, WebhookTask, Arc<SelfMetrics>) {
     let mut settings = Settings::new("ops", &format!("http://{address}/hook?token=t"));
     settings.secret = Some(Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap());
     let metrics = fixture::metrics();
     let surroundings = Surroundings {
         write_back: Arc::default(),
+        gate,
         external_url: "http://reachd.example".to_owned(),
         clock: WallClock::anchored(Instant::ZERO, SystemTime::UNIX_EPOCH),
         metrics: Arc::clone(&metrics),
@@ -64,31 +72,34 @@ async fn a_refused_and_a_delivered_message_are_counted_and_signed() {
     let (webhook, task, metrics) = receiver(listener.local_addr().unwrap());
     assert!(page(&metrics).contains("{outcome=\"dead\",receiver=\"ops\"} 0\n"));
     webhook.offer(&fixture::update(1, IncidentState::Firing));
-    webhook.offer(&fixture::update(2, IncidentState::Resolved));
     let (stop, stopped) = oneshot::channel::<()>();
     let wait = async {
         let _ = stopped.await;
     };
-    let running = tokio::spawn(task.run(wait, Duration::from_secs(30)));
+    let running = tokio::spawn(task.run(wait, Duration::from_millis(500)));
     let first = answer_one(&listener, "400 Bad Request").await;
+    let mut other = fixture::update(2, IncidentState::Firing);
+    other.fingerprint = "fedcba9876543210".to_owned();
+    webhook.offer(&other);
     let second = answer_one(&listener, "200 OK").await;
     stop.send(()).unwrap();
-    assert_eq!(running.await.unwrap(), 0);
+    // The refused one is still owed.
+    assert_eq!(running.await.unwrap(), 1);
     assert!(first.starts_with("POST /hook?token=t HTTP/1.1\r\n"));
     assert!(first.contains("webhook-id: 0123456789abcdef:1\r\n"));
     assert!(first.contains("x-reachd-attempt: 1\r\n"), "{first}");
-    assert!(second.contains("\"status\":\"resolved\""));
+    assert!(second.contains("webhook-id: fedcba9876543210:2\r\n"));
     let header = |name: &str| second.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     let timestamp = header("webhook-timestamp: ").parse().unwrap();
     let (_, body) = second.split_once("\r\n\r\n").unwrap();
     let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-    let expected = secret.sign("0123456789abcdef:2", timestamp, body.as_bytes());
+    let expected = secret.sign("fedcba9876543210:2", timestamp, body.as_bytes());
     assert_eq!(header("webhook-signature: "), expected);
     let page = page(&metrics);
-    for outcome in ["dead", "delivered"] {
+    for outcome in ["refused", "delivered"] {
         assert!(page.contains(&format!("{{outcome=\"{outcome}\",receiver=\"ops\"}} 1\n")));
     }
-    assert!(page.contains("reachd_notification_queue_length{receiver=\"ops\"} 0\n"));
+    assert!(page.contains("reachd_notification_queue_length{receiver=\"ops\"} 1\n"));
 }
 
 #[tokio::test]
@@ -112,6 +123,72 @@ async fn a_failed_attempt_is_repeated_with_the_same_id_and_body() {
     assert!(second.contains("x-reachd-attempt: 2\r\n"), "{second}");
     assert!(second.contains("x-reachd-queued-seconds: "), "{second}");
     assert!(page(&metrics).contains("{outcome=\"retried\",receiver=\"ops\"} 1\n"));
+}
+
+/// Row 9 of the scorecard: whatever the clock did between two runs, nothing waits for more than a
+/// minute, and nothing is given up before it was tried for some.
+#[tokio::test]
+async fn a_clock_that_jumped_between_two_runs_delays_nothing() {
+    const HOUR: i64 = 3_600_000;
+    const YEAR: i64 = 365 * 24 * HOUR;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for jump in [HOUR, -HOUR, YEAR, -YEAR] {
+        let (webhook, _task, _) = receiver(listener.local_addr().unwrap());
+        let then = unix_millis(SystemTime::now()) - jump;
+        let message = webhook.render(&fixture::update(1, IncidentState::Firing)).unwrap();
+        webhook.restore(&OutboxRow {
+            msg_id: "00".to_owned(),
+            receiver: "ops".to_owned(),
+            fingerprint: "0123456789abcdef".to_owned(),
+            version: 1,
+            resolved: false,
+            body: message.body,
+            enqueued_ms: then,
+            not_before_ms: then + 60_000,
+            attempts: 3,
+            last_error: None,
+            state: State::Pending,
+            updated_ms: then,
+            revision: 3,
+        });
+        let soon = webhook.now() + Duration::from_secs(60);
+        let next = webhook.lock().poll(soon);
+        assert!(matches!(next, Next::Send(_)), "{jump}: {next:?}");
+        webhook.book(webhook.lock());
+        assert_eq!(webhook.queued(), 1, "given up untried after {jump}");
+    }
+}
+
+/// Nine receivers that hang take thirty-six places of thirty-two; a tenth is told at once.
+#[tokio::test]
+async fn receivers_that_hang_do_not_make_another_wait() {
+    let gate = Gate::default();
+    let (mut hanging, mut tasks) = (Vec::new(), Vec::new());
+    let message = |number: u32| {
+        let mut update = fixture::update(1, IncidentState::Firing);
+        update.fingerprint = format!("{number:016x}");
+        update
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (webhook, task, _) = receiver_behind(gate.clone(), listener.local_addr().unwrap());
+    for _ in 0..9 {
+        // It accepts in the kernel and never answers.
+        let slow = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (near, task, _) = receiver_behind(gate.clone(), slow.local_addr().unwrap());
+        (0..4).for_each(|number| near.offer(&message(number)));
+        tasks.push(tokio::spawn(task.run(std::future::pending(), Duration::ZERO)));
+        hanging.push((slow, near));
+    }
+    while gate.in_flight() < 31 {
+        tokio::task::yield_now().await;
+    }
+    webhook.offer(&message(0));
+    let answering = tokio::spawn(async move { answer_one(&listener, "200 OK").await });
+    assert_eq!(task.run(async {}, Duration::from_secs(5)).await, 0);
+    answering.await.unwrap();
+    // A place was kept for the tenth all the while.
+    assert_eq!(gate.in_flight(), 31);
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]
@@ -178,7 +255,7 @@ async fn a_row_that_is_owed_is_sent_after_a_start_and_marked() {
     // Killed here, between the answer and its mark, it sends the same once more.
     let rows = store.call(|store| store.outbox_of("ops")).await.unwrap();
     assert_eq!((rows[0].state, &rows[0].body), (State::Pending, &message.body));
-    assert!(webhook.surroundings.write_back.flush(&store).await);
+    assert!(webhook.surroundings.write_back.flush(&store, &Arc::default()).await);
     let rows = store.call(|store| store.outbox(None)).await.unwrap();
     assert_eq!((rows[0].state, rows[0].attempts), (State::Delivered, 1));
     // The next start owes nothing, and knows that the end is to be told.

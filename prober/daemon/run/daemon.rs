@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use reachd_config::Settings;
 use reachd_core::incident::IncidentUpdate;
 use reachd_core::monitor::Event;
+use reachd_exporters::carry::gate::Gate;
 use reachd_exporters::http::Request;
 use reachd_exporters::prometheus::Detail;
 use reachd_exporters::silence::SilenceRequest;
-use reachd_exporters::store::{BaselineRow, IncidentRow, OutboxRow};
+use reachd_exporters::store::{BaselineRow, IncidentRow};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -92,8 +93,9 @@ impl Daemon {
             clock: parts.clock,
             store: parts.store.clone(),
             write_back: Arc::default(),
+            gate: Gate::default(),
         };
-        receivers.apply(&settings, &means).await?;
+        receivers.apply(&settings, &means, |_| false).await?;
         let pulse = Pulse {
             engine: parts.engine.clone(),
             store: parts.store.clone(),
@@ -334,8 +336,10 @@ impl Daemon {
     /// Forgets what is long over.
     fn forget(&self) {
         let store = self.parts.store.clone();
+        let receivers = self.settings.receivers.iter().map(|receiver| receiver.name.clone());
+        let receivers = receivers.collect();
         tokio::spawn(async move {
-            match store.prune(PRUNE_AGE).await {
+            match store.prune(PRUNE_AGE, receivers).await {
                 Ok(rows) => info!(rows, "Forgot what is long over"),
                 Err(error) => warn!(%error, "Old rows were not forgotten"),
             }
@@ -346,11 +350,8 @@ impl Daemon {
     fn write_marks(&self) -> JoinHandle<()> {
         let (means, outbox) = (self.means.clone(), self.receivers.shared());
         tokio::spawn(async move {
-            let owed = |row: &OutboxRow| {
-                let outbox = Arc::clone(&outbox.lock().unwrap_or_else(PoisonError::into_inner));
-                outbox.restore(row);
-            };
-            means.write_back.run(&means.store, owed).await;
+            let now = || Arc::clone(&outbox.lock().unwrap_or_else(PoisonError::into_inner));
+            means.write_back.run(&means.store, now).await;
         })
     }
 
@@ -421,7 +422,9 @@ impl Daemon {
             warn!("[listen] and [store] change only with a restart");
         }
         self.heartbeat.apply(&settings, &self.pulse)?;
-        self.receivers.apply(&settings, &self.means).await?;
+        let (mutes, now) = (&self.mutes, Timestamp::now());
+        let muted = |update: &IncidentUpdate| mutes.holds(&settings, update, now);
+        self.receivers.apply(&settings, &self.means, muted).await?;
         let (diff, change) = self.settings.plan.change_to(&settings.plan);
         self.parts.engine.change(change).await?;
         self.detail.send_replace(detail(&settings));
@@ -471,8 +474,9 @@ impl Daemon {
                 self.handle_event(*event).await;
             }
             self.settle().await;
+            let outbox = Arc::clone(&self.receivers.outbox);
             std::mem::replace(&mut self.receivers, Receivers::none()).stop().await;
-            self.means.write_back.flush(&self.means.store).await;
+            self.means.write_back.flush(&self.means.store, &outbox).await;
         });
         if drained.await.is_err() {
             warn!("Stopping took too long; something may be left untold");

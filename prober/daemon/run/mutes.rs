@@ -81,6 +81,16 @@ impl Mutes {
         silence.or_else(|| window(settings, update, now).map(|window| window.name.clone()))
     }
 
+    /// Whether something keeps an incident from being told.
+    pub(super) fn holds(
+        &self,
+        settings: &Settings,
+        update: &IncidentUpdate,
+        now: Timestamp,
+    ) -> bool {
+        self.reason(settings, update, now).is_some()
+    }
+
     /// The silences, those that are over for some days among them.
     pub(super) fn silences(&self) -> &[Silence] {
         &self.silences

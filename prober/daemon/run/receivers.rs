@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use reachd_config::{Receiver, ReceiverKind, Settings};
 use reachd_core::incident::{IncidentState, IncidentUpdate};
 use reachd_exporters::alertmanager::{self, Alertmanager, AlertmanagerTask};
+use reachd_exporters::carry::gate::Gate;
 use reachd_exporters::clock::WallClock;
 use reachd_exporters::outbox::{Exporter, Outbox};
 use reachd_exporters::prometheus::SelfMetrics;
@@ -30,6 +31,7 @@ pub(super) struct Means {
     pub(super) clock: WallClock,
     pub(super) store: StoreHandle,
     pub(super) write_back: Arc<WriteBack>,
+    pub(super) gate: Gate,
 }
 
 /// The running receivers.
@@ -80,23 +82,34 @@ impl Receivers {
     }
 
     /// Starts, keeps and stops receivers as the settings want. One that cannot be started is an
-    /// error and changes nothing.
-    pub(super) async fn apply(&mut self, settings: &Settings, means: &Means) -> Result<()> {
+    /// error and changes nothing. Who tells states learns at once what is open, but for what is
+    /// muted.
+    pub(super) async fn apply(
+        &mut self,
+        settings: &Settings,
+        means: &Means,
+        muted: impl Fn(&IncidentUpdate) -> bool,
+    ) -> Result<()> {
         let wanted: Vec<&Receiver> = settings.receivers.iter().collect();
+        let goes_on = |running: &Running, receiver: &Receiver| {
+            running.receiver == *receiver && !running.exporter.is_disabled()
+        };
         let mut fresh = Vec::new();
         for receiver in &wanted {
-            if !self.running.iter().any(|running| running.receiver == **receiver) {
+            if !self.running.iter().any(|running| goes_on(running, receiver)) {
                 fresh.push((*receiver, make(receiver, settings, means)?));
             }
         }
         for (receiver, Made { cluster, .. }) in &fresh {
             let elder = self.running.iter().find(|elder| elder.receiver.name == receiver.name);
             let elder = elder.and_then(|elder| elder.cluster.as_ref());
-            if let (Some(heir), Some(elder)) = (cluster, elder) {
-                heir.inherit(elder);
+            match (cluster, elder) {
+                (Some(heir), Some(elder)) => heir.inherit(elder),
+                (Some(fresh), None) => self.teach(fresh, &muted),
+                (None, _) => {}
             }
         }
-        let kept = |running: &Running| wanted.iter().any(|receiver| **receiver == running.receiver);
+        let kept = |running: &Running| wanted.iter().any(|receiver| goes_on(running, receiver));
         let gone: Vec<_> = self.running.extract_if(.., |running| !kept(running)).collect();
         for gone in gone {
             let name = gone.receiver.name.clone();
@@ -110,16 +123,24 @@ impl Receivers {
             }
         }
         if !fresh.is_empty() {
-            means.write_back.flush(&means.store).await;
+            means.write_back.flush(&means.store, &self.outbox).await;
         }
         for (receiver, made) in fresh {
             self.fill(&*made.exporter, &means.store).await;
             self.running.push(start(receiver, made));
         }
         let exporters = self.running.iter().map(|running| Arc::clone(&running.exporter)).collect();
-        self.outbox = Arc::new(Outbox::new(exporters));
+        self.outbox = Arc::new(self.outbox.successor(exporters));
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&self.outbox);
         Ok(())
+    }
+
+    /// Tells a receiver of states, which is new, what is open. What was last told of an incident
+    /// may have been a mere change; that it fires is news to this one.
+    fn teach(&self, fresh: &Alertmanager, muted: impl Fn(&IncidentUpdate) -> bool) {
+        for update in self.outbox.standing().into_iter().filter(|update| !muted(update)) {
+            fresh.tell(&IncidentUpdate { notify: !update.member, ..update });
+        }
     }
 
     /// Hands a receiver what the outbox has for it. A store that fails costs the memory, not the
@@ -144,6 +165,7 @@ impl Receivers {
     /// is new, and that one is over, to whom an earlier release told only that it fires.
     pub(super) async fn catch_up(&mut self, saved: &[IncidentUpdate], store: &StoreHandle) {
         let heard = std::mem::take(&mut self.heard);
+        saved.iter().for_each(|update| self.outbox.stand(update));
         for exporter in self.running.iter().map(|running| &running.exporter) {
             for update in saved {
                 if update.state == IncidentState::Firing {
@@ -195,6 +217,7 @@ fn make(receiver: &Receiver, settings: &Settings, means: &Means) -> Result<Made>
         clock: means.clock,
         metrics: Arc::clone(&means.metrics),
         write_back: Arc::clone(&means.write_back),
+        gate: means.gate.clone(),
     };
     let [seed, _] = crate::check::seed()?;
     let hint = || format!("start receiver {}", receiver.name);

@@ -201,6 +201,16 @@ impl Daemon {
         Ok((status.context("its status")?, begun.elapsed()))
     }
 
+    /// How it ended, if it did.
+    pub(crate) fn exit(&mut self) -> Result<Option<ExitStatus>> {
+        self.running.child().try_wait().context("look for its end")
+    }
+
+    /// Gives the folder of one that ended by itself.
+    pub(crate) fn abandon(mut self) -> Result<Ground> {
+        self.ground.take().context("the daemon was taken down")
+    }
+
     /// Ends it without a word, as a power cut would, and gives its folder back.
     pub(crate) fn kill(mut self) -> Result<Ground> {
         self.signal("KILL")?;

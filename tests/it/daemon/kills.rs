@@ -108,7 +108,7 @@ fn transitions(store: &mut Store) -> Result<BTreeSet<(String, u64)>> {
 }
 
 /// Compares the store with what the receiver heard; gives a line of figures.
-fn compare(store: &mut Store, receiver: &Webhook) -> Result<String> {
+pub(super) fn compare(store: &mut Store, receiver: &Webhook) -> Result<String> {
     let (heard, rows, owed) = (heard(receiver)?, store.outbox(None)?, transitions(store)?);
     let key = |row: &OutboxRow| (row.fingerprint.clone(), row.version);
     let state: BTreeMap<_, _> = rows.iter().map(|row| (key(row), row.state)).collect();

@@ -1,6 +1,7 @@
 //! The outbox and its commands: what a person sees and settles beside a running daemon.
 
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reachd_lab::{inside, server, test_name};
@@ -30,8 +31,8 @@ fn documents(daemon: &Daemon, words: &[&str]) -> Result<Vec<Value>> {
 fn a_dead_letter_is_listed_retried_and_delivered() {
     inside(test_name!(), |lab| {
         let mut scene = Scene::build(lab)?;
-        // Refused for good.
-        scene.receiver.set_status(400);
+        // Gone for good.
+        scene.receiver.set_status(410);
         let text = format!("{QUICK}{}", scene.target("t", "t", 3389));
         let daemon = super::harness::Ground::new(&scene.chain.v1, &text)?.start()?;
         daemon.until_page("it is well", START, |page| {
@@ -42,7 +43,7 @@ fn a_dead_letter_is_listed_retried_and_delivered() {
         let dead = until("a dead letter", START + START, || {
             Ok(documents(&daemon, &list)?.into_iter().next())
         })?;
-        ensure!(dead["receiver"] == "ops" && dead["last_error"] == "refused", "{dead}");
+        ensure!(dead["receiver"] == "ops" && dead["last_error"] == "gone", "{dead}");
         ensure!(dead["resolved"] == false && dead["state"] == "dead", "{dead}");
         let name = dead["msg_id"].as_str().context("its name")?.to_owned();
         let open = documents(&daemon, &["incidents", "--json"])?;
@@ -53,6 +54,10 @@ fn a_dead_letter_is_listed_retried_and_delivered() {
         ensure!(told[0].contains("firing") && told[0].contains("t: "), "{told:?}");
 
         scene.receiver.set_status(200);
+        let of = [("receiver", "ops")];
+        ensure!(daemon.metrics()?.value("reachd_receiver_disabled", &of) == Some(1.0), "not said");
+        ensure!(daemon.request("POST", "/-/reload", &[])?.status == 200, "no reload");
+        ensure!(daemon.metrics()?.value("reachd_receiver_disabled", &of) == Some(0.0), "still");
         let again = documents(&daemon, &["outbox", "retry", "--json", &name])?;
         ensure!(again == [serde_json::json!({ "retried": 1 })], "{again:?}");
         scene.receiver.wait_for(1, START)?;
@@ -65,10 +70,35 @@ fn a_dead_letter_is_listed_retried_and_delivered() {
         scene.receiver.wait_for(2, START + START)?;
         pair_each(&understood(&scene.receiver)?, &["t"])?;
         let page = daemon.metrics()?;
-        let of = [("receiver", "ops")];
         ensure!(page.value("reachd_notification_queue_length", &of) == Some(0.0), "queued");
         let oldest = page.value("reachd_notification_oldest_pending_seconds", &of);
         ensure!(oldest == Some(0.0), "{oldest:?}");
+        daemon.stop().map(drop)
+    });
+}
+
+/// A receiver whose deploy went wrong: what it refuses is owed, not lost.
+#[test]
+fn a_refused_message_waits_and_is_told_once_it_is_taken() {
+    inside(test_name!(), |lab| {
+        let node = lab.host("v1")?;
+        let receiver = server::webhook(&node, 8081)?;
+        receiver.set_status(404);
+        let target = "[[target]]\nhost = \"127.0.0.1\"\nport = 1\nservice = \"tcp\"\n";
+        let daemon = super::harness::Ground::new(&node, &format!("{QUICK}{target}"))?.start()?;
+        let list = ["outbox", "list", "--state", "pending", "--json"];
+        let row = until("a refused message", START, || {
+            let tried = |row: &Value| row["attempts"] == 1;
+            Ok(documents(&daemon, &list)?.into_iter().find(tried))
+        })?;
+        ensure!(row["last_error"] == "answered 404", "{row}");
+        let page = daemon.metrics()?;
+        let refused = [("receiver", "ops"), ("outcome", "refused")];
+        ensure!(page.value("reachd_notifications_total", &refused) == Some(1.0), "not counted");
+        receiver.set_status(200);
+        receiver.wait_for(1, Duration::from_secs(75))?;
+        let tries = receiver.deliveries();
+        ensure!(tries.len() == 2 && tries[0].body == tries[1].body, "{tries:#?}");
         daemon.stop().map(drop)
     });
 }

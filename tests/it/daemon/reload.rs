@@ -1,7 +1,8 @@
 //! New plans while the daemon runs: only the difference is applied, and never half of a broken one.
 
 use anyhow::{Context, Result, ensure};
-use reachd_lab::{inside, test_name};
+use reachd_lab::{inside, server, test_name};
+use serde_json::Value;
 
 use super::harness::{Daemon, Ground, SOON, START, until};
 use super::scene::{QUICK, Scene};
@@ -162,4 +163,31 @@ fn until_probed_again(daemon: &Daemon, target: &str) -> Result<()> {
         ensure!(now >= before, "its counters fell");
         Ok((now > before + 1.0).then_some(()))
     })
+}
+
+#[test]
+fn an_alertmanager_that_a_reload_adds_learns_at_once_what_is_open() {
+    inside(test_name!(), |lab| {
+        let node = lab.host("v1")?;
+        let receiver = server::webhook(&node, 8081)?;
+        let cluster = server::webhook(&node, 9093)?;
+        let target =
+            "[[target]]\nname = \"t\"\nhost = \"127.0.0.1\"\nport = 1\nservice = \"tcp\"\n";
+        let text = format!("{QUICK}{target}");
+        let daemon = Ground::new(&node, &text)?.start()?;
+        let told = receiver.wait_for(1, START)?;
+        let firing: Value = serde_json::from_str(&told[0]).context("read a message")?;
+        let more = "[[receiver]]\nname = \"am\"\nkind = \"alertmanager\"\n\
+                    urls = [\"http://127.0.0.1:9093\"]\n";
+        daemon.ground()?.write("reachd.toml", &format!("{text}{more}"))?;
+        ensure!(daemon.request("POST", "/-/reload", &[])?.status == 200, "no reload");
+        // Sooner than states are repeated, which is every thirty seconds.
+        let pushed = cluster.wait_for(1, SOON)?;
+        let alerts: Value = serde_json::from_str(&pushed[0]).context("read a push")?;
+        ensure!(alerts.as_array().map(Vec::len) == Some(1), "{alerts}");
+        ensure!(alerts[0]["labels"]["target"] == "t", "{alerts}");
+        ensure!(alerts[0]["startsAt"] == firing["alerts"][0]["startsAt"], "{alerts} {firing}");
+        ensure!(receiver.deliveries().len() == 1, "told again: {:#?}", receiver.deliveries());
+        Ok(())
+    });
 }

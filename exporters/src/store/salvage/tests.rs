@@ -12,6 +12,7 @@ use super::super::{BaselineRow, IncidentRow, Mark, Rendered, State, Store};
 use super::*;
 use crate::clock::WallClock;
 use crate::fixture;
+use crate::outbox::Outbox;
 
 const FLIPS: u64 = 500;
 const PAGE: usize = 4096;
@@ -63,14 +64,15 @@ fn build(path: &Path) {
             let key = ("ops".to_owned(), firing.fingerprint.clone(), 1);
             let state = if number % 8 == 0 { State::Delivered } else { State::Pending };
             let error = Some("answered 503".to_owned());
-            let mark = Mark { state, attempts: Some(3), not_before_ms: Some(9), error };
-            store.mark(&[(key, mark)].into(), now()).unwrap();
+            let (attempts, not_before_ms) = (Some(3), Some(9));
+            let mark = Mark { attempts, not_before_ms, error, ..Mark::plain(state) };
+            store.mark(&[(key, mark)].into(), &Outbox::default(), now()).unwrap();
         }
         let baseline = Baseline { distance: Some(9), ..Baseline::default() };
         let row = BaselineRow::new(&TargetName::new(&format!("t{number}")), "here", &baseline);
         store.save_baseline(&row, now() - Duration::from_secs(number)).unwrap();
     }
-    store.prune(now(), Duration::from_secs(90)).unwrap();
+    store.prune(now(), Duration::from_secs(90), &[]).unwrap();
 }
 
 /// Everything a store holds but the checksums, each row as bytes.

@@ -1,3 +1,5 @@
+use bytes::Bytes;
+
 use super::*;
 use crate::fixture::at;
 
@@ -38,9 +40,10 @@ fn refused() -> Outcome {
 
 fn dead(queue: &mut Delivery) -> Vec<(String, DeadReason)> {
     let deaths = queue.take_changes().into_iter().filter_map(|change| match change {
-        Change::Dead(id, reason) => Some((id.to_string(), reason)),
+        Change::Dead(id, death) => Some((id.to_string(), death.reason)),
         Change::Queued(_)
         | Change::Superseded(_)
+        | Change::Digested(_)
         | Change::Delivered(..)
         | Change::Retried(..)
         | Change::Disabled => None,
@@ -139,14 +142,44 @@ fn an_old_or_repeated_version_is_ignored() {
 }
 
 #[test]
-fn a_refused_message_is_dead_and_the_next_one_goes_on() {
+fn a_refused_message_is_tried_seldom_and_given_up_with_what_was_said() {
     let mut queue = queue(Limits::default());
     queue.offer(at(0), message("a", 1, FIRING));
     queue.offer(at(0), message("a", 2, RESOLVED));
-    assert_eq!(sent(&mut queue, at(0)), ["a:1"]);
-    settle(&mut queue, at(0), "a:1", refused());
-    assert_eq!(dead(&mut queue), [("a:1".to_owned(), DeadReason::Refused)]);
-    assert_eq!(sent(&mut queue, at(0)), ["a:2"]);
+    let mut now = at(0);
+    for longest in [60_u64, 300, 300, 300] {
+        assert_eq!(sent(&mut queue, now), ["a:1"]);
+        settle(&mut queue, now, "a:1", refused());
+        let Next::Wait(Some(next)) = queue.poll(now) else { panic!("nothing to wait for") };
+        let (delay, longest) = (next.since(now), Duration::from_secs(longest));
+        assert!(delay <= longest && delay >= longest / 2, "{delay:?} of {longest:?}");
+        now = next;
+    }
+    queue.take_changes();
+    assert_eq!(queue.poll(at(72 * 3600)), Next::Wait(None));
+    let changes = queue.take_changes();
+    let [Change::Dead(_, first), Change::Dead(_, second)] = &changes[..] else {
+        panic!("{changes:?}")
+    };
+    assert_eq!(
+        (first.to_string(), second.to_string()),
+        ("expired: answered 400".to_owned(), "expired".to_owned(),)
+    );
+}
+
+#[test]
+fn refusals_are_no_sign_of_a_receiver_that_is_down() {
+    let mut queue = queue(Limits::default());
+    for incident in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        queue.offer(at(0), message(incident, 1, FIRING));
+    }
+    for _ in 0..2 {
+        let batch = sent(&mut queue, at(0));
+        assert_eq!(batch.len(), 4);
+        batch.iter().for_each(|id| settle(&mut queue, at(0), id, refused()));
+    }
+    queue.offer(at(1), message("z", 1, FIRING));
+    assert_eq!(sent(&mut queue, at(1)), ["z:1"]);
 }
 
 #[test]
@@ -247,14 +280,16 @@ fn resolved_is_never_lost() {
 
 fn owed(incident: &str, version: u64, resolved: bool) -> Owed {
     let (age, wait) = (Duration::ZERO, Duration::ZERO);
-    Owed { message: message(incident, version, resolved), attempts: 0, age, wait }
+    let message = message(incident, version, resolved);
+    Owed { message, attempts: 0, age, wait, last_error: None }
 }
 
 #[test]
 fn a_queue_taken_back_goes_on_where_it_was() {
     let mut queue = queue(Limits::default());
     let hour = Duration::from_secs(3600);
-    queue.remember("a", 3, FIRING);
+    let told = MessageId { fingerprint: "a".to_owned(), version: 3 };
+    queue.remember(&told, FIRING);
     queue.restore(at(0), Owed { attempts: 2, age: hour, wait: 2 * hour, ..owed("b", 1, FIRING) });
     queue.restore(at(0), owed("b", 2, RESOLVED));
     queue.restore(at(0), owed("b", 2, RESOLVED));
@@ -361,158 +396,5 @@ fn a_message_of_six_hours_is_tried_every_five_minutes() {
     assert!((150..=300).contains(&next.since_start().as_secs()), "{next}");
 }
 
-mod properties {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// What the world does to a queue whose rows are on a disk.
-    #[derive(Debug, Clone)]
-    enum Step {
-        Commit { incident: u8, resolved: bool },
-        Pass(u16),
-        Answer(u8),
-        Restart { clock: i32 },
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            4 => (0..4_u8, any::<bool>())
-                .prop_map(|(incident, resolved)| Step::Commit { incident, resolved }),
-            3 => (0..400_u16).prop_map(Step::Pass),
-            6 => any::<u8>().prop_map(Step::Answer),
-            1 => (-1_000_000..1_000_000).prop_map(|clock| Step::Restart { clock }),
-        ]
-    }
-
-    /// A queue, its rows, and what its receiver has seen.
-    struct World {
-        queue: Delivery,
-        now: u64,
-        rows: BTreeMap<MessageId, (bool, Option<&'static str>)>,
-        flying: Vec<MessageId>,
-        seen: BTreeMap<String, Vec<u64>>,
-        accepted: BTreeSet<MessageId>,
-    }
-
-    impl World {
-        fn new() -> Self {
-            let queue = Delivery::new(Limits::default(), 3);
-            let (rows, flying) = (BTreeMap::new(), Vec::new());
-            let (seen, accepted) = (BTreeMap::new(), BTreeSet::new());
-            Self { queue, now: 0, rows, flying, seen, accepted }
-        }
-
-        fn write_back(&mut self) {
-            for change in self.queue.take_changes() {
-                let (id, word) = match change {
-                    Change::Delivered(id, _) => (id, "delivered"),
-                    Change::Dead(id, _) => (id, "dead"),
-                    Change::Superseded(id) => (id, "superseded"),
-                    Change::Queued(_) | Change::Retried(..) | Change::Disabled => continue,
-                };
-                let row = self.rows.get_mut(&id).expect("every message was committed");
-                assert_eq!(row.1, None, "{id} is settled twice");
-                row.1 = Some(word);
-            }
-        }
-
-        fn send(&mut self) {
-            while let Next::Send(message) = self.queue.poll(at(self.now)) {
-                self.flying.push(message.id);
-            }
-            self.write_back();
-        }
-
-        fn answer(&mut self, dice: u8) {
-            if self.flying.is_empty() {
-                return;
-            }
-            let id = self.flying.remove(usize::from(dice) % self.flying.len());
-            let outcome = match dice % 8 {
-                0..4 => Outcome::Accepted,
-                4 => refused(),
-                5 => fail(Some(u64::from(dice))),
-                _ => fail(None),
-            };
-            if outcome == Outcome::Accepted {
-                self.seen.entry(id.fingerprint.clone()).or_default().push(id.version);
-                self.accepted.insert(id.clone());
-            }
-            self.queue.settle(at(self.now), &id, &outcome);
-            self.write_back();
-        }
-
-        /// A kill and a start: what was in flight may have arrived.
-        fn restart(&mut self, clock: i32) {
-            for id in std::mem::take(&mut self.flying).into_iter().step_by(2) {
-                self.seen.entry(id.fingerprint.clone()).or_default().push(id.version);
-            }
-            let seed = u64::from(clock.unsigned_abs());
-            self.queue = Delivery::new(Limits::default(), seed);
-            let span = Duration::from_secs(seed);
-            for (id, (resolved, state)) in &self.rows {
-                if state.is_some() {
-                    self.queue.remember(&id.fingerprint, id.version, *resolved);
-                    continue;
-                }
-                let restored = owed(&id.fingerprint, id.version, *resolved);
-                let age = if clock > 0 { span } else { Duration::ZERO };
-                let wait = if clock < 0 { span } else { Duration::ZERO };
-                self.queue.restore(at(self.now), Owed { age, wait, ..restored });
-            }
-            self.write_back();
-        }
-
-        fn finish(&mut self) {
-            for _ in 0..10_000 {
-                self.now += 1;
-                self.send();
-                for id in std::mem::take(&mut self.flying) {
-                    self.seen.entry(id.fingerprint.clone()).or_default().push(id.version);
-                    self.queue.settle(at(self.now), &id, &Outcome::Accepted);
-                }
-                self.write_back();
-                if self.queue.queued() == 0 {
-                    return;
-                }
-            }
-            panic!("never drained");
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(400))]
-
-        #[test]
-        fn every_committed_message_is_settled_and_none_comes_backwards(
-            steps in prop::collection::vec(step(), 1..120),
-        ) {
-            let mut world = World::new();
-            for (index, step) in steps.into_iter().enumerate() {
-                match step {
-                    Step::Commit { incident, resolved } => {
-                        let (name, version) = (format!("i{incident}"), index as u64 + 1);
-                        let id = MessageId { fingerprint: name.clone(), version };
-                        world.rows.insert(id, (resolved, None));
-                        world.queue.offer(at(world.now), message(&name, version, resolved));
-                        world.write_back();
-                    }
-                    Step::Pass(seconds) => world.now += u64::from(seconds),
-                    Step::Answer(dice) => world.answer(dice),
-                    Step::Restart { clock } => world.restart(clock),
-                }
-                world.send();
-            }
-            world.finish();
-            for (id, (_, state)) in &world.rows {
-                prop_assert!(state.is_some(), "{} is neither delivered, dead nor superseded", id);
-            }
-            for (incident, versions) in &world.seen {
-                prop_assert!(versions.is_sorted(), "{}: {:?}", incident, versions);
-            }
-        }
-    }
-}
+mod backlog;
+mod properties;

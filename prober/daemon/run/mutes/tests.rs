@@ -137,3 +137,30 @@ fn what_was_told_before_the_window_is_not_told_again_at_its_end() {
     let mut over = update(target("b", None), IncidentState::Resolved);
     assert_eq!(mutes.take(&mut over, true, within), Telling::Those);
 }
+
+/// Whatever the clock does, an incident that is held back is told once no window covers it, and
+/// only once; and its end only if its beginning was told.
+#[test]
+fn clocks_that_jump_neither_lose_nor_repeat_what_is_held_back() {
+    let (settings, within) = (settings(), at(WITHIN));
+    for hours in [1, -1, 365 * 24, -365 * 24] {
+        let mut mutes = Mutes::default();
+        let mut firing = update(target("b", None), IncidentState::Firing);
+        let held = mutes.take(&mut firing, false, (&settings, within));
+        assert_eq!(held, Telling::Nobody("racks".to_owned()), "{hours}");
+        let jumped = within + jiff::SignedDuration::from_hours(hours);
+        // An hour further the window is still open.
+        let open = hours.abs() == 1;
+        let ripe = mutes.ripe(&settings, jumped);
+        assert_eq!(ripe.is_empty(), open, "{hours}");
+        for mut due in ripe {
+            assert_eq!(mutes.take(&mut due, false, (&settings, jumped)), Telling::Everybody);
+            assert!(due.notify);
+        }
+        assert!(mutes.ripe(&settings, jumped).is_empty(), "told twice after {hours}");
+        // Back to the true time: it was told, so that its end is told to whoever heard it.
+        let mut over = update(target("b", None), IncidentState::Resolved);
+        assert_eq!(mutes.take(&mut over, !open, (&settings, within)), Telling::Those);
+        assert_eq!(mutes.len(), 0);
+    }
+}
