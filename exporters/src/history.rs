@@ -319,7 +319,8 @@ fn fault(path: &Path, what: &'static str, error: rusqlite::Error) -> HistoryErro
         }
         None => matches!(
             error,
-            rusqlite::Error::InvalidColumnType(..)
+            rusqlite::Error::SqlInputError { .. }
+                | rusqlite::Error::InvalidColumnType(..)
                 | rusqlite::Error::FromSqlConversionFailure(..)
                 | rusqlite::Error::IntegralValueOutOfRange(..)
                 | rusqlite::Error::Utf8Error(..)

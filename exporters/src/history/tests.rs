@@ -166,6 +166,21 @@ fn what_cannot_be_had_is_done_without_until_it_can() {
     assert!(!folder.path().join("history.db.broken").exists());
 }
 
+/// Its rows are sound; it only calls one of them otherwise.
+#[test]
+fn tables_that_are_not_ours_are_moved_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    for rename in ["hours RENAME looks TO lookz", "changes RENAME confidence TO confidencd"] {
+        drop(History::open(&path).unwrap());
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch(&format!("ALTER TABLE {rename}")).unwrap();
+        drop(other);
+        works(&path);
+        fs::remove_file(folder.path().join("history.db.broken")).unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 

@@ -452,7 +452,7 @@ impl Daemon {
         self.detail.send_replace(detail(&settings));
         self.settings = settings;
         self.files = Files::remember(&self.settings);
-        self.proofs.set_limits(self.settings.evidence).await;
+        self.proofs.set_limits(self.settings.evidence);
         self.book_files();
         let (added, removed, changed) = (diff.added.len(), diff.removed.len(), diff.changed.len());
         info!(added, removed, changed, "Plan applied");

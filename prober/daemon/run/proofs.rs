@@ -21,7 +21,7 @@ use reachd_exporters::evidence::{
 use reachd_exporters::prometheus::{EvidenceLoss, SelfMetrics};
 use reachd_net::engine::EngineHandle;
 use reachd_net::tap::store::Wanted;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, error, info, warn};
@@ -42,15 +42,11 @@ type Open = Arc<Mutex<BTreeMap<String, Opened>>>;
 pub(super) struct Proofs {
     open: Open,
     /// `None` once it was stopped.
-    orders: Option<mpsc::Sender<Order>>,
+    steps: Option<mpsc::Sender<Box<Step>>>,
+    limits: watch::Sender<Limits>,
     task: JoinHandle<()>,
     engine: EngineHandle,
     metrics: Arc<SelfMetrics>,
-}
-
-enum Order {
-    Keep(Box<Step>),
-    Limits(Limits),
 }
 
 /// One step that is to be proved.
@@ -74,7 +70,8 @@ impl Proofs {
             let outcome = archive.prepare();
             (archive, outcome)
         });
-        let (orders, waiting) = mpsc::channel(QUEUE);
+        let (steps, waiting) = mpsc::channel(QUEUE);
+        let (limits, changes) = watch::channel(limits(settings));
         let mut writer = Writer {
             archive: None,
             engine: engine.clone(),
@@ -93,16 +90,13 @@ impl Proofs {
         }
         let open = Arc::new(Mutex::new(open));
         writer.open = Arc::clone(&open);
-        let task = tokio::spawn(writer.run(waiting));
-        Self { open, orders: Some(orders), task, engine, metrics }
+        let task = tokio::spawn(writer.run(waiting, changes));
+        Self { open, steps: Some(steps), limits, task, engine, metrics }
     }
 
     /// Other limits, from a reload.
-    pub(super) async fn set_limits(&self, settings: EvidenceSettings) {
-        if let Some(orders) = &self.orders {
-            // Only a full queue delays this; the task ends with us.
-            let _ = orders.send(Order::Limits(limits(settings))).await;
-        }
+    pub(super) fn set_limits(&self, settings: EvidenceSettings) {
+        self.limits.send_replace(limits(settings));
     }
 
     /// Takes a step of an incident. What is a group's is proved by the group's own steps.
@@ -125,7 +119,7 @@ impl Proofs {
             Err(error) => return error!(%error, "A verdict has no JSON"),
         };
         let step = Step { proof, hosts, comments: comments(update) };
-        let sent = self.orders.as_ref().map(|orders| orders.try_send(Order::Keep(Box::new(step))));
+        let sent = self.steps.as_ref().map(|steps| steps.try_send(Box::new(step)));
         if !matches!(sent, Some(Ok(()))) {
             self.metrics.evidence_lost(EvidenceLoss::Queue);
         }
@@ -145,7 +139,7 @@ impl Proofs {
 
     /// Writes what waits, and ends.
     pub(super) async fn stop(&mut self) {
-        drop(self.orders.take());
+        drop(self.steps.take());
         // Its own panic was logged.
         let _ = (&mut self.task).await;
     }
@@ -165,24 +159,27 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Order>) {
+    async fn run(
+        mut self,
+        mut waiting: mpsc::Receiver<Box<Step>>,
+        mut limits: watch::Receiver<Limits>,
+    ) {
         let mut tends = tokio::time::interval(TEND_EVERY);
         tends.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                order = waiting.recv() => match order {
-                    None => break,
-                    Some(Order::Limits(limits)) => {
-                        self.archive.iter_mut().for_each(|archive| archive.set_limits(limits));
-                        self.tend().await;
+                step = waiting.recv() => {
+                    let Some(step) = step else { break };
+                    self.keep(*step).await;
+                    if !waiting.is_closed() {
+                        tokio::time::sleep(PAUSE).await;
                     }
-                    Some(Order::Keep(step)) => {
-                        self.keep(*step).await;
-                        if !waiting.is_closed() {
-                            tokio::time::sleep(PAUSE).await;
-                        }
-                    }
-                },
+                }
+                Ok(()) = limits.changed() => {
+                    let limits = *limits.borrow_and_update();
+                    self.archive.iter_mut().for_each(|archive| archive.set_limits(limits));
+                    self.tend().await;
+                }
                 _ = tends.tick() => self.tend().await,
             }
         }

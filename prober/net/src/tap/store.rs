@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn quotes_of_packets_to_a_host_concern_it() {
-        let mut packet = vec![0; 56];
+        let mut packet = [0; 56];
         packet[0] = 0x45;
         packet[9] = 1;
         packet[12..16].copy_from_slice(&[10, 0, 0, 1]);
