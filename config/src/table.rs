@@ -96,7 +96,7 @@ pub(crate) static SECTIONS: &[Section] = &[
     Section {
         name: "evidence",
         repeated: false,
-        doc: "How many packets are kept as proof.",
+        doc: "How much is kept as proof of incidents: packets, verdicts and paths, as files in the folder `evidence` beside the store.",
         keys: &[EVIDENCE],
     },
     Section {
@@ -303,17 +303,15 @@ const EVIDENCE: &[Key] = &[
         Kind::Size { min: 1 << 20 },
         Value(r#""1GiB""#),
         r#""1GiB""#,
-        "Size of all evidence files together; the oldest go first.",
-    )
-    .later("the built-in limits hold"),
+        "Size of all evidence files together. What is over goes first, the oldest before the others; that of open incidents last. Nothing is written while less than a tenth of the disk is free (or less than 1 GiB), and below a twentieth (256 MiB) what is over goes.",
+    ),
     key(
         "max_age",
         Kind::Duration { min: seconds(HOUR), max: seconds(3_650 * DAY) },
         Value(r#""14d""#),
         r#""14d""#,
-        "Age at which evidence is deleted.",
-    )
-    .later("the built-in limits hold"),
+        "Age at which evidence is deleted. That of open incidents stays until they are over.",
+    ),
 ];
 
 const VANTAGE: &[Key] = &[

@@ -30,10 +30,36 @@ use reachd_core::wire::tls;
 use reachd_core::wire::x224::{FailureCode, Protocols, Selection};
 use reachd_core::wording::Wording;
 
+use crate::history::{Change, Hour, TargetHistory};
 use crate::prometheus::SelfMetrics;
 
 pub(crate) fn metrics() -> Arc<SelfMetrics> {
     Arc::new(SelfMetrics::new("1.2.3").unwrap())
+}
+
+/// Of a target whose last hour has nothing to tell.
+pub(crate) fn history() -> TargetHistory {
+    let target = "a/b".to_owned();
+    let hour = Hour { target: target.clone(), hour: 500_000, ..Hour::default() };
+    let change = Change {
+        target: target.clone(),
+        at_ms: 1_800_000_000_000,
+        before: "unknown".to_owned(),
+        class: "reachable".to_owned(),
+        confidence: 1.0,
+        summary: "Fine.".to_owned(),
+    };
+    let full = Hour {
+        looks: 2,
+        reachable: 1,
+        sent: 4,
+        received: 3,
+        lost: 1,
+        rtt_count: 3,
+        rtt_micros: 99,
+        ..hour.clone()
+    };
+    TargetHistory { target, changes: vec![change], hours: vec![hour, full] }
 }
 
 pub(crate) fn at(seconds: u64) -> Instant {

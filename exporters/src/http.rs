@@ -36,6 +36,7 @@ use self::places::Bounds;
 pub use self::probe::{Module, ProbeAnswer, ProbeReply, ProbeRequest, ProbeTarget};
 use self::web::Peer;
 pub use self::web::{Web, WebError};
+use crate::history::TargetHistory;
 use crate::prometheus::{Detail, SelfMetrics};
 use crate::silence::{Silence, SilenceRequest};
 use crate::store::IncidentRow;
@@ -79,6 +80,8 @@ pub enum Request {
     Unsilence(String, oneshot::Sender<Result<bool, String>>),
     /// The kept packets of an incident as pcapng; `None` when there are none.
     Evidence(String, oneshot::Sender<Option<Bytes>>),
+    /// How a target fared, by its name; `None` when nothing is known.
+    History(String, oneshot::Sender<Option<TargetHistory>>),
 }
 
 /// Everything the interface needs.

@@ -10,10 +10,13 @@
 pub mod alertmanager;
 pub mod carry;
 pub mod clock;
+pub mod evidence;
+pub mod history;
 pub mod http;
 pub mod outbox;
 pub mod prometheus;
 pub mod receiver;
+mod room;
 pub mod silence;
 pub mod store;
 pub mod webhook;

@@ -21,7 +21,7 @@ use self::families::{FAMILIES, Family, Frozen, Pen, Rows};
 use self::labels::Labels;
 pub(crate) use self::line::Series;
 pub use self::negotiate::{Format, negotiate};
-pub use self::own::{NotificationOutcome, ScrapeOutcome, SelfMetrics};
+pub use self::own::{EvidenceLoss, NotificationOutcome, ScrapeOutcome, SelfMetrics};
 
 /// How much is told per target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -136,7 +136,12 @@ impl StoreError {
     /// Whether the disk had no room.
     pub fn is_full(&self) -> bool {
         match self {
-            Self::Database { error, .. } => error.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            Self::Database { error, .. } => {
+                let extended = error.sqlite_error().map(|error| error.extended_code);
+                // The index of the log beside the file has no room either.
+                extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+                    || error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+            }
             Self::Path { error, .. } => error.kind() == std::io::ErrorKind::StorageFull,
             Self::NewerSchema { .. }
             | Self::OlderSchema { .. }
@@ -503,7 +508,7 @@ impl Store {
     }
 
     /// Whether the ballast was given up for room on a full disk, and is not made again yet.
-    pub const fn ballast_is_spent(&self) -> bool {
+    pub fn ballast_is_spent(&self) -> bool {
         self.ballast.is_spent()
     }
 
@@ -575,14 +580,14 @@ fn unix(date: SystemTime) -> i64 {
 }
 
 /// The path with something behind its name.
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
 /// Makes the file unless it is there, for nobody but us: `SQLite` gives its log the same.
-fn make_file(path: &Path) -> std::io::Result<()> {
+pub(crate) fn make_file(path: &Path) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     let file = options.read(true).write(true).create(true).truncate(false).mode(0o600);
     file.open(path)?.set_permissions(Permissions::from_mode(0o600))

@@ -1,6 +1,6 @@
 //! The command line: what can be asked, word for word.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,7 +27,9 @@ pub enum Command {
     Status(Status),
     /// Show the incidents that the store remembers.
     Incidents(Incidents),
-    /// Save the packets that prove an incident.
+    /// Show how a target fared: changes of its verdict, and hour by hour.
+    History(History),
+    /// Save the packets that prove an incident, or say where its evidence lies.
     Evidence(Evidence),
     /// Tell nobody of incidents with some labels, for a time.
     #[command(subcommand)]
@@ -154,12 +156,15 @@ pub struct Status {
 #[derive(Debug, Args)]
 pub struct Door {
     /// Where the daemon serves HTTP.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9639")]
+    #[arg(long, value_name = "ADDR", default_value_t = DOOR)]
     pub address: SocketAddr,
     /// File with `name:password` in one line, where `[listen] web_config` asks for one.
     #[arg(long, value_name = "FILE")]
     pub auth_file: Option<PathBuf>,
 }
+
+/// Where a daemon serves HTTP unless it is told otherwise.
+pub const DOOR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9639);
 
 /// `reachd silence`.
 #[derive(Debug, Subcommand)]
@@ -213,17 +218,36 @@ pub struct SilenceExpire {
     pub door: Door,
 }
 
+/// `reachd history`.
+#[derive(Debug, Args)]
+pub struct History {
+    /// Name of the target.
+    pub target: String,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the store is, with the history beside it.
+    #[command(flatten)]
+    pub place: Place,
+}
+
 /// `reachd evidence`.
 #[derive(Debug, Args)]
 pub struct Evidence {
     /// The incident, by its fingerprint or how that begins.
     pub id: String,
-    /// Where to write them, as pcapng.
+    /// Where to write its packets, as pcapng. Without, the folders with its evidence are printed.
     #[arg(long, value_name = "FILE")]
-    pub pcap: PathBuf,
-    /// Where the daemon is.
+    pub pcap: Option<PathBuf>,
+    /// Where the store is, with the evidence beside it.
     #[command(flatten)]
-    pub door: Door,
+    pub place: Place,
+    /// Ask the daemon that serves HTTP here instead.
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["config", "store"], requires = "pcap")]
+    pub address: Option<SocketAddr>,
+    /// File with `name:password` in one line, where `[listen] web_config` asks for one.
+    #[arg(long, value_name = "FILE", requires = "pcap")]
+    pub auth_file: Option<PathBuf>,
 }
 
 /// Where the store lies; a running daemon does not mind.

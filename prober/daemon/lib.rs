@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod evidence;
 pub mod exit;
 pub mod explain;
+pub mod history;
 pub mod incidents;
 pub mod logging;
 pub mod notify;
@@ -30,6 +31,7 @@ pub fn main(cli: Cli) -> Result<u8> {
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Evidence(arguments) => evidence::run(&arguments),
+        Command::History(arguments) => history::run(&arguments),
         Command::Silence(command) => silence::run(&command),
         Command::Incidents(arguments) => incidents::run(&arguments),
         Command::Outbox(command) => outbox::run(&command),

@@ -5,12 +5,14 @@
 //! probe on demand, a webhook) runs beside it.
 
 mod answers;
+mod chronicle;
 mod daemon;
 mod files;
 mod heartbeat;
 mod ledger;
 mod mutes;
 mod probing;
+mod proofs;
 mod receivers;
 mod restore;
 mod systemd;
@@ -31,6 +33,7 @@ use reachd_exporters::clock::WallClock;
 use reachd_exporters::http::{self, Api, Web};
 use reachd_exporters::prometheus::{Detail, SelfMetrics};
 use reachd_exporters::store::StoreHandle;
+use reachd_exporters::{evidence, history};
 use reachd_net::engine::{self, EngineHandle, EngineOptions, EventReceiver};
 use reachd_net::tap::TapOptions;
 use tokio::net::TcpListener;
@@ -98,6 +101,15 @@ struct Parts {
     metrics: Arc<SelfMetrics>,
     clock: WallClock,
     restored: Restored,
+    /// The folder with evidence, and the file with the history.
+    places: Places,
+}
+
+/// What lies beside the store.
+#[derive(Debug, Clone)]
+struct Places {
+    evidence: PathBuf,
+    history: PathBuf,
 }
 
 async fn watch(arguments: Run, settings: Settings) -> Result<u8> {
@@ -190,7 +202,9 @@ async fn start(settings: &Settings) -> Result<Parts> {
     let (engine, events) = engine::start(monitor, options, &tokio::runtime::Handle::current())?;
     let clock = WallClock::anchored(engine.now(), SystemTime::now());
     let metrics = Arc::new(metrics);
-    Ok(Parts { engine, events, store, store_thread, metrics, clock, restored })
+    let evidence = path.with_file_name(evidence::FOLDER);
+    let places = Places { evidence, history: path.with_file_name(history::FILE) };
+    Ok(Parts { engine, events, store, store_thread, metrics, clock, restored, places })
 }
 
 /// `[store] path`, else `$STATE_DIRECTORY`, else the XDG state folder.

@@ -2,10 +2,12 @@
 
 mod configuration;
 mod doors;
+mod evidence;
 mod fleet;
 mod four;
 mod full;
 pub(crate) mod harness;
+mod history;
 mod http;
 mod kills;
 mod ledger;

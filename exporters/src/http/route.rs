@@ -60,6 +60,7 @@ pub(super) fn router(api: Api, limits: &Limits) -> Router {
         .route("/api/v1/silences", get(silences::list).post(silences::add))
         .route("/api/v1/silences/{id}", delete(silences::expire))
         .route("/api/v1/targets", get(targets))
+        .route("/api/v1/targets/{name}/history", get(history))
         .route("/api/v1/incidents", get(incidents))
         .route("/api/v1/incidents/{id}/evidence.pcapng", get(evidence))
         .fallback(async || text(StatusCode::NOT_FOUND, "no such path; see /"))
@@ -262,6 +263,14 @@ async fn incidents(State(shared): State<Arc<Shared>>) -> Response {
         Ok(incidents) => {
             typed(JSON, Body::from(format!("{}\n", json!({ "incidents": incidents }))))
         }
+        Err(refusal) => refusal,
+    }
+}
+
+async fn history(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response {
+    match shared.ask(QUICK, |answer| Request::History(name, answer)).await {
+        Ok(Some(history)) => typed(JSON, Body::from(format!("{}\n", history.document()))),
+        Ok(None) => text(StatusCode::NOT_FOUND, "no history of this target"),
         Err(refusal) => refusal,
     }
 }

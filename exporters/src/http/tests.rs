@@ -35,6 +35,9 @@ async fn owner(mut requests: mpsc::Receiver<Request>, snapshot: Arc<Snapshot>) {
                 let packets = (id == "0123abcd").then(|| Bytes::from_static(b"\x0a\x0d\x0d\x0a"));
                 drop(answer.send(packets));
             }
+            Request::History(name, answer) => {
+                drop(answer.send((name == "a/b").then(fixture::history)));
+            }
             Request::Probe(request, answer) => {
                 let reply = match request.target.host.as_str() {
                     "allowed" => ProbeReply::Answered(Box::new(ProbeAnswer {
@@ -129,6 +132,8 @@ async fn every_path_answers_with_its_status() {
         ("GET", "/api/v1/incidents/0123ABCD/evidence.pcapng", "200", "application/x-pcapng"),
         ("GET", "/api/v1/incidents/ffff/evidence.pcapng", "404", "no packets kept"),
         ("GET", "/api/v1/incidents/..%2f..%2fetc/evidence.pcapng", "404", "no packets kept"),
+        ("GET", "/api/v1/targets/a%2Fb/history", "200", "\"availability\":0.5"),
+        ("GET", "/api/v1/targets/nobody/history", "404", "no history of this target"),
         ("POST", "/-/reload", "500", "line 3: no such key"),
         ("PUT", "/-/reload", "500", "the old plan runs on"),
         ("GET", "/-/reload", "405", "another method"),

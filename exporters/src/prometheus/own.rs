@@ -64,6 +64,30 @@ impl ScrapeOutcome {
     }
 }
 
+/// Why evidence was not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EvidenceLoss {
+    /// The disk failed, or refused.
+    Disk,
+    /// The disk has little room left.
+    Room,
+    /// More came at once than is written.
+    Queue,
+}
+
+impl EvidenceLoss {
+    const ALL: [Self; 3] = [Self::Disk, Self::Room, Self::Queue];
+
+    /// The `reason` label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Room => "room",
+            Self::Queue => "queue",
+        }
+    }
+}
+
 /// The numbers about the daemon itself. Shared; everything counts without a lock of ours.
 pub struct SelfMetrics {
     registry: Registry,
@@ -81,6 +105,9 @@ pub struct SelfMetrics {
     save_failures: IntCounter,
     ballast_spent: IntGauge,
     muted: IntGauge,
+    evidence_bytes: IntGauge,
+    evidence_unwritten: IntCounterVec,
+    history_lost: IntCounter,
     events_dropped: IntCounter,
     scrapes: IntCounterVec,
 }
@@ -125,6 +152,14 @@ impl SelfMetrics {
             "reachd_incidents_muted",
             "Incidents that fire and are told to nobody yet, because of maintenance.",
         )?;
+        let evidence_bytes = IntGauge::new(
+            "reachd_evidence_bytes",
+            "Bytes of all files with evidence of incidents.",
+        )?;
+        let history_lost = IntCounter::new(
+            "reachd_history_lost_total",
+            "Batches of history, and changes, that were not written.",
+        )?;
         // Gauges without labels are vectors all the same: they are absent until first set.
         let metrics = Self {
             reload_successful: gauge(
@@ -164,6 +199,13 @@ impl SelfMetrics {
             save_failures: add(&registry, save_failures)?,
             ballast_spent: add(&registry, ballast_spent)?,
             muted: add(&registry, muted)?,
+            evidence_bytes: add(&registry, evidence_bytes)?,
+            evidence_unwritten: counter(
+                "reachd_evidence_unwritten_total",
+                "Steps of incidents whose evidence was not written, by reason.",
+                &["reason"],
+            )?,
+            history_lost: add(&registry, history_lost)?,
             events_dropped: add(&registry, events_dropped)?,
             scrapes: counter(
                 "reachd_scrapes_total",
@@ -174,6 +216,9 @@ impl SelfMetrics {
         };
         for outcome in ScrapeOutcome::ALL {
             metrics.scrapes.with_label_values(&[outcome.as_str()]);
+        }
+        for reason in EvidenceLoss::ALL {
+            metrics.evidence_unwritten.with_label_values(&[reason.as_str()]);
         }
         Ok(metrics)
     }
@@ -272,6 +317,21 @@ impl SelfMetrics {
     /// How many incidents are not told because of maintenance.
     pub fn muted(&self, incidents: usize) {
         self.muted.set(i64::try_from(incidents).unwrap_or(i64::MAX));
+    }
+
+    /// How many bytes of evidence lie on the disk.
+    pub fn evidence(&self, bytes: u64) {
+        self.evidence_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a step whose evidence was not written.
+    pub fn evidence_lost(&self, reason: EvidenceLoss) {
+        self.evidence_unwritten.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// Counts a batch of history that was not written.
+    pub fn history_lost(&self) {
+        self.history_lost.inc();
     }
 
     /// Counts an event of the monitor that found a full queue.

@@ -3,6 +3,8 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
@@ -13,24 +15,30 @@ use super::with_suffix;
 pub(super) struct Ballast {
     path: PathBuf,
     bytes: u64,
-    spent: bool,
+    /// Shared with whoever else writes to the disk.
+    spent: Arc<AtomicBool>,
 }
 
 impl Ballast {
     /// A ballast of so many bytes beside a store; it is not made yet.
     pub(super) fn beside(store: &Path, bytes: u64) -> Self {
-        Self { path: with_suffix(store, ".ballast"), bytes, spent: false }
+        Self { path: with_suffix(store, ".ballast"), bytes, spent: Arc::default() }
     }
 
     /// Gives it up; whether there was one.
     pub(super) fn release(&mut self) -> bool {
-        self.spent = true;
+        self.spent.store(true, Ordering::Relaxed);
         std::fs::remove_file(&self.path).is_ok()
     }
 
     /// Whether it was given up and is not made again yet.
-    pub(super) const fn is_spent(&self) -> bool {
-        self.spent
+    pub(super) fn is_spent(&self) -> bool {
+        self.spent.load(Ordering::Relaxed)
+    }
+
+    /// The same for others, as it changes.
+    pub(super) fn spent(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.spent)
     }
 
     /// Makes it where that leaves as much again.
@@ -39,8 +47,7 @@ impl Ballast {
             return;
         }
         match self.make() {
-            Ok(()) if self.spent => {
-                self.spent = false;
+            Ok(()) if self.spent.swap(false, Ordering::Relaxed) => {
                 tracing::info!("The disk has room again: the ballast is back");
             }
             Ok(()) => {}

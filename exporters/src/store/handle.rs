@@ -1,6 +1,8 @@
 //! The store behind a bounded queue: `SQLite` blocks, so it has a thread of its own.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +23,7 @@ const QUEUE: usize = 1024;
 #[derive(Clone)]
 pub struct StoreHandle {
     jobs: mpsc::Sender<Job>,
+    full: Arc<AtomicBool>,
 }
 
 impl StoreHandle {
@@ -29,6 +32,7 @@ impl StoreHandle {
     pub fn start(path: &Path) -> Result<Opened, StoreError> {
         let (mut store, warning) = Store::open(path)?;
         store.tend_ballast();
+        let full = store.ballast.spent();
         let (jobs, mut waiting) = mpsc::channel::<Job>(QUEUE);
         let work = move || {
             while let Some(job) = waiting.blocking_recv() {
@@ -37,7 +41,13 @@ impl StoreHandle {
         };
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(work);
         let thread = thread.map_err(|error| StoreError::Path { path: path.to_owned(), error })?;
-        Ok((Self { jobs }, thread, warning))
+        Ok((Self { jobs, full }, thread, warning))
+    }
+
+    /// Whether the disk is full and the room kept for incidents is in use, as it changes: whoever
+    /// else writes to this disk should not, meanwhile.
+    pub fn disk_is_full(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.full)
     }
 
     /// See [`Store::save_incident`].

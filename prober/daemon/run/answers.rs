@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use reachd_core::snapshot::Snapshot;
 use reachd_core::target::TargetName;
+use reachd_exporters::evidence;
+use reachd_exporters::history::{History, TargetHistory};
 use reachd_exporters::store::{IncidentRow, StoreHandle};
 use reachd_net::engine::EngineHandle;
 use reachd_net::tap::store::Wanted;
@@ -67,14 +70,29 @@ pub(super) fn incidents(store: StoreHandle, reply: oneshot::Sender<Vec<IncidentR
     });
 }
 
-/// Sends the kept packets of an incident.
+/// Sends the packets of an incident: those on the disk, else those of the ring while it is open.
 pub(super) fn evidence(
-    engine: EngineHandle,
-    store: StoreHandle,
+    (engine, store): (EngineHandle, StoreHandle),
+    folder: PathBuf,
     fingerprint: String,
     reply: oneshot::Sender<Option<Bytes>>,
 ) {
     tokio::spawn(async move {
+        let id = fingerprint.clone();
+        let kept = tokio::task::spawn_blocking(move || evidence::packets(&folder, &id)).await;
+        let kept = match kept {
+            Ok(Ok(kept)) => kept,
+            Ok(Err(error)) => {
+                warn!(%error, fingerprint, "Evidence was not read");
+                None
+            }
+            // A panic in it was logged.
+            Err(_) => None,
+        };
+        if let Some(kept) = kept {
+            drop(reply.send(Some(Bytes::from(kept))));
+            return;
+        }
         let rows = store.load_open_incidents().await.unwrap_or_default();
         let row = rows.into_iter().find(|row| row.fingerprint == fingerprint);
         let packets = match row {
@@ -82,6 +100,18 @@ pub(super) fn evidence(
             None => None,
         };
         drop(reply.send(packets));
+    });
+}
+
+/// Sends what is known of how a target fared.
+pub(super) fn history(path: PathBuf, name: String, reply: oneshot::Sender<Option<TargetHistory>>) {
+    tokio::task::spawn_blocking(move || {
+        let read = History::read(&path).and_then(|history| history.of_target(&name));
+        let found = read.unwrap_or_else(|error| {
+            warn!(%error, "History was not read");
+            None
+        });
+        drop(reply.send(found));
     });
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Result, anyhow};
 use jiff::Timestamp;
 use reachd_config::Settings;
-use reachd_core::incident::IncidentUpdate;
+use reachd_core::incident::{IncidentState, IncidentUpdate};
 use reachd_core::monitor::Event;
 use reachd_exporters::carry::gate::Gate;
 use reachd_exporters::http::Request;
@@ -22,11 +22,13 @@ use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use super::answers::{self, Started};
+use super::chronicle::Chronicle;
 use super::files::Files;
 use super::heartbeat::{Heartbeat, Pulse};
 use super::ledger::{Ledger, Step};
 use super::mutes::{Mutes, Telling};
 use super::probing;
+use super::proofs::Proofs;
 use super::receivers::{Means, Receivers};
 use super::systemd::{self, Watchdog};
 use super::{Parts, apply_arguments, detail};
@@ -56,6 +58,8 @@ pub(super) struct Daemon {
     heartbeat: Heartbeat,
     pulse: Pulse,
     files: Files,
+    proofs: Proofs,
+    chronicle: Chronicle,
     started: Started,
     ready: watch::Sender<bool>,
     detail: watch::Sender<Detail>,
@@ -114,6 +118,17 @@ impl Daemon {
         let mut heartbeat = Heartbeat::default();
         heartbeat.apply(&settings, &pulse)?;
         let files = Files::remember(&settings);
+        let proofs = {
+            let saved = parts.restored.saved.iter();
+            let firing = saved.filter(|update| update.state == IncidentState::Firing);
+            let firing = firing.map(|update| update.fingerprint.clone()).collect();
+            let means = (parts.engine.clone(), Arc::clone(&parts.metrics));
+            let place = (parts.places.evidence.clone(), parts.store.disk_is_full());
+            Proofs::start(place, settings.evidence, means, firing).await
+        };
+        let (engine, metrics) = (parts.engine.clone(), Arc::clone(&parts.metrics));
+        let chronicle =
+            Chronicle::start(&parts.places.history, engine, metrics, parts.store.disk_is_full())?;
         let daemon = Self {
             arguments,
             settings,
@@ -125,6 +140,8 @@ impl Daemon {
             heartbeat,
             pulse,
             files,
+            proofs,
+            chronicle,
             started: Started::default(),
             ready,
             detail,
@@ -214,6 +231,7 @@ impl Daemon {
                 started.insert(target.clone(), began);
                 drop(started);
                 if report.verdict.class != before.as_str() {
+                    self.chronicle.note(&target, before, &report);
                     let confidence = (report.verdict.confidence * 100.0).round() / 100.0;
                     info!(
                         %target, class = report.verdict.class, before = before.as_str(), confidence,
@@ -244,6 +262,7 @@ impl Daemon {
         let telling = self.mute(&mut update);
         let versions = &mut self.parts.restored.versions;
         update.version = versions.tell(&update.fingerprint, update.version);
+        self.proofs.take(&update, &self.started);
         let row = IncidentRow::new(&update, self.parts.clock);
         let (class, state) = (update.class_now.as_str(), update.state.as_str());
         if update.notify {
@@ -370,7 +389,13 @@ impl Daemon {
                 let found = self.mutes.unsilence(&id, Timestamp::now());
                 drop(reply.send(self.save_silences().await.map(|()| found)));
             }
-            Request::Evidence(id, reply) => answers::evidence(engine, store, id, reply),
+            Request::Evidence(id, reply) => {
+                let folder = self.parts.places.evidence.clone();
+                answers::evidence((engine, store), folder, id, reply);
+            }
+            Request::History(name, reply) => {
+                answers::history(self.parts.places.history.clone(), name, reply);
+            }
             Request::Reload(reply) => {
                 let result = self.reload().await.map_err(|error| format!("{error:#}"));
                 drop(reply.send(result));
@@ -430,6 +455,7 @@ impl Daemon {
         self.detail.send_replace(detail(&settings));
         self.settings = settings;
         self.files = Files::remember(&self.settings);
+        self.proofs.set_limits(self.settings.evidence);
         self.book_files();
         let (added, removed, changed) = (diff.added.len(), diff.removed.len(), diff.changed.len());
         info!(added, removed, changed, "Plan applied");
@@ -469,6 +495,7 @@ impl Daemon {
         systemd::tell(&[NotifyState::Stopping]);
         info!("Stopping");
         let drained = tokio::time::timeout(STOP_WITHIN, async {
+            self.chronicle.stop().await;
             self.parts.engine.stop().await;
             while let Some(event) = self.parts.events.recv().await {
                 self.handle_event(*event).await;
@@ -477,6 +504,7 @@ impl Daemon {
             let outbox = Arc::clone(&self.receivers.outbox);
             std::mem::replace(&mut self.receivers, Receivers::none()).stop().await;
             self.means.write_back.flush(&self.means.store, &outbox).await;
+            self.proofs.stop().await;
         });
         if drained.await.is_err() {
             warn!("Stopping took too long; something may be left untold");

@@ -13,13 +13,13 @@ use super::harness::{Daemon, Ground, START, record, until};
 use super::told::{Told, told};
 
 /// Thrice the ballast.
-const DISK: &str = "size=48m";
+pub(super) const DISK: &str = "size=48m";
 /// Targets that fail at each stage: more than the log of the database has room for.
 const EACH: usize = 12;
 /// How soon after there is room again everything must be told.
 const BACK: Duration = Duration::from_secs(5);
 
-const HEAD: &str = "\
+pub(super) const HEAD: &str = "\
 target_files = [\"targets.json\"]
 [defaults]
 service = \"tcp\"
@@ -31,13 +31,13 @@ url = \"http://127.0.0.1:8081/\"
 ";
 
 /// So many targets on closed ports, each in a network of its own.
-fn targets(count: usize) -> String {
+pub(super) fn targets(count: usize) -> String {
     let all: Vec<_> = (0..count).map(|number| format!("\"127.1.{number}.1:1\"")).collect();
     format!("[{{\"targets\": [{}], \"labels\": {{}}}}]", all.join(", "))
 }
 
 /// Writes until there is no room.
-fn fill(path: &Path) -> Result<()> {
+pub(super) fn fill(path: &Path) -> Result<()> {
     let mut file = File::create(path).context("make a filler")?;
     for size in [1 << 16, 1 << 10, 1] {
         loop {
@@ -51,7 +51,7 @@ fn fill(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn fail_more(daemon: &mut Daemon, count: usize) -> Result<()> {
+pub(super) fn fail_more(daemon: &mut Daemon, count: usize) -> Result<()> {
     daemon.ground()?.write("targets.json", &targets(count))?;
     daemon.signal("HUP")
 }

@@ -149,7 +149,7 @@ fn state_and_proof_are_told() {
     });
 }
 
-fn fits_schema(report: &serde_json::Value) -> Result<()> {
+pub(super) fn fits_schema(report: &serde_json::Value) -> Result<()> {
     let path = super::harness::repository("deploy/schema/verdict.schema.json");
     let schema = std::fs::read_to_string(path).context("read the schema")?;
     let schema = serde_json::from_str(&schema).context("read the schema")?;
@@ -160,7 +160,7 @@ fn fits_schema(report: &serde_json::Value) -> Result<()> {
 }
 
 /// As nobody in particular, for as root tcpdump would become somebody a sandbox does not know.
-fn packets_show_a_reset(daemon: &Daemon, packets: &[u8], host: &str) -> Result<()> {
+pub(super) fn packets_show_a_reset(daemon: &Daemon, packets: &[u8], host: &str) -> Result<()> {
     let path = daemon.ground()?.path("evidence.pcapng");
     std::fs::write(&path, packets).context("write the packets")?;
     let path = path.display().to_string();

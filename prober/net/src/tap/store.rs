@@ -104,27 +104,34 @@ impl Store {
             if !is_in_time || range.end > self.bytes.len() {
                 return None;
             }
-            let bytes: Vec<u8> = self.bytes.range(range).copied().collect();
-            let concerns =
-                wanted.hosts.is_empty() || wanted.hosts.iter().any(|host| concerns(&bytes, *host));
-            concerns.then_some((*record, bytes))
+            let (start, length) = (range.start, record.length);
+            let byte =
+                |at: usize| (at < length).then(|| self.bytes.get(start + at).copied()).flatten();
+            let mut hosts = wanted.hosts.iter();
+            let concerns = wanted.hosts.is_empty() || hosts.any(|host| concerns(byte, *host));
+            // Only what is wanted is copied: the engine has other things to do.
+            concerns.then(|| (*record, self.bytes.range(range).copied().collect()))
         })
     }
 }
 
-/// Whether a packet is from or to a host, or an ICMP error about a packet to it.
-fn concerns(bytes: &[u8], host: IpAddr) -> bool {
-    let has = |at: usize| match host {
-        IpAddr::V4(host) => bytes.get(at..at + 4) == Some(host.octets().as_slice()),
-        IpAddr::V6(host) => bytes.get(at..at + 16) == Some(host.octets().as_slice()),
+/// Whether a packet, given by its bytes, is from or to a host, or an ICMP error about a packet to
+/// it.
+fn concerns(byte: impl Fn(usize) -> Option<u8>, host: IpAddr) -> bool {
+    let equal = |at: usize, octets: &[u8]| {
+        octets.iter().enumerate().all(|(index, octet)| byte(at + index) == Some(*octet))
     };
-    let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
-    match (byte(0) >> 4, host) {
+    let has = |at: usize| match host {
+        IpAddr::V4(host) => equal(at, &host.octets()),
+        IpAddr::V6(host) => equal(at, &host.octets()),
+    };
+    let known = |at: usize| byte(at).unwrap_or(0);
+    match (known(0) >> 4, host) {
         (4, IpAddr::V4(_)) => {
-            let header_len = usize::from(byte(0) & 0xf) * 4;
-            has(12) || has(16) || (byte(9) == 1 && has(header_len + 8 + 16))
+            let header_len = usize::from(known(0) & 0xf) * 4;
+            has(12) || has(16) || (known(9) == 1 && has(header_len + 8 + 16))
         }
-        (6, IpAddr::V6(_)) => has(8) || has(24) || (byte(6) == 58 && has(48 + 24)),
+        (6, IpAddr::V6(_)) => has(8) || has(24) || (known(6) == 58 && has(48 + 24)),
         _ => false,
     }
 }
@@ -161,15 +168,14 @@ mod tests {
 
     #[test]
     fn quotes_of_packets_to_a_host_concern_it() {
-        let mut packet = vec![0; 56];
+        let mut packet = [0; 56];
         packet[0] = 0x45;
         packet[9] = 1;
         packet[12..16].copy_from_slice(&[10, 0, 0, 1]);
         packet[16..20].copy_from_slice(&[10, 0, 0, 2]);
         packet[44..48].copy_from_slice(&[10, 0, 0, 3]);
-        for last in 1..=3 {
-            assert!(concerns(&packet, IpAddr::from([10, 0, 0, last])));
-        }
-        assert!(!concerns(&packet, IpAddr::from([10, 0, 0, 4])));
+        let concerns = |last| concerns(|at| packet.get(at).copied(), [10, 0, 0, last].into());
+        assert!((1..=3).all(concerns));
+        assert!(!concerns(4));
     }
 }
