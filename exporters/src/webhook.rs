@@ -141,7 +141,10 @@ impl Exporter for Webhook {
                 delivery.remember(&id, row.resolved);
             }
             State::Pending => {
-                let (age, wait) = (span(row.enqueued_ms, wall), span(wall, row.not_before_ms));
+                let age = span(row.enqueued_ms, wall);
+                // Written in the future: the clock went back, and its dates say nothing.
+                let sane = row.updated_ms <= wall;
+                let wait = if sane { span(wall, row.not_before_ms) } else { Duration::ZERO };
                 let id = MessageId { fingerprint: row.fingerprint.clone(), version: row.version };
                 let message = Message {
                     id,

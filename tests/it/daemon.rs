@@ -1,5 +1,6 @@
 //! `reachd run`, the real binary, among real kernels, servers, receivers and scrapers.
 
+mod clock;
 mod configuration;
 mod doors;
 mod evidence;

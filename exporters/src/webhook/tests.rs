@@ -125,8 +125,8 @@ async fn a_failed_attempt_is_repeated_with_the_same_id_and_body() {
     assert!(page(&metrics).contains("{outcome=\"retried\",receiver=\"ops\"} 1\n"));
 }
 
-/// Row 9 of the scorecard: whatever the clock did between two runs, nothing waits for more than a
-/// minute, and nothing is given up before it was tried for some.
+/// Whatever the clock did between two runs, nothing waits for more than a minute, and nothing is
+/// given up before it was tried.
 #[tokio::test]
 async fn a_clock_that_jumped_between_two_runs_delays_nothing() {
     const HOUR: i64 = 3_600_000;
@@ -151,7 +151,8 @@ async fn a_clock_that_jumped_between_two_runs_delays_nothing() {
             updated_ms: then,
             revision: 3,
         });
-        let soon = webhook.now() + Duration::from_secs(60);
+        // What was written in the future waits for nothing.
+        let soon = webhook.now() + Duration::from_secs(if jump < 0 { 1 } else { 60 });
         let next = webhook.lock().poll(soon);
         assert!(matches!(next, Next::Send(_)), "{jump}: {next:?}");
         webhook.book(webhook.lock());
