@@ -1,8 +1,9 @@
 //! Files of packets put together (pcapng, draft-ietf-opsawg-pcapng).
 //!
 //! A file may have several sections, but libpcap (1.10) refuses a second one whose packets begin
-//! with their IP header. So there is one: the heads' comments come together, equal interfaces are
-//! one, and packets follow in the order of the files.
+//! with their IP header, and a second interface as well. So there is one of each: the heads'
+//! comments come together, interfaces of one link type are one, and packets follow in the order of
+//! the files.
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
@@ -10,6 +11,8 @@ const PACKET: u32 = 6;
 const COMMENT: u16 = 1;
 /// Magic, version and length of a section, before its options.
 const HEAD: usize = 16;
+/// Link type and snap length of an interface, before its options.
+const KIND: usize = 8;
 /// Type and length before a block's body, and the length again behind it.
 const FRAME: usize = 12;
 
@@ -44,7 +47,10 @@ impl<'a> Parts<'a> {
                     self.head.get_or_insert(body);
                 }
                 INTERFACE => {
-                    let known = self.interfaces.iter().position(|known| *known == body);
+                    // Ours differ in their names only: all are stamped in nanoseconds.
+                    let kind = body.get(..KIND)?;
+                    let mut known = self.interfaces.iter();
+                    let known = known.position(|known| known.get(..KIND) == Some(kind));
                     let index = known.unwrap_or(self.interfaces.len());
                     if known.is_none() {
                         self.interfaces.push(body);

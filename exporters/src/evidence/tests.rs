@@ -36,7 +36,9 @@ fn section(mark: u8, bytes: usize) -> Vec<u8> {
         [&[0x4d, 0x3c, 0x2b, 0x1a][..], &[1, 0, 0, 0], &[0xff; 8], &comment.concat(), &[0; 4]];
     let mut file = block(0x0a0d_0d0a, &head.concat());
     if bytes > 0 {
-        file.extend(block(1, &[101, 0, 0, 0, 0, 0, 0, 0]));
+        // Each on an interface of another name.
+        let name = [2, 0, 4, 0, b'i', b'f', b'0', mark, 0, 0, 0, 0];
+        file.extend(block(1, &[&[101, 0, 0, 0, 0, 0, 0, 0][..], &name].concat()));
         let packet = vec![mark; bytes.next_multiple_of(4)];
         file.extend(block(6, &[&[0; 20][..], &packet].concat()));
     }

@@ -28,21 +28,18 @@ pub fn write_pcapng(
     comments: &[String],
 ) -> io::Result<usize> {
     write_block(out, SECTION_HEADER, &section_header(comments))?;
-    let mut interfaces: Vec<(TapId, u32)> = Vec::new();
+    let mut first = None;
     let mut count = 0;
     for (record, bytes) in store.packets(wanted) {
         let key = (record.tap, record.interface);
-        let index = match interfaces.iter().position(|known| *known == key) {
-            Some(index) => index,
-            None => {
-                write_block(out, INTERFACE_DESCRIPTION, &interface(key))?;
-                interfaces.push(key);
-                interfaces.len() - 1
-            }
-        };
+        if first.is_none() {
+            write_block(out, INTERFACE_DESCRIPTION, &interface(key))?;
+        }
+        // libpcap 1.10 refuses a second interface of this link type: packets of others say so.
+        let elsewhere = *first.get_or_insert(key) != key;
         let stamp = u64::try_from(record.wall.as_nanos()).unwrap_or(u64::MAX);
         let mut body = Vec::with_capacity(bytes.len() + 40);
-        put(&mut body, u32::try_from(index).unwrap_or(u32::MAX));
+        put(&mut body, 0);
         put(&mut body, u32::try_from(stamp >> 32).unwrap_or(u32::MAX));
         put(&mut body, u32::try_from(stamp & 0xffff_ffff).unwrap_or(u32::MAX));
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -54,6 +51,9 @@ pub fn write_pcapng(
             Direction::Received => 1,
             Direction::Sent => 2,
         };
+        if elsewhere {
+            put_option(&mut body, OPT_COMMENT, name(key).as_bytes());
+        }
         put_option(&mut body, EPB_FLAGS, &direction.to_ne_bytes());
         put_option(&mut body, 0, &[]);
         write_block(out, ENHANCED_PACKET, &body)?;
@@ -77,12 +77,17 @@ fn section_header(comments: &[String]) -> Vec<u8> {
     body
 }
 
-fn interface((tap, index): (TapId, u32)) -> Vec<u8> {
+/// Which ring saw it, on which interface.
+fn name((tap, index): (TapId, u32)) -> String {
+    format!("tap{}-if{index}", tap.0)
+}
+
+fn interface(key: (TapId, u32)) -> Vec<u8> {
     let mut body = Vec::new();
     body.extend(LINKTYPE_RAW.to_ne_bytes());
     body.extend(0_u16.to_ne_bytes());
     put(&mut body, 0);
-    put_option(&mut body, IF_NAME, format!("tap{}-if{index}", tap.0).as_bytes());
+    put_option(&mut body, IF_NAME, name(key).as_bytes());
     put_option(&mut body, IF_TSRESOL, &[NANOSECONDS]);
     put_option(&mut body, 0, &[]);
     body

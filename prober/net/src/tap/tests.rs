@@ -152,6 +152,10 @@ fn tcpdump_reads_what_we_write() {
         vantage.send_raw(&echo(to.parse().unwrap(), 77), clock.now()).unwrap();
     }
     drain(&mut tap, &clock, &mut store);
+    // One of another ring, as with several vantages.
+    let (like, bytes) = store.packets(&Wanted::default()).last().unwrap();
+    let other = Record::new(like.wall, TapId(9), 7, like.direction, like.wire_len);
+    store.push(other, &bytes);
     let read = |wanted: &Wanted| {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("evidence.pcapng");
@@ -171,7 +175,7 @@ fn tcpdump_reads_what_we_write() {
     };
     let all = read(&Wanted::default());
     assert_eq!(all.matches("ICMP echo request, id 7, seq 77, length 32").count(), 4, "{all}");
-    assert_eq!(all.matches("ICMP6, echo reply, id 7, seq 77, length 32").count(), 2, "{all}");
+    assert_eq!(all.matches("ICMP6, echo reply, id 7, seq 77, length 32").count(), 3, "{all}");
     let one = Wanted { hosts: vec!["127.0.0.2".parse().unwrap()], ..Wanted::default() };
     assert_eq!(read(&one).lines().count(), 4);
 }
