@@ -80,10 +80,18 @@ impl World {
             report.result = ConnectResult::Local(error);
             return over(Duration::ZERO, report);
         }
-        if matches!(fault, LocalFault::Swallows | LocalFault::EatsAnswers) {
+        if fault == LocalFault::Swallows {
             return over(order.connect_timeout, report);
         }
         let answered = self.first_answer(now, from, &SYNS, |world| world.dial(from, order.to));
+        if fault == LocalFault::EatsAnswers {
+            // The ring stands before whatever eats it.
+            let port = answered.as_ref().and_then(|answered| dialled(&answered.first.bytes));
+            report.local_port = port.or(report.local_port);
+            let frames = answered.map(|answered| Vec::from(answered.frames(Duration::ZERO)));
+            let frames = frames.unwrap_or_default();
+            return Connection { took: order.connect_timeout, report, frames };
+        }
         let answered = answered.filter(|answered| answered.at() <= order.connect_timeout);
         let read = answered.and_then(|answered| Some((read(&answered.first.bytes)?, answered)));
         let Some((result, answered)) = read else { return over(order.connect_timeout, report) };
@@ -123,7 +131,10 @@ impl World {
         let heard = answered.filter(|answered| answered.at() <= order.service_timeout);
         let answer = heard.as_ref().and_then(|heard| said(&heard.first.bytes, speaks, order));
         let took = heard.as_ref().map(Answered::at).filter(|_| answer.is_some());
-        done.frames.extend(heard.into_iter().flat_map(|heard| heard.frames(connected)));
+        match heard {
+            Some(heard) => done.frames.extend(heard.frames(connected)),
+            None => done.frames.push((connected, Direction::Sent, request)),
+        }
         let closed = matches!(answer, Some(ServiceAnswer::Closed { .. }));
         done.report.service_time = took.filter(|_| !closed);
         done.report.service = Some(answer.unwrap_or(ServiceAnswer::Silent));
@@ -166,6 +177,14 @@ impl World {
             }
         }
         None
+    }
+}
+
+/// The port of ours that a segment came to.
+fn dialled(answer: &[u8]) -> Option<u16> {
+    match Packet::parse(answer, Checksums::Verify).ok()?.body {
+        Body::Tcp(segment) => Some(segment.dest_port),
+        Body::Icmp(_) | Body::Udp(_) | Body::Fragment | Body::Other { .. } => None,
     }
 }
 
