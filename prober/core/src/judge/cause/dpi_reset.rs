@@ -9,9 +9,9 @@ pub(super) const CAUSE: Cause = Cause {
     class: Class::ResetInjected,
     prior: 0.03,
     meaning: Text {
-        en: "A device that inspects content lets the handshake pass and resets the connection \
-             when it sees the protocol or the name in it.",
-        zh: "内容检测设备放行握手，在识别出协议或域名后重置连接。",
+        en: "A device that inspects content lets the handshake pass and resets the connection, or \
+             drops what follows, when it sees the protocol or the name in it.",
+        zh: "内容检测设备放行握手，在识别出协议或域名后重置连接，或丢弃其后的数据。",
     },
     remedy: Text {
         en: "Compare the reset's distance with the SYN-ACK's and try from inside the private \
