@@ -43,6 +43,11 @@ const ALIKE: &[Alike] = &[
     // Either may be the likelier one, for others may reach the port.
     Alike { causes: &["certificate_broken", "dpi_reset"], told_by: WHO_ENDED_IT },
     Alike { causes: &["dpi_reset", "certificate_broken"], told_by: WHO_ENDED_IT },
+    // A device on the last metres resets from as far away as the host does.
+    Alike {
+        causes: &["source_block", "middlebox_reset"],
+        told_by: &[Sign::SynSilent, Sign::SynError, Sign::SynPartial, Sign::ResetElsewhere],
+    },
     // What drops all data behind a handshake, inspects it or stands for a host that is gone.
     Alike { causes: &["syn_proxy_dead_host", "dpi_reset"], told_by: &[Sign::AcceptNearer] },
     // One late answer is that of a service that hangs as well as of a host under load.

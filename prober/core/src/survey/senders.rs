@@ -18,6 +18,9 @@ use crate::target::{Fronted, Target};
 /// What the round trip of one connection may vary by.
 const NOISE: Duration = Duration::from_millis(2);
 
+/// Within this time a request that is not acknowledged was said again (RFC 6298 2.1, 5.5).
+const REPEATED: Duration = Duration::from_secs(1);
+
 /// What the senders of acceptances and endings say.
 pub(super) fn signs(
     findings: &Findings,
@@ -118,11 +121,17 @@ fn moved(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
     moved.then(|| Seen::new(Sign::MachineMoved, Some(details::moved(now, learnt))))
 }
 
-/// Whether the host has the request that is not answered.
+/// Whether the host has the request that is not answered. One that hangs up at once need not say so.
 fn receipt(findings: &Findings) -> Option<Seen> {
-    let report = findings.connect.as_ref()?;
-    let silent = report.service == Some(ServiceAnswer::Silent);
-    let taken = findings.overheard.filter(|_| silent)?.acknowledged?;
+    let line = findings.overheard?;
+    let waited = match findings.connect.as_ref()?.service.as_ref()? {
+        ServiceAnswer::Silent => true,
+        ServiceAnswer::Closed { reset: false } => {
+            line.end.and_then(|end| end.after).is_some_and(|after| after >= REPEATED)
+        }
+        _ => false,
+    };
+    let taken = line.acknowledged.filter(|_| waited)?;
     Some(if taken {
         Seen::new(Sign::RequestTaken, None)
     } else {

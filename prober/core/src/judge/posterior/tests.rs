@@ -126,6 +126,18 @@ fn a_port_that_opens_to_others_is_not_closed() {
 }
 
 #[test]
+fn who_does_not_acknowledge_is_no_hung_service() {
+    const HUNG: &[Sign] = &[EchoAnswered, SynAccepted, ServiceSilent, PathReachesTarget];
+    hold(&[
+        (&[HUNG, &[RequestTaken]], &[Is(Class::ServiceHung), CauseAbove("service_hung", 0.5)]),
+        (
+            &[HUNG, &[RequestLost, AcceptSame]],
+            &[CauseBelow("service_hung", 0.1), CauseAbove("syn_proxy_dead_host", 0.3)],
+        ),
+    ]);
+}
+
+#[test]
 fn a_ban_and_an_access_list_are_called_so_by_their_owner() {
     for sibling in [SiblingFurther, SiblingSame] {
         let view = &[REJECTED, &[Prohibited, FromPath, PathStops, ErrorAtOnce, sibling]].concat();

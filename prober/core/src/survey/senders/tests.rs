@@ -169,3 +169,23 @@ fn an_end_is_the_hosts_if_it_comes_from_there_and_not_too_soon() {
     unheard.overheard = None;
     assert_eq!(shown(&unheard, None), None, "nobody saw it");
 }
+
+#[test]
+fn a_request_that_nobody_acknowledges_is_lost() {
+    let after = |millis| Some(Duration::from_millis(millis));
+    let told = |service, end: Option<PeerEnd>, acknowledged| {
+        let mut found = ended(60, None);
+        found.connect.as_mut().unwrap().service = Some(service);
+        let line = found.overheard.as_mut().unwrap();
+        (line.end, line.acknowledged) = (end, acknowledged);
+        receipt(&found).map(|seen| seen.sign)
+    };
+    let silent = || ServiceAnswer::Silent;
+    assert_eq!(told(silent(), None, Some(false)), Some(Sign::RequestLost));
+    assert_eq!(told(silent(), None, Some(true)), Some(Sign::RequestTaken));
+    assert_eq!(told(silent(), None, None), None, "nothing was said");
+    let closed = || ServiceAnswer::Closed { reset: false };
+    let fin = |millis| Some(PeerEnd { reset: false, ttl: 60, after: after(millis) });
+    assert_eq!(told(closed(), fin(4_000), Some(false)), Some(Sign::RequestLost));
+    assert_eq!(told(closed(), fin(30), Some(false)), None, "it hung up at once");
+}
