@@ -248,3 +248,49 @@ fn a_certificate_that_is_renewed_heals() {
     let row = run.monitor.snapshot().views[0].rdp.clone().unwrap();
     assert_eq!(row.certificate_changes, 1);
 }
+
+/// Full connections so far, those of looks included.
+fn connections(run: &Run) -> u64 {
+    let snapshot = run.monitor.snapshot();
+    let rows = snapshot.probes.iter().filter(|row| row.probe == Probe::Connect);
+    rows.map(|row| row.counters().sent).sum()
+}
+
+/// What is promised to whoever is probed: 10 a minute and 60 an hour, and a look that was begun is
+/// ended.
+#[test]
+fn a_failure_of_an_hour_takes_no_more_connections_than_were_promised() {
+    const LOOK_ENDS: u64 = 2;
+    for (speaks, looks) in [
+        (Speaks::Nothing, 1),
+        (Speaks::Closes { reset: true }, 1),
+        (Speaks::Foreign("HTTP".to_owned()), 1),
+        (Speaks::Refuses(7), 8),
+        (Speaks::TlsDies { reset: false }, 9),
+        (Speaks::Expired, 8),
+    ] {
+        let mut run = watching(1, RdpDepth::Tls);
+        run.pass(MINUTE * 10);
+        serve(&mut run, speaks.clone());
+        let mut sent = vec![connections(&run)];
+        for _ in 0..60 {
+            run.pass(MINUTE);
+            sent.push(connections(&run));
+        }
+        let most = |minutes: usize| {
+            let within = sent.windows(minutes + 1).map(|sent| sent[minutes] - sent[0]);
+            within.max().unwrap()
+        };
+        let (minute, hour) = (most(1), most(60));
+        assert!(minute <= 10 + LOOK_ENDS, "{speaks:?}: {minute} in a minute");
+        assert!(hour <= 60 + LOOK_ENDS, "{speaks:?}: {hour} in an hour");
+        assert!(run.looks.len() <= looks, "{speaks:?}: {} looks", run.looks.len());
+        assert_ne!(class(&run), Class::Reachable, "{speaks:?}");
+        // The end of what the first answer tells is seen within three minutes, of what a look
+        // alone tells within ten.
+        serve(&mut run, Speaks::Expected);
+        let alone = matches!(speaks, Speaks::TlsDies { .. } | Speaks::Expired);
+        run.pass(if alone { MINUTE * 11 } else { MINUTE * 3 });
+        assert_eq!(class(&run), Class::Reachable, "{speaks:?}, {hour} in an hour");
+    }
+}
