@@ -8,7 +8,7 @@
 //! present. Whoever is less late comes back when it is as late as they are. So every row waits
 //! equally long, and no survey, however many questions it has, takes more than half meanwhile.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -19,10 +19,6 @@ use crate::time::Instant;
 const BURST_SECONDS: f64 = 2.0;
 /// Of what rows of the sweep wait for, surveys may take this part.
 const SURVEYS_SHARE: f64 = 0.5;
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3_600);
-/// What is asked at leisure takes the `1 / LEISURE` part of an hour's.
-const LEISURE: f64 = 2.5;
 /// Buckets without a lease kept at most; a full bucket is forgotten first, since it equals a new
 /// one.
 const UNLEASED_MAX: usize = 1 << 16;
@@ -48,6 +44,34 @@ impl Bucket {
         self.at = now;
     }
 
+    /// Takes one token if there is one.
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        let granted = self.level >= 1.0;
+        if granted {
+            self.level -= 1.0;
+        }
+        granted
+    }
+
+    /// Whether there are so many tokens.
+    pub(crate) fn holds(&mut self, now: Instant, count: f64) -> bool {
+        self.fill(now);
+        self.level >= count
+    }
+
+    /// Takes so many tokens for what was done already; the level may fall below zero.
+    pub(crate) fn spend(&mut self, now: Instant, count: f64) {
+        self.fill(now);
+        self.level -= count;
+    }
+
+    /// Whether there is a token.
+    pub(crate) fn has(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.level >= 1.0
+    }
+
     /// Seconds until there is a token.
     fn wait(&self) -> f64 {
         seconds_for(1.0 - self.level, self.rate)
@@ -64,50 +88,6 @@ impl Bucket {
         self.fill(now);
         (self.rate, self.size) = (rate, size_of_bucket(rate));
         self.level = self.level.min(self.size);
-    }
-}
-
-/// Events of the last hour: how many came within it, and within its last minute.
-///
-/// A bucket lets twice as many pass after a rest as its rate says, and a promise to others is of
-/// any hour.
-#[derive(Debug, Clone)]
-pub(crate) struct LastHour {
-    per_minute: u32,
-    per_hour: u32,
-    events: VecDeque<Instant>,
-}
-
-impl LastHour {
-    /// Nothing has happened yet; of what may be asked, so much may happen.
-    pub(crate) const fn new((per_minute, per_hour): (u32, u32)) -> Self {
-        Self { per_minute, per_hour, events: VecDeque::new() }
-    }
-
-    /// Whether so many more are within both limits.
-    pub(crate) fn has(&mut self, now: Instant, count: usize) -> bool {
-        while self.events.front().is_some_and(|at| now.since(*at) >= HOUR) {
-            self.events.pop_front();
-        }
-        let late = self.events.iter().rev().take_while(|at| now.since(**at) < MINUTE).count();
-        let within =
-            |limit: u32, spent: usize| u32::try_from(spent + count).is_ok_and(|all| all <= limit);
-        within(self.per_minute, late) && within(self.per_hour, self.events.len())
-    }
-
-    /// Counts so many that happen now, allowed or not.
-    pub(crate) fn note(&mut self, now: Instant, count: u32) {
-        self.events.extend((0..count).map(|_| now));
-    }
-
-    /// When the last one was.
-    pub(crate) fn last(&self) -> Option<Instant> {
-        self.events.back().copied()
-    }
-
-    /// The least time between two that leaves most of the hour's to others.
-    pub(crate) fn leisurely(&self) -> Duration {
-        HOUR.mul_f64(LEISURE) / self.per_hour.max(1)
     }
 }
 
@@ -433,28 +413,6 @@ mod tests {
             }
         }
         assert!((100..=120).contains(&granted), "{granted} packets in 10 s at 10 a second");
-    }
-
-    #[test]
-    fn no_hour_and_no_minute_has_more_than_was_promised() {
-        let mut log = LastHour::new((10, 60));
-        let mut allowed = Vec::new();
-        for seconds in 0..3 * 3_600 {
-            let now = at(seconds * 1_000);
-            if log.has(now, 1) {
-                log.note(now, 1);
-                allowed.push(seconds);
-            }
-        }
-        let within =
-            |from: u64, span| allowed.iter().filter(|at| (from..from + span).contains(*at)).count();
-        let worst = |span| (0..3 * 3_600).map(|from| within(from, span)).max();
-        assert_eq!((worst(60), worst(3_600)), (Some(10), Some(60)));
-        assert_eq!(allowed.len(), 180);
-        assert_eq!(log.leisurely(), Duration::from_secs(150));
-        // What was done without asking counts too.
-        log.note(at(10_800_000), 4);
-        assert!(!log.has(at(10_800_000), 1));
     }
 
     #[test]

@@ -179,8 +179,8 @@ fn blackhole(facts: &Facts<'_>) -> Wording {
 fn main_summary(facts: &Facts<'_>) -> Wording {
     let expected =
         if facts.verdict.class == Class::Reachable { expected_silence(facts) } else { None };
-    if let Some(expected) = expected {
-        return expected;
+    if let Some(said) = expected.or_else(|| said_within_rdp(facts)) {
+        return said;
     }
     let port = facts.target.port;
     let (_, all) = facts.failing_of_all();
@@ -250,22 +250,24 @@ fn main_summary(facts: &Facts<'_>) -> Wording {
             format!("Another service answers on TCP {port}: {}.", facts.service_words().en),
             format!("TCP {port} 上是其他服务：{}。", facts.service_words().zh),
         ),
-        Class::RdpRefused => facts
-            .findings
-            .and_then(security::refusal)
-            .map_or_else(|| Wording::new(meaning.en, meaning.zh), |refusal| refusal.summary()),
-        Class::ServiceHung if has_sign(facts.verdict, Sign::TlsSilent) => Wording::new(
+        _ => Wording::new(meaning.en, meaning.zh),
+    }
+}
+
+/// What a connection request, or TLS behind it, came to, where that is the failure.
+fn said_within_rdp(facts: &Facts<'_>) -> Option<Wording> {
+    let port = facts.target.port;
+    match facts.verdict.class {
+        Class::RdpRefused => Some(security::refusal(facts.findings?)?.summary()),
+        Class::Certificate => security::fault(facts.findings?),
+        Class::ServiceHung if has_sign(facts.verdict, Sign::TlsSilent) => Some(Wording::new(
             format!(
                 "TCP {port} accepts, and the RDP server answers its first request: it says nothing \
                  more where its certificate is due."
             ),
             format!("TCP {port} 接受连接，RDP 服务应答了首个请求，但该出示证书时再无应答。"),
-        ),
-        Class::Certificate => facts
-            .findings
-            .and_then(security::fault)
-            .unwrap_or_else(|| Wording::new(meaning.en, meaning.zh)),
-        _ => Wording::new(meaning.en, meaning.zh),
+        )),
+        _ => None,
     }
 }
 
@@ -431,6 +433,11 @@ pub fn next_step(facts: &Facts<'_>) -> Wording {
             "下一步：先在控制台查看实例状态与屏幕，再考虑重启。",
         ),
         Class::RdpRefused if let Some(step) = refused_next(facts) => step,
+        Class::ServiceHung if has_sign(facts.verdict, Sign::TlsSilent) => Wording::new(
+            "Next: see whether large packets arrive (path MTU), then the server's CPU and its Schannel \
+             events. Restart the service last: it does answer.",
+            "下一步：先查大包能否到达（路径 MTU），再查服务器 CPU 与 Schannel 事件。服务仍有应答，最后才考虑重启。",
+        ),
         Class::VantageFault => Wording::new(
             "Next: run `reachd doctor` on the probing host. Leave the target alone.",
             "下一步：在探测主机上运行 `reachd doctor`。勿动目标主机。",

@@ -306,7 +306,6 @@ impl Monitor {
         let mut keys = Vec::new();
         for ((vantage, address), view) in &mut watch.views {
             let wanted = wanted || view.spells.is_uneasy(now);
-            view.note_trouble(now, wanted.then_some(watch.class));
             view.plan_recheck(now, wanted && watching);
             if watch.class == Class::PacketLoss && self.queue.len() == 0 {
                 view.hasten_recheck(now, &watch.target);

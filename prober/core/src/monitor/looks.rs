@@ -119,17 +119,13 @@ impl Monitor {
         let look = self.look_scope(now, key);
         let (learning, learnt) = (self.purpose == Purpose::Watch, self.knows_closed_port(key));
         let Some(watch) = self.targets.get_mut(&key.target) else { return };
-        let lossy = learning && watch.loses();
         let Some(view) = watch.views.get_mut(&(key.vantage, key.address)) else { return };
         let has_port = watch.target.service.has_port();
         let learn = learning && depth != Depth::Recheck && view.take_canary_turn(now, learnt);
         // What a look alone can see healed is not worth a connection until a look may be made.
         let idle = watch.class == Class::Certificate && look.is_none();
-        // Nor is one with each of the many looks at a loss.
-        let repeats = depth == Depth::Recheck || lossy;
         let connect = has_port
             && (depth != Depth::Recheck || view.service_matters() && !idle)
-            && (!repeats || view.recheck_connects(now))
             && view.may_connect(now);
         let scope = Scope {
             address: key.address,

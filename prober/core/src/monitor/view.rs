@@ -7,9 +7,9 @@ use super::Baseline;
 use super::rdp::RdpWatch;
 use super::recurrence::Recurrence;
 use super::spells::Spells;
-use crate::budget::{LastHour, Lease};
+use crate::budget::{Bucket, Lease};
 use crate::evidence::{Answer, AnswerKind, Probe};
-use crate::judge::{Class, Sign};
+use crate::judge::Sign;
 use crate::path::Path;
 use crate::plan::Budget;
 use crate::probe::series::is_local_fault;
@@ -22,8 +22,6 @@ use crate::time::Instant;
 
 /// How often a known failure is looked at again: a heal is classed within 20 s.
 pub(super) const RECHECK_EVERY: Duration = Duration::from_secs(8);
-/// So long each recheck of a failure makes a full connection; a later one only after a rest.
-const NEW: Duration = Duration::from_secs(60);
 /// Surveys of one view begin at least this far apart.
 const SURVEY_GAP: Duration = Duration::from_secs(4);
 /// A loss that lasts this long is asked whether it depends on the rate, and again so much later.
@@ -154,17 +152,16 @@ pub(super) struct View {
     pub(super) rdp: RdpWatch,
     /// How earlier failures ended and came back.
     pub(super) recurrence: Recurrence,
-    /// Full connections of the last hour, those of looks included.
-    connects: LastHour,
-    /// How it fails at present, and since when.
-    trouble: Option<(Class, Instant)>,
+    per_minute: Bucket,
+    per_hour: Bucket,
 }
 
 impl View {
     /// A view that begins to watch now; `phase` spreads first probes over the interval.
     pub(super) fn new(target: &Target, budget: &Budget, now: Instant, phase: f64) -> Self {
         let connects = target.service.has_port();
-        let limits = (budget.connects_per_minute, budget.connects_per_hour);
+        let (minute, hour) =
+            (f64::from(budget.connects_per_minute), f64::from(budget.connects_per_hour));
         Self {
             rows: Rows::default(),
             owner: u32::MAX,
@@ -195,8 +192,8 @@ impl View {
             spells: Spells::default(),
             rdp: RdpWatch::default(),
             recurrence: Recurrence::default(),
-            connects: LastHour::new(limits),
-            trouble: None,
+            per_minute: Bucket::new(minute / 60.0, minute, now),
+            per_hour: Bucket::new(hour / 3_600.0, hour, now),
         }
     }
 
@@ -205,31 +202,22 @@ impl View {
         self.stand.unwrap_or_default()
     }
 
-    /// Whether another full connection is within the caps; counts it.
+    /// Whether another full connection is within the caps.
     pub(super) fn may_connect(&mut self, now: Instant) -> bool {
-        let granted = self.connects.has(now, 1);
-        if granted {
-            self.connects.note(now, 1);
-        }
-        granted
+        let granted = self.per_minute.has(now) && self.per_hour.has(now);
+        granted && self.per_minute.take(now) && self.per_hour.take(now)
     }
 
     /// Whether so many more connections are within the caps.
     pub(super) fn has_connects(&mut self, now: Instant, count: usize) -> bool {
-        self.connects.has(now, count)
+        let count = u32::try_from(count).map_or(f64::INFINITY, f64::from);
+        self.per_minute.holds(now, count) && self.per_hour.holds(now, count)
     }
 
     /// Counts connections that were made.
     pub(super) fn count_connects(&mut self, now: Instant, count: u32) {
-        self.connects.note(now, count);
-    }
-
-    /// Whether a recheck is worth a full connection: while a failure is new, each is; later one now
-    /// and then tells that the service answers again, where nothing else does.
-    pub(super) fn recheck_connects(&self, now: Instant) -> bool {
-        let new = self.trouble.is_none_or(|(_, since)| now.since(since) < NEW);
-        let rested = |at: Instant| now.since(at) >= self.connects.leisurely();
-        new || self.connects.last().is_none_or(rested)
+        self.per_minute.spend(now, f64::from(count));
+        self.per_hour.spend(now, f64::from(count));
     }
 
     /// Takes over the interval of a changed plan.
@@ -351,15 +339,6 @@ impl View {
         self.survey_begun = Some(now);
         self.recheck = None;
         self.survey = Some((number, survey));
-    }
-
-    /// Notes how it fails, if it does.
-    pub(super) fn note_trouble(&mut self, now: Instant, class: Option<Class>) {
-        let since = |class| match self.trouble {
-            Some((known, since)) if known == class => (known, since),
-            _ => (class, now),
-        };
-        self.trouble = class.map(since);
     }
 
     /// Plans the next look at a failure, or at an incident that is about to close.

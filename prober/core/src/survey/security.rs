@@ -172,8 +172,12 @@ pub(crate) fn refusal(findings: &Findings) -> Option<Refusal> {
     if let Some(how) = violates(findings) {
         return Some(Refusal::Violates(how));
     }
-    match findings.connect.as_ref()?.service.as_ref()? {
-        ServiceAnswer::Refused { code } => Some(Refusal::Code(*code)),
+    if let ServiceAnswer::Refused { code } = findings.connect.as_ref()?.service.as_ref()? {
+        return Some(Refusal::Code(*code));
+    }
+    // One connection may be taken, and the look behind it refused.
+    match findings.rdp.as_deref()?.look.answers.first()?.outcome {
+        X224Outcome::Failure(code) => Some(Refusal::Code(code.code())),
         _ => None,
     }
 }
