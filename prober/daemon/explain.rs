@@ -76,7 +76,9 @@ fn explain_cause(cause: &cause::Cause, lang: Lang) -> String {
 }
 
 fn explain_note(note: Note, lang: Lang) -> String {
-    format!("{} ({})\n  {}\n", note.as_str(), lang.of(NOTE), lang.of(note.meaning()))
+    let remedy = note.remedy().map(|remedy| format!("  -> {}\n", lang.of(remedy)));
+    let (name, meaning) = (note.as_str(), lang.of(note.meaning()));
+    format!("{name} ({})\n  {meaning}\n{}", lang.of(NOTE), remedy.unwrap_or_default())
 }
 
 const CLASS: Text = Text { en: "class", zh: "类别" };
@@ -115,6 +117,14 @@ mod tests {
     }
 
     #[test]
+    fn what_weakens_a_server_has_a_remedy() {
+        for note in [Note::NlaOff, Note::PlainRdpSecurity, Note::WeakTls, Note::ClockSkew] {
+            assert!(explain_note(note, Lang::En).contains("\n  -> "), "{note:?}");
+        }
+        assert_eq!(Note::NlaRequired.remedy(), None, "that is as it should be");
+    }
+
+    #[test]
     fn every_name_is_explained_in_both_languages() {
         for lang in [Lang::En, Lang::Zh] {
             let all = overview(lang);
@@ -127,7 +137,9 @@ mod tests {
                 assert!(explain_cause(cause, lang).contains("->"));
             }
             for note in Note::ALL {
-                assert!(explain_note(note, lang).starts_with(note.as_str()));
+                let text = explain_note(note, lang);
+                assert!(text.starts_with(note.as_str()));
+                assert_eq!(text.contains("->"), note.remedy().is_some(), "{text}");
             }
         }
     }

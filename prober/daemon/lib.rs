@@ -2,6 +2,19 @@
 //!
 //! Nothing here decides anything about the network; that is core's business.
 
+// A reader may close the pipe early (`reachd status | head`), where the standard macros panic.
+/// Prints a line.
+macro_rules! println {
+    ($($argument:tt)*) => {
+        $crate::exit::print(format_args!("{}\n", format_args!($($argument)*)))
+    };
+}
+
+/// The same without the end of the line.
+macro_rules! print {
+    ($($argument:tt)*) => { $crate::exit::print(format_args!($($argument)*)) };
+}
+
 pub mod check;
 pub mod cli;
 pub mod configure;

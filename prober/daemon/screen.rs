@@ -287,13 +287,18 @@ impl<'a> Screen<'a> {
         }
         self.section(w::NOTES);
         for part in &notes {
-            let meaning = Note::from_name(&part.note).map_or("", |note| self.say(note.meaning()));
+            let note = Note::from_name(&part.note);
+            let meaning = note.map_or("", |note| self.say(note.meaning()));
             let detail = part.detail.as_ref().map(|detail| self.words(detail).to_owned());
             let detail = detail.map_or_else(String::new, |detail| match self.style.lang {
                 Lang::En => format!(" ({detail})"),
                 Lang::Zh => format!("（{detail}）"),
             });
             self.line(&format!("  {}: {meaning}{detail}", part.note));
+            if let Some(remedy) = note.and_then(Note::remedy) {
+                let remedy = self.say(remedy);
+                self.line(&format!("    -> {remedy}"));
+            }
         }
     }
 

@@ -44,9 +44,10 @@ const STAGES: [Leaves; 4] = [
         stage: RdpStage::Tls,
         sends: Text {
             en: "A ClientHello capped at TLS 1.2 that is answered with the certificate in the clear; \
-                 nothing is completed. Servers of TLS 1.3 alone get one whole handshake.",
-            zh: "发送最高 TLS 1.2 的 ClientHello，服务器以明文返回证书，握手不会完成；仅支持 TLS 1.3 \
-                 的服务器则完成一次握手。",
+                 nothing is completed. Servers that refuse it, or end the connection, get one whole \
+                 handshake: they may speak TLS 1.3 alone.",
+            zh: "发送最高 TLS 1.2 的 ClientHello，服务器以明文返回证书，握手不会完成；拒绝或断开的服务器\
+                 可能仅支持 TLS 1.3，则完成一次握手。",
         },
         leaves: Text {
             en: "System/Schannel 36874 where no suite is shared and 36871 or 36870 where the \
@@ -78,9 +79,12 @@ const LEAVES: Text = Text { en: "leaves in logs", zh: "日志痕迹" };
 const ALLOW: Text = Text {
     en: "Let it through: allow TCP to the port from the prober's addresses, and exempt these from \
          port-scan, SYN-flood and brute-force detection. At most six connections a look, one after \
-         another; a look every six hours and when the answer changes, never within ten minutes.",
+         another, each ended before the next; a look every six hours and when the answer changes, \
+         never within ten minutes, except that one of which a connection came to nothing is made \
+         once more two seconds later.",
     zh: "放行方法：允许探测源地址访问该 TCP 端口，并将其排除在端口扫描、SYN 洪泛与暴力破解检测之外。\
-         每次查看至多六个连接，逐个进行；每六小时一次，应答变化时加查，间隔不少于十分钟。",
+         每次查看至多六个连接，逐个进行，前一个结束后才建立下一个；每六小时一次，应答变化时加查，间隔不少于\
+         十分钟；其中有连接落空时，两秒后重做一次。",
 };
 
 /// Names of the stages, in the order in which they come.

@@ -11,8 +11,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use reachd_core::evidence::{ConnectReport, ConnectResult, LocalError};
+use reachd_core::evidence::{ConnectReport, ConnectResult, LocalError, ServiceAnswer};
 use reachd_core::monitor::ConnectOrder;
+use reachd_core::probe::exchange::{Ending, Exchange};
+use reachd_core::target::Service;
 use socket2::{Protocol, SockAddr, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -46,9 +48,15 @@ pub(crate) async fn serve(orders: mpsc::Receiver<Job>, feed: Feed) {
         let feed = feed.clone();
         async move {
             let flight = job.order.flight;
-            let (report, stream) = connect(&job.order, &job.place).await;
+            let (report, mut stream) = connect(&job.order, &job.place).await;
+            // A look may follow, and an RDP server has one connection of ours at a time.
+            if job.order.service == Service::Rdp
+                && let Some(stream) = stream.take()
+            {
+                talk::part(stream).await;
+            }
             feed.send(Message::Connected(flight, Box::new(report))).await;
-            // The goodbye need not delay the report, but it counts as in flight.
+            // Elsewhere the goodbye need not delay the report, but it counts as in flight.
             if let Some(stream) = stream {
                 talk::part(stream).await;
             }
@@ -77,6 +85,7 @@ fn report(result: ConnectResult, local_port: Option<u16>) -> ConnectReport {
 pub async fn connect(order: &ConnectOrder, place: &Place) -> (ConnectReport, Option<TcpStream>) {
     let (mut stream, port) = match dial(order.to, place, order.connect_timeout).await {
         Ok(connected) => connected,
+        Err((ConnectResult::Connected, port)) => return (reset_at_once(order, port), None),
         Err((result, port)) => return (report(result, port), None),
     };
     let info = sys::tcp_info(&stream).ok();
@@ -89,7 +98,17 @@ pub async fn connect(order: &ConnectOrder, place: &Place) -> (ConnectReport, Opt
     (done, Some(stream))
 }
 
-/// Makes one connection; gives it, or why there is none, with the local port where there was one.
+/// A connection that was reset before anything could be said: that is the service's answer.
+fn reset_at_once(order: &ConnectOrder, local_port: Option<u16>) -> ConnectReport {
+    let (banner, send) = (order.expect_banner.as_deref(), order.send.as_deref());
+    let exchange = Exchange::new(order.service, banner, send);
+    let answer =
+        if exchange.asks() { exchange.handle_end(Ending::Reset) } else { ServiceAnswer::NotAsked };
+    ConnectReport { service: Some(answer), ..report(ConnectResult::Connected, local_port) }
+}
+
+/// Makes one connection; gives it, or why there is none, with the local port where there was one:
+/// `Connected` where it was reset before it could be used.
 async fn dial(
     to: SocketAddr,
     place: &Place,
@@ -191,7 +210,9 @@ async fn next_hop(error: LocalError, to: IpAddr, place: &Place) -> ConnectResult
 fn explain_errno(error: Option<&io::Error>) -> ConnectResult {
     let Some(error) = error else { return ConnectResult::TimedOut };
     match error.raw_os_error() {
-        Some(libc::ECONNREFUSED | libc::ECONNRESET) => ConnectResult::Refused,
+        Some(libc::ECONNREFUSED) => ConnectResult::Refused,
+        // Linux says this only of a reset that came after the handshake.
+        Some(libc::ECONNRESET | libc::EPIPE) => ConnectResult::Connected,
         Some(libc::ETIMEDOUT) => ConnectResult::TimedOut,
         // The source was bound before, so it is the port that could not be had.
         Some(libc::EADDRNOTAVAIL) => ConnectResult::Local(LocalError::Exhausted),

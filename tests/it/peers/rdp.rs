@@ -135,7 +135,11 @@ fn xrdp_shows_its_certificate_in_every_version_of_tls() {
         (TlsOffer::Modern, Certificate::Expired, Version::Tls12, 0xc030),
         (TlsOffer::Windows2012R2, Certificate::Good, Version::Tls12, 0xc028),
         (TlsOffer::Windows2008, Certificate::Good, Version::Tls10, 0xc014),
+        (TlsOffer::DheCbc, Certificate::Good, Version::Tls12, 0x006b),
         (TlsOffer::Tls13, Certificate::Good, Version::Tls13, 0x1302),
+        // Healthy servers with keys that few libraries verify.
+        (TlsOffer::Tls13, Certificate::P521, Version::Tls13, 0x1302),
+        (TlsOffer::Tls13, Certificate::Pss, Version::Tls13, 0x1302),
     ];
     inside(test_name!(), |lab| {
         let chain = chain(lab)?;

@@ -21,6 +21,9 @@ const EPOCH: Duration = Duration::from_secs(1_800_000_000);
 const FLIGHT: &[u8] = include_bytes!("../../captures/rdp/tls/xrdp_tls12.bin");
 const EXPIRED: &[u8] = include_bytes!("../../captures/rdp/tls/xrdp_expired_v1.bin");
 
+/// The first byte of a ClientHello: a record of the handshake.
+const HELLO: u8 = 22;
+
 /// What a server says to a segment.
 pub(crate) enum Said {
     Nothing,
@@ -53,7 +56,7 @@ fn demand_nla(request: &[u8]) -> Said {
 impl Speaks {
     /// What is said on this port to these bytes.
     pub(crate) fn says(&self, port: u16, heard: &[u8]) -> Said {
-        let is_hello = heard.first() == Some(&22);
+        let is_hello = heard.first() == Some(&HELLO);
         match self {
             Self::Nothing => Said::Nothing,
             Self::Closes { reset: true } => Said::Resets,
@@ -128,16 +131,21 @@ impl World {
                         look.handle_not_connected(ConnectResult::Local(LocalError::Other(0)));
                         return at;
                     };
-                    self.talking = true;
-                    let heard = self.first_answer(at, from, &REQUESTS, |_| Some(request.clone()));
-                    self.talking = false;
-                    let heard = heard.filter(|heard| heard.at() <= order.stage_timeout);
+                    let heard = self.say(at, (from, order), &request);
                     let took = heard.as_ref().map_or(order.stage_timeout, Answered::at);
                     at = at + took;
                     hear(look, at, heard.as_ref().map(|heard| &heard.first.bytes[..]))
                 }
-                // No server here completes a handshake.
-                Step::Handshake => look.handle_handshake(at, Err(HandshakeError::Unsupported)),
+                // No server here completes a handshake, and who ends a hello ends any.
+                Step::Handshake => {
+                    let hello = behind(&accepted, &[HELLO]);
+                    let heard = hello.and_then(|(hello, _)| self.say(at, (from, order), &hello));
+                    at = at + heard.as_ref().map_or(order.stage_timeout, Answered::at);
+                    let came = came(heard.as_ref().map(|heard| &heard.first.bytes[..]));
+                    let error =
+                        came.map_or_else(HandshakeError::Ended, |_| HandshakeError::Unsupported);
+                    look.handle_handshake(at, Err(error))
+                }
                 Step::Listen => {
                     at = at + order.stage_timeout;
                     look.handle_end(at, Ending::TimedOut);
@@ -148,17 +156,39 @@ impl World {
     }
 }
 
+impl World {
+    /// Sends a segment of a look's conversation; gives what came back in time.
+    fn say(
+        &mut self,
+        now: Instant,
+        (from, order): (&str, &RdpOrder),
+        segment: &[u8],
+    ) -> Option<Answered> {
+        self.talking = true;
+        let heard = self.first_answer(now, from, &REQUESTS, |_| Some(segment.to_vec()));
+        self.talking = false;
+        heard.filter(|heard| heard.at() <= order.stage_timeout)
+    }
+}
+
 /// Hands what came back to the engine.
-fn hear(look: &mut Look, at: Instant, came: Option<&[u8]>) -> Step {
-    let packet = came.and_then(|bytes| Packet::parse(bytes, Checksums::Verify).ok());
-    let ending = match packet.map(|packet| packet.body) {
-        Some(Body::Tcp(segment)) if segment.flags.rst() => Ending::Reset,
-        Some(Body::Tcp(segment)) if segment.flags.fin() => Ending::Closed,
-        Some(Body::Tcp(segment)) if !segment.payload.is_empty() => {
-            return look.handle_bytes(at, EPOCH + at.since_start(), segment.payload);
+fn hear(look: &mut Look, at: Instant, bytes: Option<&[u8]>) -> Step {
+    match came(bytes) {
+        Ok(payload) => look.handle_bytes(at, EPOCH + at.since_start(), &payload),
+        Err(ending) => {
+            look.handle_end(at, ending);
+            Step::Part
         }
-        _ => Ending::TimedOut,
-    };
-    look.handle_end(at, ending);
-    Step::Part
+    }
+}
+
+/// What a packet says, or how it ends the connection.
+fn came(bytes: Option<&[u8]>) -> Result<Vec<u8>, Ending> {
+    let packet = bytes.and_then(|bytes| Packet::parse(bytes, Checksums::Verify).ok());
+    match packet.map(|packet| packet.body) {
+        Some(Body::Tcp(segment)) if segment.flags.rst() => Err(Ending::Reset),
+        Some(Body::Tcp(segment)) if segment.flags.fin() => Err(Ending::Closed),
+        Some(Body::Tcp(segment)) if !segment.payload.is_empty() => Ok(segment.payload.to_vec()),
+        _ => Err(Ending::TimedOut),
+    }
 }

@@ -9,9 +9,14 @@ use super::{ConnectResult, LocalError};
 use crate::time::Instant;
 use crate::wire::certificate::{Certificate, CertificateError};
 use crate::wire::ntlm::Challenge;
-use crate::wire::tls::{Alert, CipherSuite, Version};
+use crate::wire::tls::{Alert, AlertDescription, CipherSuite, Version};
 use crate::wire::x224::{FailureCode, Protocols, Selection};
 use crate::wording::Wording;
+
+/// A stage takes some round trips and some computing: longer than this, and than so many times the
+/// first answer, it takes only on a host that is busy.
+const SLOW: Duration = Duration::from_secs(2);
+const TIMES_SLOWER: u32 = 8;
 
 /// How far a look goes; each depth includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -110,6 +115,10 @@ pub enum TlsOutcome {
     Shown(Box<TlsShown>),
     /// The server ended the handshake with an alert.
     Alert(Alert),
+    /// Neither our hello nor a whole handshake of the prober's library shares a suite, a version or
+    /// a type of key with the server, with the alert that said so, if one did: nothing is known of
+    /// its certificate.
+    Unshared(Option<AlertDescription>),
     /// Something else speaks.
     Foreign(Wording),
     /// TLS, but no answer to our hello.
@@ -247,8 +256,10 @@ impl NtlmOutcome {
     /// The server's clock minus ours in seconds, if it told its time.
     pub fn skew_seconds(&self) -> Option<f64> {
         let Self::Challenged { skew_nanos, .. } = self else { return None };
-        let millis = i32::try_from(skew_nanos.as_ref()? / 1_000_000).ok()?;
-        Some(f64::from(millis) / 1_000.0)
+        let nanos = skew_nanos.as_ref()?;
+        let millis = u64::try_from(nanos.unsigned_abs() / 1_000_000).ok()?;
+        let seconds = Duration::from_millis(millis).as_secs_f64();
+        Some(if *nanos < 0 { -seconds } else { seconds })
     }
 }
 
@@ -263,6 +274,28 @@ impl RdpLook {
         self.times.iter().find(|(of, _)| *of == stage).map(|(_, time)| *time)
     }
 
+    /// A stage behind the first answer that took longer than whoever logs in bears, though that
+    /// answer came quickly.
+    pub fn slow_stage(&self) -> Option<(RdpStage, Duration)> {
+        let first = self.time_of(RdpStage::X224)?;
+        let stages = [RdpStage::Tls, RdpStage::Ntlm].into_iter();
+        let mut times = stages.filter_map(|stage| Some((stage, self.time_of(stage)?)));
+        times.find(|(_, time)| *time > SLOW && *time > first * TIMES_SLOWER)
+    }
+
+    /// How a connection of the look ended that was answered nothing, if one did.
+    pub fn dead_connection(&self) -> Option<&StageFailure> {
+        self.answers.iter().find_map(|answer| match &answer.outcome {
+            X224Outcome::Failed(failure) => Some(failure),
+            _ => None,
+        })
+    }
+
+    /// Whether it shows nothing of the server: no connection request was answered.
+    pub fn is_blank(&self) -> bool {
+        self.answers.iter().all(|answer| matches!(answer.outcome, X224Outcome::Failed(_)))
+    }
+
     /// What the server shows in TLS, if it came so far.
     pub fn shown(&self) -> Option<&TlsShown> {
         match &self.tls {
@@ -272,39 +305,114 @@ impl RdpLook {
     }
 
     /// The security layer and NLA as the answers to 0, 1, 3 and 11 tell them; each is `None` where
-    /// they do not.
+    /// they do not: what was not asked or came to nothing is no refusal, and of a server that
+    /// selects what was not offered nothing is believed.
     ///
     /// A server that selects standard RDP security whatever is offered is told as that layer, for
     /// from outside it is; an xrdp without a certificate does the same.
     pub fn security(&self) -> (Option<SecurityLayer>, Option<Nla>) {
-        let said = |offered| self.answer_to(offered);
-        let takes = |offered, bits: u32| match said(offered) {
-            Some(X224Outcome::Selected { protocol, .. }) => {
-                protocol & bits != 0 || *protocol == bits
-            }
-            // A server that does not negotiate knows nothing else.
-            Some(X224Outcome::Plain) => bits == 0,
-            _ => false,
+        if self.answers.iter().any(|answer| answer.outcome.is_violation()) {
+            return (None, None);
+        }
+        let [plain, tls, hybrid] = Way::ALL.map(|way| self.takes(way));
+        let layer = match (plain, either(tls, hybrid)) {
+            (Some(true), Some(true)) => Some(SecurityLayer::Negotiate),
+            (Some(true), Some(false)) => Some(SecurityLayer::Rdp),
+            (Some(false), Some(true)) => Some(SecurityLayer::Tls),
+            (Some(false), Some(false)) | (None, _) | (_, None) => None,
         };
-        let both = Protocols::SSL.with(Protocols::HYBRID);
-        let early = both.with(Protocols::HYBRID_EX);
-        let credssp = Protocols::HYBRID.bits() | Protocols::HYBRID_EX.bits();
-        let plain = takes(Protocols::RDP, 0);
-        let tls = takes(Protocols::SSL, Protocols::SSL.bits());
-        let hybrid = takes(both, credssp) || takes(early, credssp);
-        let layer = match (plain, tls || hybrid) {
-            (true, true) => Some(SecurityLayer::Negotiate),
-            (true, false) => Some(SecurityLayer::Rdp),
-            (false, true) => Some(SecurityLayer::Tls),
-            (false, false) => None,
-        };
-        let nla = match (hybrid, plain || tls) {
-            (true, true) => Some(Nla::Optional),
-            (true, false) => Some(Nla::Required),
-            (false, true) => Some(Nla::Off),
-            (false, false) => None,
+        let nla = match (hybrid, either(plain, tls)) {
+            (Some(true), Some(true)) => Some(Nla::Optional),
+            (Some(true), Some(false)) => Some(Nla::Required),
+            (Some(false), Some(true)) => Some(Nla::Off),
+            (Some(false), Some(false)) | (None, _) | (_, None) => None,
         };
         (layer, nla)
+    }
+
+    /// Whether the server takes this, as far as any answer tells.
+    fn takes(&self, way: Way) -> Option<bool> {
+        let told = self.answers.iter().map(|answer| answer.tells(way));
+        told.fold(None, |known, told| match (known, told) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (None, None) => None,
+        })
+    }
+}
+
+/// How a session may be secured, the weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    Plain,
+    Tls,
+    Hybrid,
+}
+
+impl Way {
+    const ALL: [Self; 3] = [Self::Plain, Self::Tls, Self::Hybrid];
+
+    /// The one of a protocol that was selected, if it is one of them.
+    const fn of(protocol: u32) -> Option<Self> {
+        match protocol {
+            0 => Some(Self::Plain),
+            1 => Some(Self::Tls),
+            2 | 8 => Some(Self::Hybrid),
+            _ => None,
+        }
+    }
+
+    /// Whether a request offers it.
+    const fn is_in(self, offered: Protocols) -> bool {
+        match self {
+            Self::Plain => offered.bits() == 0,
+            Self::Tls => offered.bits() & Protocols::SSL.bits() != 0,
+            Self::Hybrid => offered.bits() & Protocols::HYBRID.bits() != 0,
+        }
+    }
+}
+
+impl RdpAnswer {
+    /// Whether this answer says that the server takes it; `None` where it does not say.
+    fn tells(&self, way: Way) -> Option<bool> {
+        match &self.outcome {
+            X224Outcome::Selected { protocol, .. } => match Way::of(*protocol)? {
+                chosen if chosen == way => Some(true),
+                // Of what is offered a server selects the strongest that it takes.
+                chosen => (chosen < way && way.is_in(self.offered)).then_some(false),
+            },
+            // A server that does not negotiate knows nothing else.
+            X224Outcome::Plain => Some(way == Way::Plain),
+            X224Outcome::Failure(code) => match (code, way) {
+                (FailureCode::SslRequiredByServer, Way::Plain)
+                | (FailureCode::SslNotAllowedByServer, Way::Tls | Way::Hybrid)
+                | (FailureCode::HybridRequiredByServer, Way::Plain | Way::Tls) => Some(false),
+                (FailureCode::SslRequiredByServer, way) => way.is_in(self.offered).then_some(false),
+                _ => None,
+            },
+            X224Outcome::Foreign(_) | X224Outcome::Malformed | X224Outcome::Failed(_) => None,
+        }
+    }
+}
+
+impl X224Outcome {
+    /// Whether the server selected what was not offered.
+    pub const fn is_violation(&self) -> bool {
+        matches!(self, Self::Selected { selection: Selection::Violation, .. })
+    }
+
+    /// Whether the server selected standard RDP security although more was offered.
+    pub const fn is_downgrade(&self) -> bool {
+        matches!(self, Self::Selected { selection: Selection::Downgrade, .. })
+    }
+}
+
+/// Whether one of both holds, as far as that is known.
+const fn either(one: Option<bool>, other: Option<bool>) -> Option<bool> {
+    match (one, other) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (Some(false), Some(false)) => Some(false),
+        (None, _) | (_, None) => None,
     }
 }
 

@@ -152,4 +152,48 @@ impl Note {
             },
         }
     }
+
+    /// What to do about it, where something should be done.
+    pub const fn remedy(self) -> Option<Text> {
+        match self {
+            Self::NlaOff => Some(Text {
+                en: "Require NLA (UserAuthentication = 1, or the group policy \"Require user \
+                     authentication for remote connections by using NLA\") once every client \
+                     knows it; it takes effect for new connections.",
+                zh: "确认客户端均支持后，启用 NLA（UserAuthentication = 1，或组策略“要求使用网络级身份\
+                     验证”），对新连接生效。",
+            }),
+            Self::PlainRdpSecurity => Some(Text {
+                en: "Set SecurityLayer to 2 (TLS) and MinEncryptionLevel to 3. Where TLS is \
+                     configured already, the server may not be able to read its certificate: see \
+                     its log.",
+                zh: "将 SecurityLayer 设为 2（TLS），MinEncryptionLevel 设为 3。若已配置 TLS，可能是服\
+                     务器无法读取证书，请查看其日志。",
+            }),
+            Self::WeakTls => Some(Text {
+                en: "Switch TLS 1.0 and 1.1, 3DES and RC4 off in Schannel (or the server's own \
+                     settings), and replace a certificate with a short key or a SHA-1 signature; \
+                     test old clients first.",
+                zh: "在 Schannel（或服务器自身配置）中停用 TLS 1.0/1.1、3DES 与 RC4，更换短密钥或 SHA-1 \
+                     签名的证书；请先测试旧客户端。",
+            }),
+            Self::ClockSkew => Some(Text {
+                en: "Compare `w32tm /query /status` on the server with a clock you trust, and set \
+                     its time source right: Kerberos refuses logons from five minutes on.",
+                zh: "在服务器上运行 `w32tm /query /status`，与可信时钟比对并修正时间源：偏差超过五分钟 \
+                     Kerberos 将拒绝登录。",
+            }),
+            Self::IcmpFiltered
+            | Self::IcmpRateLimited
+            | Self::IcmpLimitedHop
+            | Self::PathChanged
+            | Self::NlaRequired
+            | Self::NoCapture
+            | Self::NoBaseline
+            | Self::OneAddressFamilyFailed
+            | Self::ResolvesDifferently
+            | Self::Exposed
+            | Self::MicroOutage => None,
+        }
+    }
 }

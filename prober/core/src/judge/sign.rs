@@ -134,6 +134,7 @@ pub enum Sign {
     TlsGarbled,
     TlsReset,
     TlsSilent,
+    TlsUnshared,
     CertificateValid,
     CertificateExpired,
     CertificateUnreadable,
@@ -326,9 +327,15 @@ impl Family {
                 S::ServiceLate,
                 S::ServiceUnreached,
             ],
-            Self::Tls => {
-                &[S::TlsShown, S::TlsEnded, S::TlsAlert, S::TlsGarbled, S::TlsReset, S::TlsSilent]
-            }
+            Self::Tls => &[
+                S::TlsShown,
+                S::TlsEnded,
+                S::TlsAlert,
+                S::TlsGarbled,
+                S::TlsReset,
+                S::TlsSilent,
+                S::TlsUnshared,
+            ],
             Self::Certificate => {
                 &[S::CertificateValid, S::CertificateExpired, S::CertificateUnreadable]
             }
@@ -420,6 +427,7 @@ impl Sign {
             Self::TlsEnded => "ended",
             Self::TlsAlert => "alert",
             Self::TlsGarbled => "garbled",
+            Self::TlsUnshared => "nothing_shared",
             Self::CertificateValid => "valid",
             Self::CertificateExpired => "not_valid",
             Self::CertificateUnreadable => "unreadable",

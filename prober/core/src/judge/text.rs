@@ -7,7 +7,7 @@ use super::verdict::{Verdict, has_sign};
 use crate::probe::series::Tally;
 use crate::statistics::{real, wilson};
 use crate::survey::findings::Findings;
-use crate::survey::security;
+use crate::survey::security::{self, Refusal};
 use crate::survey::signs::{is_lossy, missing, open_loss};
 use crate::target::{Service, Target};
 use crate::wording::Wording;
@@ -204,8 +204,8 @@ fn blackhole(facts: &Facts<'_>) -> Wording {
 fn main_summary(facts: &Facts<'_>) -> Wording {
     let expected =
         if facts.verdict.class == Class::Reachable { expected_silence(facts) } else { None };
-    if let Some(expected) = expected {
-        return expected;
+    if let Some(said) = expected.or_else(|| said_within_rdp(facts)) {
+        return said;
     }
     let port = facts.target.port;
     let (_, all) = facts.failing_of_all();
@@ -275,11 +275,24 @@ fn main_summary(facts: &Facts<'_>) -> Wording {
             format!("Another service answers on TCP {port}: {}.", facts.service_words().en),
             format!("TCP {port} 上是其他服务：{}。", facts.service_words().zh),
         ),
-        Class::Certificate => facts
-            .findings
-            .and_then(security::fault)
-            .unwrap_or_else(|| Wording::new(meaning.en, meaning.zh)),
         _ => Wording::new(meaning.en, meaning.zh),
+    }
+}
+
+/// What a connection request, or TLS behind it, came to, where that is the failure.
+fn said_within_rdp(facts: &Facts<'_>) -> Option<Wording> {
+    let port = facts.target.port;
+    match facts.verdict.class {
+        Class::RdpRefused => Some(security::refusal(facts.findings?)?.summary()),
+        Class::Certificate => security::fault(facts.findings?),
+        Class::ServiceHung if has_sign(facts.verdict, Sign::TlsSilent) => Some(Wording::new(
+            format!(
+                "TCP {port} accepts, and the RDP server answers its first request: it says nothing \
+                 more where its certificate is due."
+            ),
+            format!("TCP {port} 接受连接，RDP 服务应答了首个请求，但该出示证书时再无应答。"),
+        )),
+        _ => None,
     }
 }
 
@@ -444,6 +457,12 @@ pub fn next_step(facts: &Facts<'_>) -> Wording {
             "Next: check the instance state and its screen in the console before any restart.",
             "下一步：先在控制台查看实例状态与屏幕，再考虑重启。",
         ),
+        Class::RdpRefused if let Some(step) = refused_next(facts) => step,
+        Class::ServiceHung if has_sign(facts.verdict, Sign::TlsSilent) => Wording::new(
+            "Next: see whether large packets arrive (path MTU), then the server's CPU and its Schannel \
+             events. Restart the service last: it does answer.",
+            "下一步：先查大包能否到达（路径 MTU），再查服务器 CPU 与 Schannel 事件。服务仍有应答，最后才考虑重启。",
+        ),
         Class::VantageFault => Wording::new(
             "Next: run `reachd doctor` on the probing host. Leave the target alone.",
             "下一步：在探测主机上运行 `reachd doctor`。勿动目标主机。",
@@ -460,6 +479,26 @@ pub fn next_step(facts: &Facts<'_>) -> Wording {
                 |(cause, _)| Wording::new(cause.remedy.en, cause.remedy.zh),
             )
         }
+    }
+}
+
+/// What to do about a refusal that is none of the usual ones.
+fn refused_next(facts: &Facts<'_>) -> Option<Wording> {
+    match facts.findings.and_then(security::refusal)? {
+        // SSL_WITH_USER_AUTH_REQUIRED_BY_SERVER ([MS-RDPBCGR] 2.2.1.2.2).
+        Refusal::Code(6) => Some(Wording::new(
+            "Next: the server demands a client certificate (smart card) within TLS: give clients \
+             one, or ask its administrator whether that is meant. NLA has nothing to do with it.",
+            "下一步：服务器要求客户端在 TLS 中出示证书（智能卡）：为客户端配置证书，或向管理员确认是否\
+             有意为之。与 NLA 无关。",
+        )),
+        Refusal::Violates(_) => Some(Wording::new(
+            "Next: find out what answers on this port: it breaks the RDP negotiation, as gateways, \
+             emulators and half-broken proxies do. Do not change the security settings for it.",
+            "下一步：查明该端口上是何程序应答：其不遵守 RDP 协商规则，常见于网关、仿真程序或异常代理。\
+             不要为此修改安全设置。",
+        )),
+        Refusal::Code(_) => None,
     }
 }
 

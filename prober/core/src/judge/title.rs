@@ -89,6 +89,7 @@ impl Sign {
             Self::TlsEnded => "中途结束",
             Self::TlsAlert => "收到告警",
             Self::TlsGarbled => "应答无法解析",
+            Self::TlsUnshared => "无共同算法",
             Self::CertificateValid => "有效",
             Self::CertificateExpired => "不在有效期",
             Self::CertificateUnreadable => "无法解析",

@@ -27,7 +27,7 @@ use crate::wire::certificate::hexadecimal;
 const EVERY: Duration = Duration::from_secs(6 * 3_600);
 /// Looks begin at least this far apart, whatever happens.
 const APART: Duration = Duration::from_secs(600);
-/// Limit of each handshake of a look, and of each stage after it.
+/// Limit of each handshake of a look, and of each stage after it where the service is quick.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const STAGE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Stages of a connection: four, and its end.
@@ -62,6 +62,8 @@ pub(super) struct RdpWatch {
     /// What the service had answered before it.
     said: Option<Said>,
     begun: Option<Instant>,
+    /// Whether a connection of the last look came to nothing: what it showed is not the whole.
+    died: bool,
     flying: bool,
     /// The same as numbers.
     row: Option<Arc<RdpRow>>,
@@ -73,7 +75,7 @@ impl RdpWatch {
         let depth = target.rdp_depth;
         let since = self.begun.map(|begun| now.since(begun));
         let rested = since.is_none_or(|since| since >= APART);
-        let every = if failing { APART } else { EVERY };
+        let every = if failing || self.died { APART } else { EVERY };
         let due = since.is_none_or(|since| since >= every);
         let wanted = target.service == Service::Rdp && depth != RdpDepth::Off;
         (wanted && rested).then_some(LookScope { depth, due, said: self.said })
@@ -93,6 +95,11 @@ impl RdpWatch {
             return;
         };
         let seen = Arc::make_mut(fresh);
+        self.died = seen.look.dead_connection().is_some();
+        // What shows nothing does not take the place of what showed something.
+        if seen.look.is_blank() && self.row.is_some() {
+            return;
+        }
         seen.replaced =
             self.note(&seen.look, seen.at, learnt.and_then(|learnt| learnt.certificate));
         (self.seen, self.said) = (Some(Arc::clone(fresh)), said);
@@ -165,8 +172,10 @@ impl Monitor {
         }
         view.rdp.flying = true;
         view.rdp.begun = Some(now);
+        let survey = view.survey.as_ref().map(|(_, survey)| survey);
+        let stage_timeout = survey.map_or(STAGE_TIMEOUT, |it| it.look_patience(STAGE_TIMEOUT));
         let attempts = u32::try_from(ATTEMPTS_MAX).unwrap_or(u32::MAX);
-        let limit = (CONNECT_TIMEOUT + STAGE_TIMEOUT * STAGES) * attempts;
+        let limit = (CONNECT_TIMEOUT + stage_timeout * STAGES) * attempts;
         let errand = Errand::SurveyLook(number);
         let order = RdpOrder {
             flight: self.flights.order_connect(now, (key.clone(), errand), (port, None), limit),
@@ -176,7 +185,7 @@ impl Monitor {
             server_name: Some(host),
             random,
             connect_timeout: CONNECT_TIMEOUT,
-            stage_timeout: STAGE_TIMEOUT,
+            stage_timeout,
         };
         self.outputs.push_back(Output::Look(Box::new(order)));
     }
@@ -283,6 +292,7 @@ const fn tls_fate(outcome: &TlsOutcome) -> Option<Fate> {
         TlsOutcome::Failed(failure) => failed_fate(failure),
         TlsOutcome::Shown(_)
         | TlsOutcome::Alert(_)
+        | TlsOutcome::Unshared(_)
         | TlsOutcome::Foreign(_)
         | TlsOutcome::Malformed
         | TlsOutcome::TooLarge => Some(Fate::Received),

@@ -18,7 +18,7 @@ use crate::evidence::rdp::{
 use crate::time::Instant;
 use crate::wire::certificate::{Certificate, fingerprint_sha256};
 use crate::wire::credssp;
-use crate::wire::tls::{self, AlertDescription, CipherSuite, HandshakeReader, Version};
+use crate::wire::tls::{self, AlertDescription, AlertLevel, CipherSuite, HandshakeReader, Version};
 use crate::wire::x224::{self, Protocols, Selection, connection_request};
 
 /// What a look offers, in this order: clients of today first, then what tells the setting.
@@ -104,6 +104,8 @@ pub struct Handshaken {
 pub enum HandshakeError {
     /// No version or suite is shared, or the library takes offence at what came.
     Unsupported,
+    /// The server ended it with an alert.
+    Alert(AlertDescription),
     /// The connection ended.
     Ended(Ending),
 }
@@ -179,7 +181,8 @@ impl Look {
         }
         let credssp = Protocols::HYBRID.with(Protocols::HYBRID_EX).bits();
         let ntlm = self.selecting(|protocol| protocol & credssp != 0);
-        let ntlm = ntlm.filter(|_| self.depth == RdpDepth::Ntlm && self.tls_answers());
+        let speaks = self.tls_answers() || self.may_be_newer();
+        let ntlm = ntlm.filter(|_| self.depth == RdpDepth::Ntlm && speaks);
         let newer = uses_tls.filter(|_| self.may_be_newer());
         let attempt = |offered, ntlm| Attempt { offered, then: Then::Handshake { ntlm } };
         ntlm.map(|offered| attempt(offered, true)).or(newer.map(|offered| attempt(offered, false)))
@@ -202,16 +205,40 @@ impl Look {
         matches!(self.done.tls, Some(TlsOutcome::Shown(_) | TlsOutcome::Alert(_)))
     }
 
-    /// Whether the alert to our hello may mean that the server takes TLS 1.3 only.
+    /// Whether what our hello came to may mean that the server takes TLS 1.3 only: some alert, and
+    /// some end the connection without a word, as Windows does.
     fn may_be_newer(&self) -> bool {
-        let Some(TlsOutcome::Alert(alert)) = self.done.tls else { return false };
-        let said = alert.description;
-        [
-            AlertDescription::PROTOCOL_VERSION,
-            AlertDescription::HANDSHAKE_FAILURE,
-            AlertDescription::INSUFFICIENT_SECURITY,
-        ]
-        .contains(&said)
+        match &self.done.tls {
+            Some(TlsOutcome::Alert(alert)) => {
+                let said = alert.description;
+                said.is_about_the_offer() || said == AlertDescription::INTERNAL_ERROR
+            }
+            Some(TlsOutcome::Failed(StageFailure::Closed | StageFailure::Reset)) => true,
+            _ => false,
+        }
+    }
+
+    /// Keeps what a whole handshake that failed says about TLS, where our hello had said nothing
+    /// that is about the server.
+    fn note_unshared(&mut self, error: HandshakeError) {
+        let first = match &self.done.tls {
+            Some(TlsOutcome::Alert(alert)) => Some(alert.description),
+            _ => None,
+        };
+        let said = match error {
+            HandshakeError::Alert(said) => Some(said),
+            HandshakeError::Unsupported => first,
+            HandshakeError::Ended(_) => return,
+        };
+        if !self.may_be_newer() || first == Some(AlertDescription::INTERNAL_ERROR) {
+            return;
+        }
+        self.done.tls = Some(match said {
+            Some(description) if !description.is_about_the_offer() => {
+                TlsOutcome::Alert(tls::Alert { level: AlertLevel::Fatal, description })
+            }
+            said => TlsOutcome::Unshared(said),
+        });
     }
 
     /// The handshake of TCP was completed after this time, if it is known.
@@ -293,7 +320,7 @@ impl Look {
         let Some(current) = &mut self.current else { return Step::Part };
         let ntlm = current.attempt.then == Then::Handshake { ntlm: true };
         let took = now.since(current.begun);
-        let ended = match result {
+        match result {
             Ok(Handshaken { version, cipher_suite, certificate }) => {
                 if ntlm {
                     current.begun = now;
@@ -306,12 +333,21 @@ impl Look {
                     self.done.tls = Some(TlsOutcome::shown(version, suite, &certificate));
                     note(&mut self.done, RdpStage::Tls, took);
                 }
-                return if ntlm { Step::Send(credssp::REQUEST.to_vec()) } else { Step::Part };
+                if ntlm { Step::Send(credssp::REQUEST.to_vec()) } else { Step::Part }
             }
-            Err(HandshakeError::Unsupported) => NtlmOutcome::UnsupportedTls,
-            Err(HandshakeError::Ended(ending)) => NtlmOutcome::Failed(failure(ending, false)),
-        };
-        if ntlm { self.end_ntlm(ended) } else { Step::Part }
+            Err(error) => {
+                // Where our hello died as well, NTLM was never come to.
+                let asked = ntlm && self.tls_answers();
+                self.note_unshared(error);
+                let ended = match error {
+                    HandshakeError::Unsupported | HandshakeError::Alert(_) => {
+                        NtlmOutcome::UnsupportedTls
+                    }
+                    HandshakeError::Ended(ending) => NtlmOutcome::Failed(failure(ending, false)),
+                };
+                if asked { self.end_ntlm(ended) } else { Step::Part }
+            }
+        }
     }
 
     /// The connection ended, or the stage's time ran out.

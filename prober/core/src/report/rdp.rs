@@ -54,7 +54,8 @@ pub struct RdpAnswerPart {
 /// What came of TLS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RdpTlsPart {
-    /// `shown`, `alert`, `foreign`, `malformed`, `too_large` or why there was nothing to read.
+    /// `shown`, `alert`, `unshared`, `foreign`, `malformed`, `too_large` or why there was nothing to
+    /// read.
     pub outcome: String,
     /// The particulars: the alert, or why the certificate could not be read.
     pub detail: Option<String>,
@@ -218,6 +219,7 @@ fn tls_part(outcome: &TlsOutcome, before: Option<&str>) -> RdpTlsPart {
             }
         }
         TlsOutcome::Alert(alert) => bare("alert", Some(alert.description.to_string())),
+        TlsOutcome::Unshared(said) => bare("unshared", said.map(|said| said.to_string())),
         TlsOutcome::Foreign(hint) => bare("foreign", Some(hint.en.clone())),
         TlsOutcome::Malformed => bare("malformed", None),
         TlsOutcome::TooLarge => bare("too_large", None),

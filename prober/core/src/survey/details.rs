@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::evidence::ServiceAnswer;
+use crate::evidence::rdp::{RdpStage, StageFailure};
 use crate::probe::asides::About;
 use crate::probe::flows::FlowFates;
 use crate::probe::large::{LARGEST, SizeFates};
@@ -94,6 +95,51 @@ pub(super) fn lateness(service: Duration, handshake: Duration, usual: Option<Dur
     )
 }
 
+/// A stage behind the first answer that took too long.
+pub(super) fn slow_stage(stage: RdpStage, took: Duration, first: Duration) -> Wording {
+    let (took, first) = (took.as_secs_f64(), millis(first));
+    let name = stage.as_str().to_uppercase();
+    Wording::new(
+        format!("{name} took {took:.1} s, the first answer {first:.1} ms"),
+        format!("`{name}` 阶段用时 {took:.1} 秒，首次应答 {first:.1} ms"),
+    )
+}
+
+/// A connection behind the first one that came to nothing.
+pub(super) fn further_connection(failure: &StageFailure) -> Wording {
+    match failure {
+        StageFailure::NotConnected(_) => {
+            Wording::new("a further connection was not accepted", "后续连接未被接受")
+        }
+        StageFailure::TimedOut { .. } => {
+            Wording::new("a further connection was not answered in time", "后续连接限时内无应答")
+        }
+        StageFailure::Closed => Wording::new("a further connection was closed", "后续连接被断开"),
+        StageFailure::Reset => Wording::new("a further connection was reset", "后续连接被 RST"),
+        StageFailure::Local(_) => {
+            Wording::new("a further connection could not be made from here", "本机无法建立后续连接")
+        }
+    }
+}
+
+/// A service that answers, but so slowly that nothing further was asked.
+pub(super) fn too_slow_for_a_look(time: Duration) -> Wording {
+    let seconds = time.as_secs_f64();
+    Wording::new(
+        format!(
+            "answered after {seconds:.1} s, too slow to be looked at: its certificate is not seen"
+        ),
+        format!("{seconds:.1} 秒后才应答，过慢而未进一步查看，未见到证书"),
+    )
+}
+
+pub(super) fn refuses_connections() -> Wording {
+    Wording::new(
+        "a whole connection is reset though bare SYNs are accepted",
+        "单独的 SYN 被接受，完整连接却被 RST",
+    )
+}
+
 pub(super) fn refuses_every_offer() -> Wording {
     Wording::new("refuses every security protocol that is offered", "拒绝所提供的全部安全协议")
 }
@@ -102,10 +148,7 @@ pub(super) fn refuses_every_offer() -> Wording {
 pub fn service_detail(answer: &ServiceAnswer) -> Option<Wording> {
     Some(match answer {
         ServiceAnswer::Confirmed { detail, .. } => detail.clone(),
-        ServiceAnswer::Refused { code } => Wording::new(
-            format!("RDP negotiation failure code {code}"),
-            format!("RDP 协商失败代码 {code}"),
-        ),
+        ServiceAnswer::Refused { code } => security::refusal(*code),
         ServiceAnswer::Foreign { hint } => hint.clone(),
         ServiceAnswer::Silent => Wording::new("no answer in time", "限时内未应答"),
         ServiceAnswer::Unfinished { heard } => Wording::new(

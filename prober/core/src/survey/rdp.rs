@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Connecting, Survey};
-use crate::evidence::rdp::{RdpDepth, RdpLook, RdpSeen, TlsOutcome, X224Outcome};
+use crate::evidence::rdp::{RdpDepth, RdpLook, RdpSeen, TlsOutcome};
 use crate::evidence::{ConnectReport, ConnectResult, ServiceAnswer};
 use crate::time::Instant;
 
@@ -13,7 +13,9 @@ use crate::time::Instant;
 const ONCE_MORE_AFTER: Duration = Duration::from_secs(2);
 
 /// A service whose first answer took longer is not asked for more: each stage would take as long.
-const SLOW: Duration = Duration::from_millis(1_500);
+pub(super) const SLOW: Duration = Duration::from_secs(3);
+/// A stage of a look may take so many times as long as the first answer did.
+const TIMES_SLOWER: u32 = 2;
 /// A further look that begins later than this would not end within the time of a survey.
 const LATEST: Duration = Duration::from_secs(4);
 
@@ -80,6 +82,13 @@ impl Survey {
         said.is_some() && (scope.due || scope.said != said)
     }
 
+    /// How long a stage of a look may take, given how long the first answer took; what is quick is
+    /// not waited for longer than `usual`.
+    pub fn look_patience(&self, usual: Duration) -> Duration {
+        let Connecting::Done(report) = &self.connect else { return usual };
+        report.service_time.map_or(usual, |time| usual.max(time * TIMES_SLOWER))
+    }
+
     /// Whether there is nothing to wait for.
     pub(super) fn look_is_over(&self) -> bool {
         match &self.looking {
@@ -130,9 +139,8 @@ impl Survey {
     }
 }
 
-/// Whether a stage ended with nothing to read.
+/// Whether a stage ended with nothing to read, or took so long that it is worth a second opinion.
 fn died(look: &RdpLook) -> bool {
-    let failed = |outcome: &X224Outcome| matches!(outcome, X224Outcome::Failed(_));
-    let mut answers = look.answers.iter();
-    answers.any(|answer| failed(&answer.outcome)) || matches!(look.tls, Some(TlsOutcome::Failed(_)))
+    let tls = matches!(look.tls, Some(TlsOutcome::Failed(_)));
+    look.dead_connection().is_some() || tls || look.slow_stage().is_some()
 }

@@ -8,13 +8,13 @@ use super::findings::Findings;
 use super::signs::Seen;
 use crate::evidence::ServiceAnswer;
 use crate::evidence::rdp::{
-    Nla, NtlmOutcome, RdpLook, RdpSeen, SecurityLayer, StageFailure, TlsOutcome, TlsShown,
-    X224Outcome,
+    Nla, NtlmOutcome, RdpAnswer, RdpLook, RdpSeen, SecurityLayer, StageFailure, TlsOutcome,
+    TlsShown, X224Outcome,
 };
 use crate::judge::{Note, Sign};
 use crate::wire::certificate::{Certificate, Issuance, KeyAlgorithm};
 use crate::wire::tls::{CipherSuite, Version};
-use crate::wire::x224::Selection;
+use crate::wire::x224::{Protocols, Selection};
 use crate::wording::Wording;
 
 /// Windows renews an expired certificate of its own when a connection comes (event 1058), so that
@@ -34,8 +34,9 @@ const WEAK_SUITES: [CipherSuite; 2] = [CipherSuite(0x0005), CipherSuite(0x000a)]
 pub(super) fn signs(findings: &Findings) -> impl Iterator<Item = Seen> {
     let seen = findings.rdp.as_deref();
     let look = seen.map(|seen| &seen.look);
-    let tls = look.and_then(tls).filter(|seen| seen.sign == Sign::TlsShown || !loses(findings));
-    [tls, look.and_then(certificate), seen.and_then(machine)].into_iter().flatten()
+    let answered = |sign| matches!(sign, Sign::TlsShown | Sign::TlsUnshared);
+    let tls = look.and_then(tls).filter(|seen| answered(seen.sign) || !loses(findings));
+    [tls, certificate(findings), seen.and_then(machine)].into_iter().flatten()
 }
 
 /// Whether packets are lost, so that a stage which died proves nothing about the server.
@@ -49,7 +50,12 @@ fn tls(look: &RdpLook) -> Option<Seen> {
         TlsOutcome::Shown(shown) => {
             (Sign::TlsShown, details::connection(shown.version, shown.cipher_suite))
         }
+        // What is said of our offer is not said of the server.
+        TlsOutcome::Alert(alert) if alert.description.is_about_the_offer() => {
+            (Sign::TlsUnshared, details::unshared(Some(alert.description)))
+        }
         TlsOutcome::Alert(alert) => (Sign::TlsAlert, details::alert(alert.description)),
+        TlsOutcome::Unshared(said) => (Sign::TlsUnshared, details::unshared(*said)),
         TlsOutcome::Foreign(hint) => (Sign::TlsGarbled, details::no_tls(hint)),
         TlsOutcome::Malformed => (Sign::TlsGarbled, details::unreadable_tls()),
         TlsOutcome::TooLarge => (Sign::TlsGarbled, details::endless_tls()),
@@ -63,27 +69,37 @@ fn tls(look: &RdpLook) -> Option<Seen> {
     Some(Seen::new(sign, Some(detail)))
 }
 
-fn certificate(look: &RdpLook) -> Option<Seen> {
-    let shown = look.shown()?;
+/// What our clock says now, by what it said during the look: a certificate may end after it.
+fn wall(findings: &Findings) -> Option<Duration> {
+    let seen = findings.rdp.as_deref()?;
+    Some(seen.look.wall? + findings.ended.since(seen.at))
+}
+
+fn certificate(findings: &Findings) -> Option<Seen> {
+    let shown = findings.rdp.as_deref()?.look.shown()?;
     let Ok(certificate) = &shown.certificate else {
         return Some(Seen::new(Sign::CertificateUnreadable, Some(details::unreadable())));
     };
-    let sign = match validity(certificate, look.wall?) {
+    let now = wall(findings)?;
+    let sign = match validity(certificate, now) {
         Ordering::Equal => Sign::CertificateValid,
         Ordering::Less | Ordering::Greater => Sign::CertificateExpired,
     };
-    Some(Seen::new(sign, Some(details::certificate(certificate))))
+    let detail = details::certificate(certificate);
+    let renewing = sign == Sign::CertificateValid && seconds(now) > certificate.not_after;
+    Some(Seen::new(sign, Some(if renewing { details::renewing(&detail) } else { detail })))
 }
 
 /// What is wrong with the certificate or with TLS, in a sentence, as far as a look shows it.
 pub(crate) fn fault(findings: &Findings) -> Option<Wording> {
     let look = &findings.rdp.as_deref()?.look;
     let Some(shown) = look.shown() else {
-        let seen = tls(look).filter(|seen| seen.sign != Sign::TlsShown)?;
+        let fails = |seen: &Seen| !matches!(seen.sign, Sign::TlsShown | Sign::TlsUnshared);
+        let seen = tls(look).filter(fails)?;
         return seen.detail.as_ref().map(details::tls_fault);
     };
     let certificate = shown.certificate.as_ref().ok()?;
-    match validity(certificate, look.wall?) {
+    match validity(certificate, wall(findings)?) {
         Ordering::Less => Some(details::not_yet(certificate.not_before)),
         Ordering::Equal => None,
         Ordering::Greater => Some(details::expired(certificate.not_after)),
@@ -93,7 +109,6 @@ pub(crate) fn fault(findings: &Findings) -> Option<Wording> {
 /// Whether now is before the time in which a certificate may be used, within it or behind it, given
 /// what Windows does by itself and how far clocks may differ.
 fn validity(certificate: &Certificate, now: Duration) -> Ordering {
-    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     let now = seconds(now);
     let own = certificate.issuance != Issuance::Foreign;
     let after = certificate.not_after.saturating_add(if own { seconds(RENEWAL) } else { 0 });
@@ -107,8 +122,19 @@ fn validity(certificate: &Certificate, now: Duration) -> Ordering {
     }
 }
 
+fn seconds(time: Duration) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
 /// Whether the certificate is the one that was seen before, as far as it was.
 fn machine(seen: &RdpSeen) -> Option<Seen> {
+    let foreign = seen.look.answers.iter().find_map(|answer| match &answer.outcome {
+        X224Outcome::Foreign(hint) => Some(hint),
+        _ => None,
+    });
+    if let Some(hint) = foreign {
+        return Some(Seen::new(Sign::MachineAnother, Some(details::no_rdp(hint))));
+    }
     seen.replaced.as_ref()?;
     let detail = details::replaced(&seen.look.shown()?.fingerprint_sha256);
     Some(Seen::new(Sign::MachineAnother, Some(detail)))
@@ -123,13 +149,62 @@ pub(super) fn violates(findings: &Findings) -> Option<Wording> {
         }
         _ => None,
     });
-    violations.next()
+    violations.next().or_else(|| {
+        let protocol = selected_at_first(findings)?;
+        let stray = OFFERED.allows(protocol) == Selection::Violation;
+        stray.then(|| details::violation(OFFERED.bits(), protocol))
+    })
+}
+
+/// What a full connection offers.
+const OFFERED: Protocols = Protocols::SSL.with(Protocols::HYBRID);
+
+/// What the full connection before a look was answered.
+fn selected_at_first(findings: &Findings) -> Option<u32> {
+    match findings.connect.as_ref()?.service.as_ref()? {
+        ServiceAnswer::Confirmed { selected, .. } => *selected,
+        _ => None,
+    }
+}
+
+/// Why nobody gets a session, as far as the negotiation tells.
+pub(crate) fn refusal(findings: &Findings) -> Option<Refusal> {
+    if let Some(how) = violates(findings) {
+        return Some(Refusal::Violates(how));
+    }
+    if let ServiceAnswer::Refused { code } = findings.connect.as_ref()?.service.as_ref()? {
+        return Some(Refusal::Code(*code));
+    }
+    // One connection may be taken, and the look behind it refused.
+    match findings.rdp.as_deref()?.look.answers.first()?.outcome {
+        X224Outcome::Failure(code) => Some(Refusal::Code(code.code())),
+        _ => None,
+    }
+}
+
+/// How an RDP server refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It selects what was not offered.
+    Violates(Wording),
+    /// It says so, with this code.
+    Code(u32),
+}
+
+impl Refusal {
+    /// The same in a sentence.
+    pub(crate) fn summary(&self) -> Wording {
+        match self {
+            Self::Violates(how) => details::refused(how),
+            Self::Code(code) => details::refused(&details::refusal(*code)),
+        }
+    }
 }
 
 /// Findings about security that are no failure.
 pub(crate) fn notes(findings: &Findings) -> Vec<(Note, Option<Wording>)> {
     let Some(seen) = findings.rdp.as_deref() else {
-        return first_answer(findings).map(|note| (note, None)).into_iter().collect();
+        return first_answer(findings).into_iter().collect();
     };
     let look = &seen.look;
     let (layer, nla) = look.security();
@@ -141,7 +216,11 @@ pub(crate) fn notes(findings: &Findings) -> Vec<(Note, Option<Wording>)> {
         None => {}
     }
     match layer {
-        Some(SecurityLayer::Rdp) => notes.push((Note::PlainRdpSecurity, None)),
+        Some(SecurityLayer::Rdp) => {
+            let less = |answer: &RdpAnswer| answer.outcome.is_downgrade();
+            let detail = look.answers.iter().any(less).then(details::downgrade);
+            notes.push((Note::PlainRdpSecurity, detail));
+        }
         Some(SecurityLayer::Negotiate) => {
             notes.push((Note::PlainRdpSecurity, Some(details::also_plain())));
         }
@@ -158,17 +237,18 @@ pub(crate) fn notes(findings: &Findings) -> Vec<(Note, Option<Wording>)> {
 }
 
 /// What the first answer of a connection says alone.
-fn first_answer(findings: &Findings) -> Option<Note> {
+fn first_answer(findings: &Findings) -> Option<(Note, Option<Wording>)> {
     match findings.connect.as_ref()?.service.as_ref()? {
         // One that selects NLA may take less as well; one that refuses with code 5 does not.
-        ServiceAnswer::Refused { code: 5 } => Some(Note::NlaRequired),
+        ServiceAnswer::Refused { code: 5 } => Some((Note::NlaRequired, None)),
         ServiceAnswer::Confirmed { selected: Some(1), .. } | ServiceAnswer::Refused { code: 1 } => {
-            Some(Note::NlaOff)
+            Some((Note::NlaOff, None))
         }
         // One without negotiation may be of any service; a look tells.
-        ServiceAnswer::Confirmed { selected: Some(0), .. } | ServiceAnswer::Refused { code: 2 } => {
-            Some(Note::PlainRdpSecurity)
+        ServiceAnswer::Confirmed { selected: Some(0), .. } => {
+            Some((Note::PlainRdpSecurity, Some(details::downgrade())))
         }
+        ServiceAnswer::Refused { code: 2 } => Some((Note::PlainRdpSecurity, None)),
         ServiceAnswer::Confirmed { .. }
         | ServiceAnswer::Refused { .. }
         | ServiceAnswer::Foreign { .. }

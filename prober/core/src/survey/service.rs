@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::details::service_detail;
 use super::findings::Findings;
+use super::rdp::SLOW;
 use super::signs::{Seen, is_lossy};
 use super::{details, security};
-use crate::evidence::rdp::X224Outcome;
-use crate::evidence::{ConnectReport, ConnectResult, ServiceAnswer};
+use crate::evidence::rdp::{RdpDepth, RdpStage, X224Outcome};
+use crate::evidence::{AnswerKind, ConnectReport, ConnectResult, ServiceAnswer};
 use crate::judge::Sign;
 use crate::monitor::Baseline;
 use crate::target::{Service, Target};
@@ -36,20 +37,62 @@ pub(super) fn sign(
     let sign = match (&report.result, &report.service) {
         (ConnectResult::Connected, Some(answer)) => {
             let sign = of_answer(answer, findings, target)?;
-            let late = sign == Sign::ServiceConfirmed && is_late(report, baseline) && !lossy;
+            let slow = is_late(report, baseline) || slow_stage(findings).is_some();
+            let late = sign == Sign::ServiceConfirmed && slow && !lossy;
             if late { Sign::ServiceLate } else { sign }
         }
         (ConnectResult::Connected, None) => return None,
-        (_, _) => Sign::ServiceUnreached,
+        // Our own kernel says nothing of the service; the local signs tell.
+        (ConnectResult::Local(_), _) => return None,
+        // Who accepts a bare SYN and resets a whole connection shuts the service, whoever it is.
+        (ConnectResult::Refused, _) if accepts_all(findings) => Sign::ServiceClosed,
+        (ConnectResult::Refused | ConnectResult::TimedOut | ConnectResult::Icmp(_), _) => {
+            Sign::ServiceUnreached
+        }
     };
     let said = report.service.as_ref().and_then(service_detail);
+    let is_rdp = target.service == Service::Rdp;
     let detail = match sign {
-        Sign::ServiceLate => lateness(report, baseline),
+        Sign::ServiceClosed if report.result == ConnectResult::Refused => {
+            Some(details::refuses_connections())
+        }
+        Sign::ServiceLate if is_late(report, baseline) => lateness(report, baseline),
+        Sign::ServiceLate => slow_stage(findings).map(|(stage, took)| {
+            details::slow_stage(stage, took, report.service_time.unwrap_or_default())
+        }),
+        Sign::ServiceConfirmed if is_rdp => beyond(findings, target, said.as_ref()),
         Sign::ServiceRefused => security::violates(findings)
             .or_else(|| refuses_all(findings).then(details::refuses_every_offer)),
         _ => None,
     };
     Some(Seen::new(sign, detail.or(said)))
+}
+
+/// A stage of the look behind the first answer that took too long.
+fn slow_stage(findings: &Findings) -> Option<(RdpStage, Duration)> {
+    findings.rdp.as_deref()?.look.slow_stage()
+}
+
+/// What was said, and why there is no more to say of what lies beyond it.
+fn beyond(findings: &Findings, target: &Target, said: Option<&Wording>) -> Option<Wording> {
+    let more = match findings.rdp.as_deref() {
+        Some(seen) => details::further_connection(seen.look.dead_connection()?),
+        None => {
+            let time = findings.connect.as_ref()?.service_time?;
+            let slow = time > SLOW && target.rdp_depth >= RdpDepth::Tls;
+            slow.then(|| details::too_slow_for_a_look(time))?
+        }
+    };
+    let said = said.into_iter().cloned();
+    Some(Wording::list(said.chain([more]), "，"))
+}
+
+/// Whether every SYN of the survey that was answered was accepted.
+fn accepts_all(findings: &Findings) -> bool {
+    findings
+        .syn
+        .as_ref()
+        .is_some_and(|syn| syn.count(AnswerKind::SynAck) > 0 && syn.count(AnswerKind::Reset) == 0)
 }
 
 fn of_answer(answer: &ServiceAnswer, findings: &Findings, target: &Target) -> Option<Sign> {
@@ -63,6 +106,11 @@ fn of_answer(answer: &ServiceAnswer, findings: &Findings, target: &Target) -> Op
         ServiceAnswer::Confirmed { .. } if security::violates(findings).is_some() => {
             Sign::ServiceRefused
         }
+        // Who takes one connection and then refuses them all serves nobody for long.
+        ServiceAnswer::Confirmed { .. } if refuses_all(findings) => match refuses_with(findings) {
+            Some(3) => Sign::ServiceUncertified,
+            _ => Sign::ServiceRefused,
+        },
         ServiceAnswer::Confirmed { .. } => Sign::ServiceConfirmed,
         // SSL_CERT_NOT_ON_SERVER ([MS-RDPBCGR] 2.2.1.2.2).
         ServiceAnswer::Refused { code: 3 } => Sign::ServiceUncertified,
@@ -105,6 +153,14 @@ fn refuses_all(findings: &Findings) -> bool {
     let answers = &seen.look.answers;
     let refused = |outcome: &X224Outcome| matches!(outcome, X224Outcome::Failure(_));
     answers.len() > 1 && answers.iter().all(|answer| refused(&answer.outcome))
+}
+
+/// The code with which the first connection of a look was refused.
+fn refuses_with(findings: &Findings) -> Option<u32> {
+    match findings.rdp.as_deref()?.look.answers.first()?.outcome {
+        X224Outcome::Failure(code) => Some(code.code()),
+        _ => None,
+    }
 }
 
 /// Whether a server that is offered what every connection offers may not select this protocol.

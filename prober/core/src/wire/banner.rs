@@ -48,7 +48,11 @@ impl ForeignHint {
             Self::Smtp => "SMTP",
             Self::Other => "未知协议",
         };
-        Text { en: self.as_str(), zh }
+        let en = match self {
+            Self::Other => "an unknown protocol",
+            known => known.as_str(),
+        };
+        Text { en, zh }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use reachd_core::evidence::LocalError;
 use reachd_core::evidence::rdp::{RdpAnswer, RdpLook, StageFailure, X224Outcome};
+use reachd_core::evidence::{ConnectResult, LocalError};
 use reachd_core::monitor::RdpOrder;
 use reachd_core::probe::exchange::Ending;
 use reachd_core::probe::rdp::{HandshakeError, Look, Step};
@@ -69,6 +69,10 @@ pub async fn look(order: &RdpOrder, place: &Place) -> RdpLook {
     let mut look = Look::new(order.depth, order.server_name.as_deref(), order.random);
     while look.next_attempt(now()).is_some() {
         match dial(order.to, place, order.connect_timeout).await {
+            Err((ConnectResult::Connected, _)) => {
+                look.handle_connected(now(), None);
+                look.handle_end(now(), Ending::Reset);
+            }
             Err((result, _)) => look.handle_not_connected(result),
             Ok((stream, _)) => {
                 let took = sys::tcp_info(&stream).ok().map(|info| info.rtt);

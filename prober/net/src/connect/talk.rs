@@ -63,6 +63,8 @@ async fn hear(stream: &mut TcpStream, exchange: &mut Exchange) -> Result<Service
 pub(super) fn ending_of(error: &io::Error) -> Ending {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Ending::Reset,
+        // What TLS says of a connection that was closed without its own goodbye.
+        io::ErrorKind::UnexpectedEof => Ending::Closed,
         _ => Ending::TimedOut,
     }
 }
@@ -83,4 +85,21 @@ pub(super) async fn part(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     };
     // Whatever goes wrong now, the report was made before.
     let _ = tokio::time::timeout(PARTING, goodbye).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_without_a_goodbye_is_no_silence() {
+        for (kind, expected) in [
+            (io::ErrorKind::UnexpectedEof, Ending::Closed),
+            (io::ErrorKind::ConnectionReset, Ending::Reset),
+            (io::ErrorKind::BrokenPipe, Ending::Reset),
+            (io::ErrorKind::TimedOut, Ending::TimedOut),
+        ] {
+            assert_eq!(ending_of(&io::Error::from(kind)), expected, "{kind:?}");
+        }
+    }
 }

@@ -84,6 +84,28 @@ fn endings_without_an_answer_differ() {
     assert_eq!(refused.service, None);
 }
 
+#[test]
+fn a_reset_behind_the_handshake_is_the_answer_of_the_service() {
+    let error = io::Error::from_raw_os_error(libc::ECONNRESET);
+    assert_eq!(explain_errno(Some(&error)), ConnectResult::Connected);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    const TIMES: usize = 40;
+    let thread = std::thread::spawn(move || {
+        for stream in listener.incoming().take(TIMES).flatten() {
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+    });
+    let (runtime, order, place) = (runtime(), order(&address, Service::Rdp), place());
+    // Whether the reset comes before or behind the request is chance.
+    for _ in 0..TIMES {
+        let report = runtime.block_on(connect(&order, &place)).0;
+        assert_eq!(report.result, ConnectResult::Connected);
+        assert_eq!(report.service, Some(ServiceAnswer::Closed { reset: true }));
+    }
+    thread.join().unwrap();
+}
+
 /// A far network behind a router that rejects in every way, all in namespaces.
 const ROUTER: &str = "
     mount -t tmpfs none /run

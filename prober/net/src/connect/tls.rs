@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use reachd_core::probe::rdp::{HandshakeError, Handshaken};
+use reachd_core::wire::tls::AlertDescription;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -48,10 +49,23 @@ pub(super) async fn shake_hands(
 
 fn error_of(error: &io::Error) -> HandshakeError {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::AlertReceived(alert)) => {
+            HandshakeError::Alert(AlertDescription(u8::from(*alert)))
+        }
         Some(_) => HandshakeError::Unsupported,
         None => HandshakeError::Ended(ending_of(error)),
     }
 }
+
+/// What the library cannot verify and need not, for any signature is believed: of keys on P-521
+/// and Edwards curves, and of those for RSA-PSS alone (RFC 8446 section 4.2.3).
+const UNVERIFIED: [SignatureScheme; 5] = [
+    SignatureScheme::ECDSA_NISTP521_SHA512,
+    SignatureScheme::ED448,
+    SignatureScheme::Unknown(0x0809),
+    SignatureScheme::Unknown(0x080a),
+    SignatureScheme::Unknown(0x080b),
+];
 
 #[derive(Debug)]
 struct BelieveAll(Arc<CryptoProvider>);
@@ -87,6 +101,7 @@ impl ServerCertVerifier for BelieveAll {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        let known = self.0.signature_verification_algorithms.supported_schemes();
+        known.into_iter().chain(UNVERIFIED).collect()
     }
 }

@@ -16,6 +16,10 @@ pub enum Certificate {
     Good,
     /// The same, but its time was the first half of 2025.
     Expired,
+    /// The same with a key on P-521, which few libraries verify.
+    P521,
+    /// The same with a key for RSA-PSS alone.
+    Pss,
     /// The server is told of files that do not exist.
     Missing,
 }
@@ -31,7 +35,7 @@ impl Certificate {
     /// Makes the certificate and its key in a folder.
     pub(super) fn make(self, folder: &Path) -> Result<Files> {
         let validity: &[&str] = match self {
-            Self::Good => &["-days", "180"],
+            Self::Good | Self::P521 | Self::Pss => &["-days", "180"],
             Self::Expired => &["-startdate", "20250101000000Z", "-enddate", "20250701000000Z"],
             Self::Missing => return Ok(Files::named(folder)),
         };
@@ -42,7 +46,13 @@ impl Certificate {
             command.args(words).current_dir(folder);
             feed(&mut command, "").with_context(|| format!("openssl {words:?}"))
         };
-        openssl(&REQUEST)?;
+        let key: &[&str] = match self {
+            Self::P521 => &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521"],
+            Self::Pss => &["-newkey", "rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048"],
+            // RSA, for only that has the cipher suites of old Windows versions.
+            Self::Good | Self::Expired | Self::Missing => &["-newkey", "rsa:2048"],
+        };
+        openssl(&[&REQUEST[..], key].concat())?;
         openssl(&[&SIGN[..], validity].concat())?;
         Ok(Files::named(folder))
     }
@@ -57,14 +67,11 @@ impl Files {
 const CERTIFICATE: &str = "certificate.pem";
 const KEY: &str = "key.pem";
 
-/// RSA, for only that has the cipher suites of old Windows versions.
-const REQUEST: [&str; 12] = [
+const REQUEST: [&str; 10] = [
     "req",
     "-new",
     "-config",
     "openssl.cnf",
-    "-newkey",
-    "rsa:2048",
     "-nodes",
     "-keyout",
     KEY,

@@ -57,6 +57,8 @@ pub enum TlsOffer {
     Windows2012R2,
     /// TLS 1.0, as Windows Server 2008.
     Windows2008,
+    /// TLS 1.2 with suites that exchange keys by Diffie-Hellman in finite fields and use CBC.
+    DheCbc,
     /// TLS 1.3, which hides the certificate from onlookers.
     Tls13,
 }
@@ -118,6 +120,7 @@ impl TlsOffer {
             Self::Modern => ("TLSv1.2, TLSv1.3", "HIGH"),
             Self::Windows2012R2 => ("TLSv1.2", "ECDHE-RSA-AES256-SHA384:ECDHE-RSA-AES128-SHA256"),
             Self::Windows2008 => ("TLSv1", "ALL:@SECLEVEL=0"),
+            Self::DheCbc => ("TLSv1.2", "DHE-RSA-AES256-SHA256:DHE-RSA-AES128-SHA"),
             Self::Tls13 => ("TLSv1.3", "HIGH"),
         }
     }

@@ -177,11 +177,65 @@ fn tls_13_is_reached_by_a_whole_handshake() {
     let shown = look.shown().unwrap();
     assert_eq!((shown.version, look.connections), (Version::Tls13, 5));
     assert!(shown.certificate.is_ok());
-    // Where that fails as well, the alert stays.
-    for error in [HandshakeError::Unsupported, HandshakeError::Ended(Ending::Reset)] {
+    // Where that dies, the alert stays.
+    server.handshake = Err(HandshakeError::Ended(Ending::Reset));
+    let look = server.look(RdpDepth::Tls, ALL);
+    assert!(matches!(look.tls, Some(TlsOutcome::Alert(_))), "{:?}", look.tls);
+    assert_eq!(look.connections, 5);
+}
+
+fn alerts(description: u8) -> Vec<u8> {
+    vec![21, 3, 3, 0, 2, 2, description]
+}
+
+#[test]
+fn a_server_of_tls_13_may_end_the_hello_as_it_likes() {
+    let certificate = capture!("certificates/rsa.der").to_vec();
+    let shaken = Handshaken { version: 0x304, cipher_suite: 0x1302, certificate };
+    for (hello, ending) in
+        [(Vec::new(), Ending::Closed), (Vec::new(), Ending::Reset), (alerts(80), Ending::Closed)]
+    {
+        let mut server = Server::windows();
+        (server.hello, server.ending) = (hello, ending);
+        server.handshake = Ok(shaken.clone());
+        let look = server.look(RdpDepth::Tls, ALL);
+        assert_eq!(look.shown().map(|shown| shown.version), Some(Version::Tls13), "{ending:?}");
+        assert_eq!(look.connections, 5);
+    }
+    // Who is silent would be so again.
+    let mut server = Server::windows();
+    (server.hello, server.handshake) = (Vec::new(), Ok(shaken));
+    let look = server.look(RdpDepth::Tls, ALL);
+    let silent = TlsOutcome::Failed(StageFailure::TimedOut { heard: false });
+    assert_eq!((look.tls, look.connections), (Some(silent), 4));
+}
+
+#[test]
+fn what_is_not_shared_is_not_broken() {
+    use HandshakeError::{Alert, Unsupported};
+    let said = AlertDescription;
+    let fatal = |number| {
+        let level = AlertLevel::Fatal;
+        TlsOutcome::Alert(tls::Alert { level, description: said(number) })
+    };
+    let rows = [
+        (alerts(40), Alert(said(40)), TlsOutcome::Unshared(Some(said(40)))),
+        (alerts(70), Alert(said(47)), TlsOutcome::Unshared(Some(said(47)))),
+        (alerts(71), Unsupported, TlsOutcome::Unshared(Some(said(71)))),
+        (Vec::new(), Alert(said(40)), TlsOutcome::Unshared(Some(said(40)))),
+        (Vec::new(), Unsupported, TlsOutcome::Unshared(None)),
+        // A key that the server cannot use.
+        (alerts(80), Alert(said(40)), fatal(80)),
+        (alerts(80), Unsupported, fatal(80)),
+        (alerts(70), Alert(said(80)), fatal(80)),
+        (Vec::new(), Alert(said(80)), fatal(80)),
+    ];
+    for (hello, error, expected) in rows {
+        let mut server = Server::windows();
+        (server.hello, server.ending) = (hello, Ending::Closed);
         server.handshake = Err(error);
         let look = server.look(RdpDepth::Tls, ALL);
-        assert!(matches!(look.tls, Some(TlsOutcome::Alert(_))), "{:?}", look.tls);
+        assert_eq!(look.tls, Some(expected), "{error:?}");
         assert_eq!(look.connections, 5);
     }
 }
@@ -261,10 +315,12 @@ fn a_tls_stage_that_dies_is_told_how() {
     ] {
         let mut server = Server::windows();
         (server.hello, server.ending) = (Vec::new(), ending);
+        server.handshake = Err(HandshakeError::Ended(ending));
         let look = server.look(RdpDepth::Ntlm, ALL);
         assert_eq!(look.tls, Some(TlsOutcome::Failed(failed)));
-        // The settings are asked for nevertheless; NTLM would meet the same.
-        assert_eq!((look.answers.len(), look.ntlm, look.connections), (4, None, 4));
+        // The settings are asked for nevertheless. Who ends the connection may want TLS 1.3.
+        let connections = if ending == Ending::TimedOut { 4 } else { 5 };
+        assert_eq!((look.answers.len(), look.ntlm, look.connections), (4, None, connections));
     }
 }
 

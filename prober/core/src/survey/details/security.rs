@@ -2,6 +2,7 @@
 
 use crate::wire::certificate::{Certificate, Issuance, date};
 use crate::wire::tls::{AlertDescription, CipherSuite, Version};
+use crate::wire::x224::FailureCode;
 use crate::wording::{Text, Wording};
 
 pub(crate) fn connection(version: Version, suite: CipherSuite) -> Wording {
@@ -15,8 +16,29 @@ pub(crate) fn alert(description: AlertDescription) -> Wording {
     )
 }
 
+/// Server and prober found nothing that both know.
+pub(crate) fn unshared(said: Option<AlertDescription>) -> Wording {
+    let [en, zh] = said.map_or_else(Default::default, |said| {
+        [format!(" (alert {said})"), format!("（告警 `{said}`）")]
+    });
+    Wording::new(
+        format!(
+            "no common version, suite or key type with the prober{en}: the certificate is not seen"
+        ),
+        format!("与探测端没有共同的版本、套件或密钥类型{zh}，未见到证书"),
+    )
+}
+
 pub(crate) fn no_tls(hint: &Wording) -> Wording {
     Wording::new(format!("{} in place of TLS", hint.en), format!("应答不是 TLS，而是{}", hint.zh))
+}
+
+/// Another connection to the same port is answered by something else.
+pub(crate) fn no_rdp(hint: &Wording) -> Wording {
+    Wording::new(
+        format!("a further connection is answered by {} in place of RDP", hint.en),
+        format!("后续连接的应答不是 RDP，而是{}", hint.zh),
+    )
 }
 
 pub(crate) fn unreadable_tls() -> Wording {
@@ -58,6 +80,14 @@ pub(crate) fn certificate(certificate: &Certificate) -> Wording {
     )
 }
 
+/// The same of one that has ended and that Windows renews by itself when a connection comes.
+pub(crate) fn renewing(of: &Wording) -> Wording {
+    Wording::new(
+        format!("{}; it has ended, and Windows makes a new one within a day", of.en),
+        format!("{}；已到期，Windows 会在一天内自动更新", of.zh),
+    )
+}
+
 /// A certificate whose time is over.
 pub(crate) fn expired(end: i64) -> Wording {
     let end = date(end);
@@ -95,6 +125,27 @@ pub(crate) fn replaced(fingerprint: &str) -> Wording {
     )
 }
 
+/// A failure code with its name, where it has one.
+pub(crate) fn refusal(code: u32) -> Wording {
+    let name = match FailureCode::from(code) {
+        FailureCode::Unknown(_) => [String::new(), String::new()],
+        known => [format!(" ({known})"), format!("（`{known}`）")],
+    };
+    let [en, zh] = name;
+    Wording::new(
+        format!("RDP negotiation failure code {code}{en}"),
+        format!("RDP 协商失败代码 {code}{zh}"),
+    )
+}
+
+/// Why no session can be had, in a sentence.
+pub(crate) fn refused(why: &Wording) -> Wording {
+    Wording::new(
+        format!("The RDP server answers and takes no client: {}.", why.en),
+        format!("RDP 服务有应答，但不接受客户端：{}。", why.zh),
+    )
+}
+
 pub(crate) fn violation(offered: u32, selected: u32) -> Wording {
     Wording::new(
         format!("selects protocol {selected:#x} where {offered:#x} was offered"),
@@ -104,6 +155,14 @@ pub(crate) fn violation(offered: u32, selected: u32) -> Wording {
 
 pub(crate) fn optional() -> Wording {
     Wording::new("on offer, not demanded", "可用但不强制")
+}
+
+pub(crate) fn downgrade() -> Wording {
+    Wording::new(
+        "selected although TLS was offered: its certificate may be missing or unreadable, or it is \
+         configured so",
+        "客户端提供了 TLS 仍选择此项：证书可能缺失或无法读取，也可能是有意配置",
+    )
 }
 
 pub(crate) fn also_plain() -> Wording {
@@ -121,7 +180,7 @@ pub(crate) fn small_key(bits: u32) -> Wording {
 /// By how much a server's clock is off, in nanoseconds.
 pub(crate) fn skew(nanos: i128) -> Wording {
     let seconds = nanos / 1_000_000_000;
-    let (en, zh) = if seconds < 0 { ("behind", "慢") } else { ("ahead", "快") };
+    let (en, zh) = if seconds < 0 { ("behind", "慢") } else { ("ahead of", "快") };
     let seconds = seconds.unsigned_abs();
-    Wording::new(format!("{seconds} s {en} of ours"), format!("比本机{zh} {seconds} 秒"))
+    Wording::new(format!("{seconds} s {en} ours"), format!("比本机{zh} {seconds} 秒"))
 }

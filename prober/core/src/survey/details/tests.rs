@@ -100,8 +100,8 @@ fn services_read_in_both_languages() {
     let said = |answer| service_detail(&answer).unwrap();
     check(
         &said(ServiceAnswer::Refused { code: 5 }),
-        "RDP negotiation failure code 5",
-        "RDP 协商失败代码 5",
+        "RDP negotiation failure code 5 (HYBRID_REQUIRED_BY_SERVER)",
+        "RDP 协商失败代码 5（`HYBRID_REQUIRED_BY_SERVER`）",
     );
     check(&said(ServiceAnswer::Silent), "no answer in time", "限时内未应答");
     let closed = |reset| said(ServiceAnswer::Closed { reset });

@@ -3,7 +3,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::evidence::rdp::{RdpAnswer, RdpStage};
+use crate::evidence::{ConnectReport, ConnectResult};
 use crate::survey::Depth;
+use crate::target::{Service, Target};
 use crate::time::Instant;
 use crate::wire::captures::capture;
 use crate::wire::certificate::fingerprint_sha256;
@@ -72,10 +74,46 @@ fn a_certificate_is_judged_by_whose_it_is() {
 }
 
 #[test]
+fn a_certificate_ends_between_looks() {
+    let issued = capture!("certificates/issued.der");
+    let end = Certificate::parse(issued).unwrap().not_after;
+    let mut findings = seen(shown(issued, Version::Tls12, 0xc030), end - 60);
+    assert_eq!(said(&findings), [Sign::TlsShown, Sign::CertificateValid]);
+    assert_eq!(fault(&findings), None);
+    // A survey two minutes later has the look of before.
+    findings.ended = Instant::from_start(Duration::from_secs(120));
+    assert_eq!(said(&findings), [Sign::TlsShown, Sign::CertificateExpired]);
+    assert!(fault(&findings).unwrap().en.contains("expired on"));
+}
+
+#[test]
+fn a_certificate_in_its_last_day_of_grace_is_told_as_ended() {
+    let own = capture!("certificates/rsa.der");
+    let end = Certificate::parse(own).unwrap().not_after;
+    let detail = |wall| {
+        let findings = seen(shown(own, Version::Tls12, 0xc030), wall);
+        signs(&findings).last().unwrap().detail.unwrap().en
+    };
+    assert!(!detail(end).contains("has ended"));
+    assert!(
+        detail(end + DAY / 2).ends_with("it has ended, and Windows makes a new one within a day")
+    );
+}
+
+#[test]
 fn every_end_of_tls_has_a_sign() {
-    let alert = Alert { level: AlertLevel::Fatal, description: AlertDescription(80) };
+    let alert = |number| {
+        let description = AlertDescription(number);
+        TlsOutcome::Alert(Alert { level: AlertLevel::Fatal, description })
+    };
     for (outcome, expected) in [
-        (TlsOutcome::Alert(alert), vec![Sign::TlsAlert]),
+        (alert(80), vec![Sign::TlsAlert]),
+        // Each may be about what we offer, and no more.
+        (alert(40), vec![Sign::TlsUnshared]),
+        (alert(47), vec![Sign::TlsUnshared]),
+        (alert(70), vec![Sign::TlsUnshared]),
+        (alert(71), vec![Sign::TlsUnshared]),
+        (TlsOutcome::Unshared(None), vec![Sign::TlsUnshared]),
         (TlsOutcome::Malformed, vec![Sign::TlsGarbled]),
         (TlsOutcome::TooLarge, vec![Sign::TlsGarbled]),
         (TlsOutcome::Failed(StageFailure::Closed), vec![Sign::TlsEnded]),
@@ -85,6 +123,7 @@ fn every_end_of_tls_has_a_sign() {
         let findings = seen(outcome, 0);
         assert_eq!(said(&findings), expected);
         assert!(signs(&findings).all(|seen| seen.detail.is_some()));
+        assert_eq!(fault(&findings).is_some(), expected != [Sign::TlsUnshared]);
     }
 }
 
@@ -144,8 +183,121 @@ fn what_secures_sessions_is_noted() {
     let taken = noted([Some(2), Some(0), Some(1), Some(2)]);
     assert_eq!(taken, [(NlaOff, true), (PlainRdpSecurity, true)]);
     let plain = noted([Some(0), Some(0), Some(0), Some(0)]);
-    assert_eq!(plain, [(NlaOff, false), (PlainRdpSecurity, false)]);
+    // TLS was offered and not taken.
+    assert_eq!(plain, [(NlaOff, false), (PlainRdpSecurity, true)]);
     let violated = findings(look_at([Some(2), Some(0), Some(4), None]));
     let detail = violates(&violated).unwrap().en;
     assert_eq!(detail, "selects protocol 0x4 where 0x1 was offered");
+}
+
+/// The full connection before a look, and what it was answered after this time.
+fn after(answer: ServiceAnswer, time: Duration, look: RdpLook) -> Findings {
+    let report = ConnectReport {
+        result: ConnectResult::Connected,
+        handshake: Some(Duration::from_millis(1)),
+        retransmits: Some(0),
+        service: Some(answer),
+        service_time: Some(time),
+        local_port: None,
+    };
+    let asked = !look.answers.is_empty();
+    let mut findings = Findings { connect: Some(report), ..findings(look) };
+    findings.rdp = findings.rdp.filter(|_| asked);
+    findings
+}
+
+fn selects(protocol: u32) -> ServiceAnswer {
+    ServiceAnswer::Confirmed { selected: Some(protocol), detail: Wording::same("said") }
+}
+
+const QUICK: Duration = Duration::from_millis(30);
+
+/// What is read of the service, with its particulars.
+fn service(findings: &Findings) -> (Sign, String) {
+    let target = Target::new("192.0.2.1", 3389, Service::Rdp);
+    let seen = super::super::service::sign(findings, &target, None).unwrap();
+    (seen.sign, seen.detail.map_or_else(String::new, |detail| detail.en))
+}
+
+#[test]
+fn a_refusal_says_why() {
+    let why = |answer| {
+        let refusal = refusal(&after(answer, QUICK, RdpLook::default()));
+        refusal.map(|refusal| refusal.summary().en)
+    };
+    let six = why(ServiceAnswer::Refused { code: 6 }).unwrap();
+    assert!(six.contains("code 6 (SSL_WITH_USER_AUTH_REQUIRED_BY_SERVER)"), "{six}");
+    let stray = why(selects(4)).unwrap();
+    assert!(stray.contains("selects protocol 0x4 where 0x3 was offered"), "{stray}");
+    assert_eq!(why(selects(2)), None);
+    let (sign, detail) = service(&after(selects(4), QUICK, RdpLook::default()));
+    assert_eq!(sign, Sign::ServiceRefused);
+    assert_eq!(detail, "selects protocol 0x4 where 0x3 was offered");
+    // What breaks the negotiation is told nothing about NLA.
+    let look = look_at([Some(8), None, None, Some(8)]);
+    assert!(notes(&after(selects(2), QUICK, look)).is_empty());
+}
+
+#[test]
+fn standard_security_where_more_was_offered_is_told_so() {
+    let detail = |findings: &Findings| {
+        let mut notes = notes(findings).into_iter();
+        notes.find(|(note, _)| *note == Note::PlainRdpSecurity).and_then(|(_, detail)| detail)
+    };
+    let less = after(selects(0), QUICK, look_at([Some(0); 4]));
+    assert!(detail(&less).unwrap().en.contains("although TLS was offered"));
+    assert!(detail(&after(selects(0), QUICK, RdpLook::default())).is_some(), "without a look");
+    let meant = after(ServiceAnswer::Refused { code: 2 }, QUICK, RdpLook::default());
+    assert_eq!(detail(&meant), None);
+}
+
+#[test]
+fn a_look_that_contradicts_the_connection_before_it_counts() {
+    let all = |code: u32| {
+        let mut look = look_at([None; 4]);
+        look.answers.iter_mut().for_each(|it| it.outcome = X224Outcome::Failure(code.into()));
+        service(&after(selects(1), QUICK, look)).0
+    };
+    assert_eq!(all(3), Sign::ServiceUncertified);
+    assert_eq!(all(5), Sign::ServiceRefused);
+    let first = |outcome| {
+        let mut look = look_at([Some(2), None, None, Some(8)]);
+        look.answers.truncate(1);
+        look.answers[0].outcome = outcome;
+        after(selects(2), QUICK, look)
+    };
+    let foreign = first(X224Outcome::Foreign(Wording::same("ssh")));
+    assert!(said(&foreign).contains(&Sign::MachineAnother));
+    let died = first(X224Outcome::Failed(StageFailure::Reset));
+    let told = service(&died);
+    assert_eq!(told, (Sign::ServiceConfirmed, "said, a further connection was reset".to_owned()));
+}
+
+#[test]
+fn what_is_too_slow_to_be_looked_at_is_told_so() {
+    let told = |millis| {
+        let time = Duration::from_millis(millis);
+        service(&after(selects(2), time, RdpLook::default()))
+    };
+    assert_eq!(told(2_900), (Sign::ServiceConfirmed, "said".to_owned()));
+    let (sign, detail) = told(3_500);
+    assert_eq!(sign, Sign::ServiceConfirmed);
+    assert!(detail.contains("3.5 s") && detail.contains("certificate is not seen"), "{detail}");
+}
+
+#[test]
+fn a_slow_stage_behind_a_quick_answer_is_late() {
+    let told = |first, tls| {
+        let mut look = look_at([Some(2), None, None, Some(8)]);
+        let times = [(RdpStage::X224, first), (RdpStage::Tls, tls)];
+        look.times = times.map(|(stage, time)| (stage, Duration::from_millis(time))).into();
+        service(&after(selects(2), Duration::from_millis(first), look))
+    };
+    let (sign, detail) = told(30, 2_900);
+    assert_eq!(
+        (sign, detail.as_str()),
+        (Sign::ServiceLate, "TLS took 2.9 s, the first answer 30.0 ms")
+    );
+    assert_eq!(told(30, 1_900).0, Sign::ServiceConfirmed);
+    assert_eq!(told(500, 2_900).0, Sign::ServiceConfirmed, "that one is slow in all");
 }

@@ -229,3 +229,38 @@ fn what_our_own_side_spoilt_may_all_be_lost() {
     let detail = local(&of(10, 10)).detail.unwrap();
     assert!(detail.en.starts_with("10 of 20 probes"), "{}", detail.en);
 }
+
+/// What was found of a target that answers these SYNs, and a whole connection so.
+fn connected(syns: &[Answer], result: ConnectResult) -> Findings {
+    let report = ConnectReport {
+        result,
+        handshake: None,
+        retransmits: None,
+        service: None,
+        service_time: None,
+        local_port: None,
+    };
+    Findings {
+        syn: Some(tally(syns)),
+        connect: Some(report),
+        ..silent(traced(&[1, 2], PathEnd::Silent), Vec::new())
+    }
+}
+
+#[test]
+fn who_accepts_bare_syns_and_resets_connections_shuts_the_service() {
+    let tcp = TcpAnswer { ttl: Some(62), window: Some(64_240), ip_id: None };
+    let (accepted, reset) = (Answer::SynAck(tcp), Answer::Reset(tcp));
+    let service = |syns: &[Answer], result| read(&connected(syns, result), None, Family::Service);
+    let refused = ConnectResult::Refused;
+    assert_eq!(service(&[accepted; 5], refused.clone()), Some(Sign::ServiceClosed));
+    // A port that is closed, or was while we asked, is no riddle.
+    let closes = [accepted, accepted, reset, reset, reset];
+    assert_eq!(service(&closes, refused.clone()), Some(Sign::ServiceUnreached));
+    assert_eq!(service(&[reset; 5], refused), Some(Sign::ServiceUnreached));
+    let timed_out = service(&[Answer::Silence; 5], ConnectResult::TimedOut);
+    assert_eq!(timed_out, Some(Sign::ServiceUnreached));
+    // What our own kernel could not do says nothing of the service.
+    let ours = ConnectResult::Local(LocalError::TooLarge);
+    assert_eq!(service(&[accepted; 5], ours), None);
+}

@@ -16,12 +16,15 @@ const EC_POINT_FORMATS: u16 = 11;
 const SIGNATURE_ALGORITHMS: u16 = 13;
 const EXTENDED_MASTER_SECRET: u16 = 23;
 
-/// x25519, secp256r1, secp384r1, secp521r1 (RFC 8422 section 5.1.1).
-const GROUPS: [u16; 4] = [29, 23, 24, 25];
-/// ECDSA, RSA-PSS, RSA and Ed25519 with SHA-2, then what old servers know (RFC 8446 section
-/// 4.2.3).
-const SIGNATURES: [u16; 12] = [
-    0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0807, 0x0203, 0x0201,
+/// x25519, secp256r1, secp384r1, secp521r1, x448 (RFC 8422 section 5.1.1), and brainpoolP256r1,
+/// P384r1 and P512r1 (RFC 7027). Nothing is computed: each makes one more kind of key that a
+/// server may show.
+const GROUPS: [u16; 8] = [29, 23, 24, 25, 30, 26, 27, 28];
+/// ECDSA, RSA-PSS, RSA, Ed25519 and Ed448 with SHA-2, RSA-PSS of keys that are for it alone, then
+/// what old servers know (RFC 8446 section 4.2.3).
+const SIGNATURES: [u16; 16] = [
+    0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0807, 0x0808, 0x0809,
+    0x080a, 0x080b, 0x0203, 0x0201,
 ];
 
 /// Builds a ClientHello in one record (RFC 5246 section 7.4.1.2), capped at TLS 1.2 because TLS
@@ -77,7 +80,7 @@ fn extension(out: &mut Vec<u8>, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
 fn vector<const LENGTH_LEN: usize>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     write(out);
-    // The longest hello takes 500 bytes, so the high bytes that are cut off are zero.
+    // The longest hello takes 550 bytes, so the high bytes that are cut off are zero.
     let length = out.len().saturating_sub(start).to_be_bytes();
     let cut = length.len().saturating_sub(LENGTH_LEN);
     out.splice(start..start, length.into_iter().skip(cut));

@@ -67,7 +67,7 @@ impl fmt::Display for Version {
 
 impl CipherSuite {
     /// The suites that a hello of ours offers, the strongest first.
-    pub const OFFERED: [(Self, &'static str); 23] = [
+    pub const OFFERED: [(Self, &'static str); 27] = [
         (Self(0xc02c), "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
         (Self(0xc02b), "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
         (Self(0xc030), "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
@@ -79,10 +79,14 @@ impl CipherSuite {
         (Self(0xc023), "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256"),
         (Self(0xc028), "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384"),
         (Self(0xc027), "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256"),
+        (Self(0x006b), "TLS_DHE_RSA_WITH_AES_256_CBC_SHA256"),
+        (Self(0x0067), "TLS_DHE_RSA_WITH_AES_128_CBC_SHA256"),
         (Self(0xc00a), "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA"),
         (Self(0xc009), "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"),
         (Self(0xc014), "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA"),
         (Self(0xc013), "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"),
+        (Self(0x0039), "TLS_DHE_RSA_WITH_AES_256_CBC_SHA"),
+        (Self(0x0033), "TLS_DHE_RSA_WITH_AES_128_CBC_SHA"),
         (Self(0x009d), "TLS_RSA_WITH_AES_256_GCM_SHA384"),
         (Self(0x009c), "TLS_RSA_WITH_AES_128_GCM_SHA256"),
         (Self(0x003d), "TLS_RSA_WITH_AES_256_CBC_SHA256"),
@@ -125,8 +129,22 @@ impl AlertDescription {
     pub const HANDSHAKE_FAILURE: Self = Self(40);
     /// The client offers nothing that is strong enough.
     pub const INSUFFICIENT_SECURITY: Self = Self(71);
+    /// The server itself failed: what one with a broken key says.
+    pub const INTERNAL_ERROR: Self = Self(80);
     /// The client's version is refused.
     pub const PROTOCOL_VERSION: Self = Self(70);
+
+    /// Whether it may be about nothing but what we offer, and so says nothing of the server.
+    pub const fn is_about_the_offer(self) -> bool {
+        // 47 is illegal_parameter, 109 missing_extension (RFC 8446 section 6.2).
+        matches!(
+            self,
+            Self::HANDSHAKE_FAILURE
+                | Self::PROTOCOL_VERSION
+                | Self::INSUFFICIENT_SECURITY
+                | Self(47 | 109)
+        )
+    }
 
     /// Gives the name that the specification has for it, `None` where it has none.
     pub const fn name(self) -> Option<&'static str> {

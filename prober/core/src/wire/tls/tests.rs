@@ -219,19 +219,26 @@ fn client_hello_is_well_formed() {
     let offered = |suite: u16| suites.chunks(2).any(|it| it == suite.to_be_bytes());
     // ECDHE with GCM and CBC, RSA with CBC and 3DES, and no suite of TLS 1.3.
     assert!([0xc030, 0xc02f, 0xc02b, 0xc028, 0xc027, 0xc014, 0x35, 0x0a].map(offered) == [true; 8]);
+    // DHE with CBC, where that is all a server has.
+    assert!([0x33, 0x39, 0x67, 0x6b].map(offered) == [true; 4]);
     assert!(!offered(0x1301));
     assert_eq!(reader.array(), Ok([1, 0]), "no compression");
     let extensions_len = usize::from(reader.u16().unwrap());
     assert_eq!(reader.rest().len(), extensions_len);
     let server_name = [&[0, 0, 0, 16, 0, 14, 0, 0, 11][..], b"rdp.example"].concat();
     assert_eq!(reader.take(20), Ok(&server_name[..]));
-    let mut numbers = Vec::new();
+    let (mut numbers, mut lists) = (Vec::new(), Vec::new());
     while !reader.rest().is_empty() {
         numbers.push(reader.u16().unwrap());
         let len = usize::from(reader.u16().unwrap());
-        reader.take(len).unwrap();
+        lists.push(reader.take(len).unwrap());
     }
     assert_eq!(numbers, [10, 11, 13, 23]);
+    // P-521 and brainpool; Ed448 and keys for RSA-PSS alone.
+    let listed = |list: &[u8], number: u16| list.chunks(2).any(|it| it == number.to_be_bytes());
+    assert!([25, 26, 27, 28].map(|group| listed(lists[0], group)) == [true; 4]);
+    let signatures = [0x0603, 0x0808, 0x0809, 0x080a, 0x080b];
+    assert!(signatures.map(|signature| listed(lists[2], signature)) == [true; 5]);
 }
 
 #[test]

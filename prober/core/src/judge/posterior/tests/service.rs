@@ -55,6 +55,11 @@ fn how_tls_ends_is_told_apart() {
     hold(&[
         (&[SERVES, &[TlsEnded]], &[CauseAbove("certificate_broken", 0.8)]),
         // No shared version or suite looks the same.
+        // What is said of our own offer is no fault of anybody's.
+        (
+            &[SERVES, &[TlsUnshared]],
+            &[Above(Class::Reachable, 0.95), CauseBelow("certificate_broken", 0.01)],
+        ),
         (
             &[SERVES, &[TlsAlert]],
             &[Is(Class::Certificate), CauseAbove("security_layer_mismatch", 0.2), Spread(0.8)],
@@ -94,4 +99,11 @@ fn a_late_answer_tells_of_a_host_without_breath() {
         ),
         (&[WELL, &[ServiceSilent, AcceptSame]], &[Above(Class::ServiceHung, 0.95), Spread(0.8)]),
     ]);
+}
+
+#[test]
+fn who_cannot_be_connected_to_is_not_well() {
+    let belief = posterior(&[&[WELL, &[ServiceUnreached, PathReachesTarget]].concat()]);
+    assert!(Below(Class::Reachable, 0.05).holds(&belief), "{belief:?}");
+    assert!(Above(Class::Reachable, 0.9).holds(&posterior(&[WELL])));
 }
