@@ -2,6 +2,9 @@
 //!
 //! Nothing here decides anything about the network; that is core's business.
 
+#[macro_use]
+mod out;
+
 pub mod check;
 pub mod cli;
 pub mod configure;
@@ -20,12 +23,23 @@ pub mod screen;
 pub mod silence;
 pub mod status;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use cli::{Cli, Command};
 
 /// Does what the command line asks for; gives the exit code.
 pub fn main(cli: Cli) -> Result<u8> {
+    let code = obey(cli)?;
+    out::finish().context("write the output")?;
+    Ok(code)
+}
+
+/// Tells a person on standard error why nothing came of it.
+pub fn report(error: &anyhow::Error) {
+    note!("reachd: {error:#}");
+}
+
+fn obey(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
