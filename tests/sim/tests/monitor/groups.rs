@@ -185,7 +185,7 @@ fn a_group_goes_on_after_a_restart() {
     let key = GroupKey::parse("10.20.1.0/24").unwrap();
     let opening = Opening {
         started: Moment::Dated(7),
-        severity: Severity::Warning,
+        severity: Severity::Critical,
         labels: BTreeMap::from([("sg".to_owned(), "old".to_owned())]),
     };
     let told_before = opening.clone();
