@@ -95,7 +95,8 @@ impl Exporter for Webhook {
         };
         let open = self.lock().is_open(&update.fingerprint);
         let late = || !open && self.settings.wants_late(update);
-        if !(resolved && open) && !self.settings.wants(update) && !late() {
+        let owed = resolved && open;
+        if !(owed || self.settings.wants(update) || late()) {
             return None;
         }
         let body = self.carrier.dialect().render(update, &self.context()).into();

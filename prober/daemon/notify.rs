@@ -108,7 +108,7 @@ async fn test(receiver: &Receiver, settings: &Settings) -> Result<Vec<Attempt>> 
 
 /// What `reachd run` would refuse of a receiver, and what it would only warn of.
 pub(crate) fn check(receiver: &Receiver) -> (Result<()>, Option<String>) {
-    let urls = receiver.urls.iter().map(|url| url.as_str());
+    let urls = receiver.urls.iter().map(reachd_config::Url::as_str);
     let own = match &receiver.endpoint {
         Endpoint::Url(url) if receiver.kind != ReceiverKind::Email => Some(url.as_str()),
         Endpoint::Url(_) | Endpoint::File(_) | Endpoint::None => None,

@@ -165,8 +165,8 @@ impl Smtp {
         }
         let nobody = had.is_empty() && taken.is_empty();
         match (later, never) {
-            (Some(later), _) if taken.is_empty() => return Err(later),
-            (None, Some(never)) if nobody => return Err(never),
+            (Some(later), _) if taken.is_empty() => Err(later),
+            (None, Some(never)) if nobody => Err(never),
             (later, _) => {
                 let mut code = 250;
                 if !taken.is_empty() {

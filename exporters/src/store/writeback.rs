@@ -85,7 +85,7 @@ impl WriteBack {
                     rows.iter().for_each(|row| outbox.restore(row));
                 }
                 Err(error) => {
-                    warn!(error = chain(&error), "Changes of the outbox were not looked for")
+                    warn!(error = chain(&error), "Changes of the outbox were not looked for");
                 }
             }
         }

@@ -57,8 +57,8 @@ impl Waiting {
         let full = *count >= STEPS_MAX;
         *count += usize::from(!full);
         if full {
-            let same = |step: &Box<IncidentUpdate>| step.fingerprint == update.fingerprint;
-            let gone = self.queue.iter().position(same).and_then(|index| self.queue.remove(index));
+            let oldest = self.queue.iter().position(|step| step.fingerprint == update.fingerprint);
+            let gone = oldest.and_then(|index| self.queue.remove(index));
             // Whoever was to hear of that one hears of its successor.
             let heir = self.queue.iter_mut().find(|step| step.fingerprint == update.fingerprint);
             let notify = gone.is_some_and(|step| step.notify);
