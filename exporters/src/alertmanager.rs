@@ -19,7 +19,7 @@ use reachd_core::incident::IncidentUpdate;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use self::board::Board;
 use crate::carry::gate::Seat;
@@ -105,7 +105,7 @@ impl Exporter for Alertmanager {
     }
 
     fn heard(&self, fingerprint: &str) -> bool {
-        self.lock().has(fingerprint)
+        self.lock().is_open(fingerprint)
     }
 
     fn queue(&self, _incident: (&str, u64), _message: &Rendered) {}
@@ -122,14 +122,15 @@ impl Alertmanager {
     pub fn tell(&self, update: &IncidentUpdate) {
         let mut board = self.lock();
         // Whatever is told as open must be told as over, and its annotations kept true.
-        if !board.has(&update.fingerprint) && !self.settings.wants(update) {
+        let wanted = || self.settings.wants(update) || self.settings.wants_late(update);
+        if !board.is_open(&update.fingerprint) && !wanted() {
             return;
         }
         let context = Context {
             receiver: &self.settings.name,
             language: self.settings.language,
             external_url: &self.surroundings.external_url,
-            clock: self.surroundings.clock,
+            clock: self.surroundings.clock.clone(),
         };
         board.put(update, &context, SystemTime::now());
         drop(board);
@@ -169,7 +170,7 @@ impl AlertmanagerTask {
     /// Pushes until `stop`, then until every instance has the last news or `drain` has passed.
     /// Gives the number of instances that have not.
     pub async fn run(mut self, stop: impl Future<Output = ()>, drain: Duration) -> usize {
-        let mut pushes: JoinSet<(usize, Result<(), String>)> = JoinSet::new();
+        let mut pushes: JoinSet<(usize, Result<(), Miss>)> = JoinSet::new();
         let mut stop = std::pin::pin!(stop);
         let mut deadline: Option<Instant> = None;
         loop {
@@ -199,7 +200,7 @@ impl AlertmanagerTask {
     }
 
     /// Begins a push to every instance that is due.
-    fn push(&mut self, pushes: &mut JoinSet<(usize, Result<(), String>)>) {
+    fn push(&mut self, pushes: &mut JoinSet<(usize, Result<(), Miss>)>) {
         let now = Instant::now();
         let due = |instance: &Instance| !instance.busy && instance.due <= now;
         if !self.instances.iter().any(due) {
@@ -224,7 +225,7 @@ impl AlertmanagerTask {
         }
     }
 
-    fn book(&mut self, ended: Option<(usize, Result<(), String>)>) {
+    fn book(&mut self, ended: Option<(usize, Result<(), Miss>)>) {
         let (receiver, metrics) = (&self.near.settings.name, &self.near.surroundings.metrics);
         // A push that panicked is a bug of ours; nobody knows which it was, so all are free again.
         let Some((index, result)) = ended else {
@@ -241,25 +242,42 @@ impl AlertmanagerTask {
                 metrics.notified(receiver, NotificationOutcome::Delivered);
                 debug!(receiver, instance = index, "Alertmanager took what is open");
             }
-            Err(why) => {
+            Err(Miss::Away(why)) => {
                 (instance.due, instance.behind) = (now + AGAIN, true);
                 metrics.notified(receiver, NotificationOutcome::Retried);
                 info!(receiver, instance = index, %why, "Alertmanager did not take what is open");
+            }
+            // Hurry does not help: the same is told again with the next push.
+            Err(Miss::Refused(why)) => {
+                instance.behind = true;
+                metrics.notified(receiver, NotificationOutcome::Retried);
+                warn!(receiver, instance = index, %why, "Alertmanager refused some of what is open");
             }
         }
     }
 }
 
-/// Posts all bodies; the first that is not taken ends it.
-async fn deliver(poster: &Poster, bodies: Vec<Vec<u8>>) -> Result<(), String> {
+/// Why an instance does not have everything.
+enum Miss {
+    /// It does not answer, or has no time.
+    Away(String),
+    /// It takes no such thing.
+    Refused(String),
+}
+
+/// Posts all bodies. One that is refused does not keep those behind it back: of its alerts the
+/// instance has taken all but the bad ones.
+async fn deliver(poster: &Poster, bodies: Vec<Vec<u8>>) -> Result<(), Miss> {
+    let mut done = Ok(());
     for body in bodies {
         match poster.post(body.into()).await.outcome {
             Outcome::Accepted => {}
-            Outcome::Retry { why, .. } | Outcome::Refused { why } => return Err(why),
-            Outcome::Gone => return Err("answered 410".to_owned()),
+            Outcome::Retry { why, .. } => return Err(Miss::Away(why)),
+            Outcome::Refused { why } => done = Err(Miss::Refused(why)),
+            Outcome::Gone => done = Err(Miss::Refused("answered 410".to_owned())),
         }
     }
-    Ok(())
+    done
 }
 
 #[cfg(test)]

@@ -293,16 +293,5 @@ fn proxy(url: &str) -> Option<Proxy> {
     Some(Proxy { place, authorization: login.map(|login| format!("Basic {}", encode(login))) })
 }
 
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests;

@@ -71,7 +71,7 @@ pub enum Request {
     /// Probe, or answer from the current state.
     Probe(ProbeRequest, oneshot::Sender<ProbeReply>),
     /// Open incidents, by fingerprint.
-    Incidents(oneshot::Sender<Vec<IncidentRow>>),
+    Incidents(oneshot::Sender<Result<Vec<IncidentRow>, String>>),
     /// Silences, those that are over for some days among them.
     Silences(oneshot::Sender<Vec<Silence>>),
     /// Be silent; its name, or what is wrong.

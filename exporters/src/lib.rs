@@ -9,6 +9,7 @@
 
 pub mod alertmanager;
 pub mod carry;
+mod chain;
 pub mod clock;
 pub mod evidence;
 pub mod history;
@@ -20,6 +21,8 @@ mod room;
 pub mod silence;
 pub mod store;
 pub mod webhook;
+
+pub use chain::chain;
 
 #[cfg(test)]
 mod fixture;

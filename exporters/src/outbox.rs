@@ -51,6 +51,11 @@ pub trait Exporter: Send + Sync {
 
     /// Takes a row of the outbox back: one that an earlier run left, or that a person revived.
     fn restore(&self, row: &OutboxRow);
+
+    /// The same for many at once: after a start there may be thousands.
+    fn restore_all(&self, rows: &[OutboxRow]) {
+        rows.iter().for_each(|row| self.restore(row));
+    }
 }
 
 /// All exporters of the running configuration.

@@ -188,6 +188,11 @@ impl Dialect {
         }
     }
 
+    /// What is wrong with the owner's template, tried on this update: the default text is sent.
+    pub fn template_fault(&self, update: &IncidentUpdate, context: &Context<'_>) -> Option<String> {
+        self.texts.own(&Story::new(update, context), context.language).err()
+    }
+
     /// The body of a message about messages.
     pub fn render_notice(&self, notice: &Notice, context: &Context<'_>) -> Vec<u8> {
         match self.kind {
@@ -255,7 +260,7 @@ impl Dialect {
 
 /// Headers by the Standard Webhooks specification; id and time are there without a secret too.
 fn sign_webhook(post: &mut Post, message: &Message, secret: Option<&Secret>, now: SystemTime) {
-    let (id, seconds) = (message.id.to_string(), unix_seconds(now));
+    let (id, seconds) = (message.name.clone(), unix_seconds(now));
     if let Some(secret) = secret {
         let signature = secret.sign(&id, seconds, &message.body);
         post.headers.push(("webhook-signature", signature));

@@ -17,6 +17,7 @@ mod row;
 mod salvage;
 mod schema;
 mod seal;
+mod steps;
 mod writeback;
 
 use std::fs::{DirBuilder, OpenOptions, Permissions};
@@ -39,6 +40,7 @@ use self::salvage::MAX_DAMAGED;
 use self::schema::{
     APPLICATION_ID, BASELINES, EVENTS, INCIDENTS, META, SCHEMA_OLDEST, SCHEMA_VERSION,
 };
+pub use self::steps::StepRow;
 pub use self::writeback::WriteBack;
 use crate::clock::{unix_millis, unix_seconds};
 
@@ -253,6 +255,9 @@ impl Store {
         let io = |error| Trouble::Final(StoreError::Path { path: path.to_owned(), error });
         make_file(path).map_err(io)?;
         let trouble = |what| move |error| Self::trouble(path, what, error);
+        if is_emptied(path).map_err(io)? {
+            return Err(Trouble::Damage("it is empty beside a log that is not".to_owned()));
+        }
         let connection = Connection::open(path).map_err(trouble("open the database"))?;
         let ballast = ballast.clone();
         let mut store = Self { connection, path: path.to_owned(), ballast };
@@ -352,45 +357,6 @@ impl Store {
         }
     }
 
-    /// Saves a step of an incident's life in one transaction: the newest state, the event, and one
-    /// message for each receiver that is to hear of it. A version that is not newer than the saved
-    /// one changes nothing; whether it was saved.
-    pub fn save_incident(
-        &mut self,
-        row: &IncidentRow,
-        messages: &[Rendered],
-        now: SystemTime,
-    ) -> Result<bool, StoreError> {
-        let what = "save an incident";
-        let json = self.json(what, row)?;
-        let version = i64::try_from(row.version).unwrap_or(i64::MAX);
-        let values = [
-            Value::Text(row.fingerprint.clone()),
-            Value::Integer(version),
-            Value::Text(row.state.clone()),
-            Value::Text(json),
-            Value::Integer(unix(now)),
-        ];
-        let key = (row.fingerprint.as_str(), row.version);
-        let now = unix_millis(now);
-        self.dearly(what, |transaction| {
-            let known = transaction
-                .prepare_cached("SELECT version FROM incidents WHERE fingerprint = ?1")?
-                .query_map([&row.fingerprint], |row| row.get::<_, i64>(0))?
-                .next()
-                .transpose()?;
-            if known.is_some_and(|known| known >= version) {
-                return Ok(false);
-            }
-            INCIDENTS.put(transaction, values.to_vec())?;
-            EVENTS.put(transaction, values.to_vec())?;
-            for message in messages {
-                outbox::add(transaction, &OutboxRow::fresh(message, key, now))?;
-            }
-            Ok(true)
-        })
-    }
-
     /// Incidents that are not resolved, by fingerprint.
     pub fn load_open_incidents(&mut self) -> Result<Vec<IncidentRow>, StoreError> {
         let which = "WHERE state <> 'resolved' ORDER BY fingerprint";
@@ -417,22 +383,6 @@ impl Store {
             Some(_) | None => None,
         };
         Ok(rows.into_iter().filter_map(step).collect())
-    }
-
-    /// Saves what a target looks like while healthy. On a full disk it is not saved: the room is
-    /// for incidents.
-    pub fn save_baseline(&mut self, row: &BaselineRow, now: SystemTime) -> Result<(), StoreError> {
-        let what = "save a baseline";
-        if self.ballast.is_spent() {
-            return Err(StoreError::Unavailable("the disk is full"));
-        }
-        let text = |text: &str| Value::Text(text.to_owned());
-        let json = Value::Text(self.json(what, row)?);
-        let values = vec![text(&row.target), text(&row.vantage), json, Value::Integer(unix(now))];
-        self.transaction(what, |transaction| {
-            BASELINES.put(transaction, values.clone())?;
-            Ok(())
-        })
     }
 
     /// Baselines that were confirmed within `max_age` before `now`, by target and vantage.
@@ -507,9 +457,10 @@ impl Store {
         self.ballast.tend();
     }
 
-    /// Whether the ballast was given up for room on a full disk, and is not made again yet.
-    pub fn ballast_is_spent(&self) -> bool {
-        self.ballast.is_spent()
+    /// Whether there is no ballast: it was given up for room on a full disk, or the disk was never
+    /// large enough for one.
+    pub fn ballast_is_missing(&self) -> bool {
+        self.ballast.is_missing()
     }
 
     /// A transaction that must not fail for lack of space: the ballast is given up for it.
@@ -584,6 +535,13 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// Whether the file has lost everything: `SQLite` writes its head before it begins a log, and it
+/// would drop the log of an empty file without a word.
+fn is_emptied(path: &Path) -> std::io::Result<bool> {
+    let log = std::fs::metadata(with_suffix(path, "-wal")).map_or(0, |log| log.len());
+    Ok(std::fs::metadata(path)?.len() == 0 && log > 0)
 }
 
 /// Makes the file unless it is there, for nobody but us: `SQLite` gives its log the same.

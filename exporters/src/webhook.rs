@@ -93,13 +93,16 @@ impl Exporter for Webhook {
             IncidentState::Firing => false,
             IncidentState::Resolved => true,
         };
-        let told = resolved && self.lock().is_open(&update.fingerprint);
-        if !told && !self.settings.wants(update) {
+        let open = self.lock().is_open(&update.fingerprint);
+        let late = || !open && self.settings.wants_late(update);
+        let owed = resolved && open;
+        if !(owed || self.settings.wants(update) || late()) {
             return None;
         }
         let body = self.carrier.dialect().render(update, &self.context()).into();
         self.lock().announce(&update.fingerprint, resolved);
-        Some(Rendered { receiver: self.settings.name.clone(), resolved, body })
+        let opened = self.surroundings.clock.rfc3339(update.started);
+        Some(Rendered { receiver: self.settings.name.clone(), opened, resolved, body })
     }
 
     fn heard(&self, fingerprint: &str) -> bool {
@@ -113,7 +116,7 @@ impl Exporter for Webhook {
     fn render_notice(&self, notice: &Notice) -> Option<Rendered> {
         let body = self.carrier.dialect().render_notice(notice, &self.context()).into();
         let (receiver, resolved) = (self.settings.name.clone(), notice.resolved);
-        Some(Rendered { receiver, resolved, body })
+        Some(Rendered { receiver, opened: String::new(), resolved, body })
     }
 
     fn is_disabled(&self) -> bool {
@@ -121,20 +124,33 @@ impl Exporter for Webhook {
     }
 
     fn queue(&self, (fingerprint, version): (&str, u64), message: &Rendered) {
+        let name = message.id((fingerprint, version));
         let id = MessageId { fingerprint: fingerprint.to_owned(), version };
         let (resolved, body) = (message.resolved, message.body.clone());
         let mut delivery = self.lock();
-        delivery.offer(self.now(), Message { id, resolved, body, late: Late::default() });
+        delivery.offer(self.now(), Message { id, name, resolved, body, late: Late::default() });
         self.book(delivery);
         self.wake.notify_one();
     }
 
     fn restore(&self, row: &OutboxRow) {
+        self.restore_all(std::slice::from_ref(row));
+    }
+
+    fn restore_all(&self, rows: &[OutboxRow]) {
+        let mut delivery = self.lock();
+        rows.iter().for_each(|row| self.take_back(&mut delivery, row));
+        self.book(delivery);
+        self.wake.notify_one();
+    }
+}
+
+impl Webhook {
+    fn take_back(&self, delivery: &mut Delivery, row: &OutboxRow) {
         let wall = unix_millis(SystemTime::now());
         let span = |from: i64, to: i64| {
             Duration::from_millis(u64::try_from(to.saturating_sub(from)).unwrap_or_default())
         };
-        let mut delivery = self.lock();
         match row.state {
             State::Delivered | State::Dead | State::Superseded => {
                 let id = MessageId { fingerprint: row.fingerprint.clone(), version: row.version };
@@ -148,6 +164,7 @@ impl Exporter for Webhook {
                 let id = MessageId { fingerprint: row.fingerprint.clone(), version: row.version };
                 let message = Message {
                     id,
+                    name: row.msg_id.clone(),
                     resolved: row.resolved,
                     body: row.body.clone(),
                     late: Late::default(),
@@ -157,12 +174,8 @@ impl Exporter for Webhook {
                 delivery.restore(self.now(), owed);
             }
         }
-        self.book(delivery);
-        self.wake.notify_one();
     }
-}
 
-impl Webhook {
     /// Messages that are not delivered yet.
     pub fn queued(&self) -> usize {
         self.lock().queued()
@@ -173,7 +186,7 @@ impl Webhook {
             receiver: &self.settings.name,
             language: self.settings.language,
             external_url: &self.surroundings.external_url,
-            clock: self.surroundings.clock,
+            clock: self.surroundings.clock.clone(),
         }
     }
 

@@ -241,11 +241,10 @@ fn print(arguments: &Check, order: &[TargetName], reports: &BTreeMap<TargetName,
                 text.push('\n');
             }
             Some(report) => text += &Screen::new(style, report).render(),
-            None => eprintln!("reachd: {name}: no verdict in time"),
+            None => note!("reachd: {name}: no verdict in time"),
         }
     }
-    // A reader that went away is no failure of ours.
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+    block!("{text}");
 }
 
 #[cfg(test)]

@@ -418,7 +418,7 @@ impl Lang {
     }
 }
 
-/// Reads `300ms`, `10s`, `5m` or `2h`.
+/// Reads `300ms`, `10s`, `5m`, `2h` or `7d`.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -429,7 +429,9 @@ fn duration(text: &str) -> Result<Duration, String> {
         "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
-        _ => return Err(format!("{text} has no unit; write {number}s, {number}ms or {number}m")),
+        "d" => 86_400_000,
+        "" => return Err(format!("{text} has no unit; write {number}s, {number}ms or {number}m")),
+        _ => return Err(format!("{text} is not a duration; write 300ms, 10s, 5m, 2h or 7d")),
     };
     match number.saturating_mul(millis) {
         0 => Err("a duration must be longer than nothing; write 300ms, 10s or 5m".to_owned()),
@@ -451,6 +453,8 @@ mod tests {
     fn durations_need_a_unit() {
         assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
+        assert!(!duration("3w").unwrap_err().contains("no unit"));
         assert!(duration("10").unwrap_err().contains("10s"));
         assert!(duration("soon").is_err() && duration("0s").is_err());
     }

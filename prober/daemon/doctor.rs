@@ -27,19 +27,20 @@ pub fn run(arguments: &Doctor) -> Result<u8> {
         missing += usize::from(!finding.good);
         print_finding(&finding);
     }
-    println!("{}", loopback()?);
+    line!("{}", loopback()?);
     if let Some(path) = &arguments.config {
         missing += check_plan(path, &privileges)?;
     }
-    println!("{}", if missing == 0 { "Nothing is missing." } else { "See the fixes above." });
+    line!("{}", if missing == 0 { "Nothing is missing." } else { "See the fixes above." });
     Ok(if missing == 0 { exit::OK } else { exit::FAILING })
 }
 
 fn print_finding(finding: &Finding) {
     if finding.good {
-        println!("ok       {}", finding.what);
+        line!("ok       {}", finding.what);
     } else {
-        println!("missing  {}: {}\n         fix: {}", finding.what, finding.lost, finding.fix);
+        line!("missing  {}: {}", finding.what, finding.lost);
+        line!("         fix: {}", finding.fix);
     }
 }
 
@@ -98,8 +99,8 @@ fn check_plan(path: &Path, privileges: &Privileges) -> Result<usize> {
         let lacks = lacks(vantage, privileges);
         missing += usize::from(lacks.is_some());
         match lacks {
-            None => println!("ok       vantage {}", vantage.name),
-            Some(capability) => println!("missing  vantage {}: needs {capability}", vantage.name),
+            None => line!("ok       vantage {}", vantage.name),
+            Some(capability) => line!("missing  vantage {}: needs {capability}", vantage.name),
         }
     }
     std::fs::metadata(path).context("read the configuration file")?;

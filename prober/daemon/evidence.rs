@@ -26,7 +26,7 @@ pub fn run(arguments: &Evidence) -> Result<u8> {
         let folder = folder(arguments)?;
         let id = one(&arguments.id, evidence::fingerprints(&folder, &arguments.id))?;
         for step in evidence::folders(&folder, &id)? {
-            println!("{}", step.display());
+            line!("{}", step.display());
         }
         return Ok(exit::OK);
     };
@@ -109,6 +109,6 @@ fn save(path: &Path, packets: &[u8]) -> Result<u8> {
     let file = options.write(true).create_new(true).mode(0o600).open(path);
     let mut file = file.with_context(|| format!("make {}", path.display()))?;
     file.write_all(packets).with_context(|| format!("write {}", path.display()))?;
-    eprintln!("{}: {} bytes; `tshark -r` and Wireshark read it", path.display(), packets.len());
+    note!("{}: {} bytes; `tshark -r` and Wireshark read it", path.display(), packets.len());
     Ok(exit::OK)
 }

@@ -1,7 +1,4 @@
-//! Exit codes: the contract of every subcommand, and what is printed before them.
-
-use std::fmt;
-use std::io::{self, Write};
+//! Exit codes: the contract of every subcommand.
 
 use reachd_core::judge::Class;
 
@@ -13,12 +10,6 @@ pub const FAILING: u8 = 1;
 pub const USAGE: u8 = 2;
 /// Every verdict that is not `reachable` says that the fault is our own.
 pub const OURSELVES: u8 = 3;
-
-/// Writes to standard output; a reader that is gone is no reason to fail, for the exit code is an
-/// answer as well.
-pub fn print(text: fmt::Arguments<'_>) {
-    let _ = io::stdout().write_fmt(text);
-}
 
 /// The exit code of a `check` with these classes.
 pub fn of_classes(classes: impl Iterator<Item = Option<Class>>) -> u8 {

@@ -13,7 +13,7 @@ use crate::exit;
 pub fn run(arguments: &Explain) -> Result<u8> {
     let lang = Lang::choose(arguments.lang);
     let Some(name) = &arguments.name else {
-        print!("{}", overview(lang));
+        block!("{}", overview(lang));
         return Ok(exit::OK);
     };
     // One name may be both a class and a cause (`no_route`): both are told.
@@ -29,7 +29,7 @@ pub fn run(arguments: &Explain) -> Result<u8> {
     if texts.is_empty() {
         bail!("{name} is no class, cause, note or stage; `reachd explain` lists them all");
     }
-    print!("{}", texts.join("\n"));
+    block!("{}", texts.join("\n"));
     Ok(exit::OK)
 }
 

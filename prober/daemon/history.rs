@@ -14,14 +14,14 @@ pub fn run(arguments: &cli::History) -> Result<u8> {
         bail!("nothing is known of {name} in {}; `reachd status` lists targets", path.display());
     };
     if arguments.json {
-        println!("{}", known.document());
+        line!("{}", known.document());
         return Ok(exit::OK);
     }
     for hour in known.hours.iter().rev() {
-        println!("{}", hour_line(hour));
+        line!("{}", hour_line(hour));
     }
     for change in known.changes.iter().rev() {
-        println!("{}", change_line(change));
+        line!("{}", change_line(change));
     }
     Ok(exit::OK)
 }

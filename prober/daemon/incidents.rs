@@ -15,9 +15,9 @@ pub fn run(arguments: &Incidents) -> Result<u8> {
         let open = |row: &&IncidentRow| arguments.all || row.state != "resolved";
         for row in rows.iter().filter(open) {
             if arguments.json {
-                println!("{}", serde_json::to_string(row)?);
+                line!("{}", serde_json::to_string(row)?);
             } else {
-                println!("{}", line(row));
+                line!("{}", line(row));
             }
         }
         return Ok(exit::OK);
@@ -41,17 +41,17 @@ fn tell(store: &mut Store, row: &IncidentRow, as_json: bool) -> Result<u8> {
             .iter()
             .map(|(at, step)| json!({ "saved": saved(*at), "incident": step }))
             .collect();
-        println!("{}", json!({ "incident": row, "steps": steps, "messages": messages }));
+        line!("{}", json!({ "incident": row, "steps": steps, "messages": messages }));
         return Ok(exit::OK);
     }
-    println!("{}", line(row));
-    println!("  next step: {}", row.next_step.en);
+    line!("{}", line(row));
+    line!("  next step: {}", row.next_step.en);
     for (at, step) in &steps {
         let (version, state, class) = (step.version, &step.state, &step.class_now);
-        println!("  {}  version {version}: {state}, {class}", saved(*at));
+        line!("  {}  version {version}: {state}, {class}", saved(*at));
     }
     for message in &messages {
-        println!("  {}", outbox::line(message));
+        line!("  {}", outbox::line(message));
     }
     Ok(exit::OK)
 }
@@ -60,7 +60,7 @@ fn line(row: &IncidentRow) -> String {
     let subject = match &row.subject {
         SubjectRow::Target { name, .. } => name.clone(),
         SubjectRow::Vantage { name } => format!("vantage {name}"),
-        SubjectRow::Group { key, members } => format!("{key} ({} targets)", members.len()),
+        SubjectRow::Group { key, members, .. } => format!("{key} ({} targets)", members.len()),
     };
     format!(
         "{}  {:<8} {:<8} {}  since {}  {subject}: {}",

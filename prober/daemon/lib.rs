@@ -2,18 +2,8 @@
 //!
 //! Nothing here decides anything about the network; that is core's business.
 
-// A reader may close the pipe early (`reachd status | head`), where the standard macros panic.
-/// Prints a line.
-macro_rules! println {
-    ($($argument:tt)*) => {
-        $crate::exit::print(format_args!("{}\n", format_args!($($argument)*)))
-    };
-}
-
-/// The same without the end of the line.
-macro_rules! print {
-    ($($argument:tt)*) => { $crate::exit::print(format_args!($($argument)*)) };
-}
+#[macro_use]
+mod out;
 
 pub mod check;
 pub mod cli;
@@ -33,12 +23,23 @@ pub mod screen;
 pub mod silence;
 pub mod status;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use cli::{Cli, Command};
 
 /// Does what the command line asks for; gives the exit code.
 pub fn main(cli: Cli) -> Result<u8> {
+    let code = obey(cli)?;
+    out::finish().context("write the output")?;
+    Ok(code)
+}
+
+/// Tells a person on standard error why nothing came of it.
+pub fn report(error: &anyhow::Error) {
+    note!("reachd: {error:#}");
+}
+
+fn obey(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::run(&arguments),

@@ -6,7 +6,6 @@ use clap::Parser;
 use reachd::cli::Cli;
 
 fn main() -> ExitCode {
-    // A reader that closes the pipe early (`reachd check ... | head`) ends us quietly.
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -18,7 +17,7 @@ fn main() -> ExitCode {
     match reachd::main(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("reachd: {error:#}");
+            reachd::report(&error);
             ExitCode::from(reachd::exit::USAGE)
         }
     }

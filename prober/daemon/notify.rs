@@ -4,14 +4,18 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
-use reachd_config::{Receiver, ReceiverKind};
-use reachd_core::incident::{AlertKind, IncidentState, IncidentUpdate, Resolution, Subject};
+use reachd_config::{Endpoint, Receiver, ReceiverKind};
+use reachd_core::incident::{
+    AlertKind, IncidentState, IncidentUpdate, Moment, Resolution, Subject,
+};
 use reachd_core::judge::Class;
 use reachd_core::target::{Service, Severity, Target};
 use reachd_core::time;
 use reachd_exporters::alertmanager;
-use reachd_exporters::carry::Carried;
+use reachd_exporters::carry::{Carried, CarrierError, Poster, Route};
+use reachd_exporters::chain;
 use reachd_exporters::clock::WallClock;
+use reachd_exporters::store::message_id;
 use reachd_exporters::webhook::Settings;
 use reachd_exporters::webhook::client;
 use reachd_exporters::webhook::delivery::{Late, Message, MessageId, Outcome};
@@ -41,7 +45,7 @@ pub fn run(command: &Notify) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let attempts = runtime.block_on(test(&receiver, &settings))?;
     for attempt in &attempts {
-        println!("{}", if arguments.json { attempt.json(&receiver) } else { attempt.line() });
+        line!("{}", if arguments.json { attempt.json(&receiver) } else { attempt.line() });
     }
     let taken = |attempt: &Attempt| attempt.carried.outcome == Outcome::Accepted;
     Ok(if attempts.iter().all(taken) { exit::OK } else { exit::FAILING })
@@ -85,15 +89,63 @@ async fn test(receiver: &Receiver, settings: &Settings) -> Result<Vec<Attempt>> 
             continue;
         }
         let carrier = client::carrier(settings)?;
+        if let Some(fault) = carrier.dialect().template_fault(&update, &context) {
+            let name = &receiver.name;
+            note!("warning: the template of {name} fails, the default text is sent: {fault}");
+        }
         let id = MessageId { fingerprint: fingerprint.clone(), version };
         let body = carrier.dialect().render(&update, &context).into();
         let resolved = state == IncidentState::Resolved;
         let begun = Instant::now();
-        let carried = carrier.carry(&Message { id, resolved, body, late: Late::default() }).await;
+        let name = message_id(&receiver.name, (&fingerprint, version), "");
+        let message = Message { id, name, resolved, body, late: Late::default() };
+        let carried = carrier.carry(&message).await;
         let (step, took) = (state.as_str(), begun.elapsed());
         attempts.push(Attempt { step, instance: None, carried, took });
     }
     Ok(attempts)
+}
+
+/// What `reachd run` would refuse of a receiver, and what it would only warn of.
+pub(crate) fn check(receiver: &Receiver) -> (Result<()>, Option<String>) {
+    let urls = receiver.urls.iter().map(reachd_config::Url::as_str);
+    let own = match &receiver.endpoint {
+        Endpoint::Url(url) if receiver.kind != ReceiverKind::Email => Some(url.as_str()),
+        Endpoint::Url(_) | Endpoint::File(_) | Endpoint::None => None,
+    };
+    for url in urls.chain(own) {
+        if let Err(error) = check_url(&receiver.name, url) {
+            return (Err(error), None);
+        }
+    }
+    // The service may read files that whoever checks may not.
+    let settings = match spell(receiver) {
+        Ok(settings) => settings,
+        Err(error) => return (Ok(()), Some(format!("{error:#}"))),
+    };
+    if receiver.kind == ReceiverKind::Alertmanager {
+        return (Ok(()), None);
+    }
+    let carrier = match client::carrier(&settings) {
+        Ok(carrier) => carrier,
+        Err(error @ CarrierError::Roots { .. }) => return (Ok(()), Some(chain(&error))),
+        Err(error) => return (Err(error.into()), None),
+    };
+    let clock = WallClock::anchored(time::Instant::ZERO, SystemTime::UNIX_EPOCH);
+    let language = settings.language;
+    let context = Setting { receiver: &receiver.name, language, external_url: "", clock };
+    let sample = sample("0123456789abcdef", 1, IncidentState::Firing);
+    let fault = carrier.dialect().template_fault(&sample, &context);
+    (Ok(()), fault.map(|fault| format!("the template fails, the default text is sent: {fault}")))
+}
+
+/// Whether something may be sent to a URL at all. TLS needs files of this machine, which say
+/// nothing of the URL.
+pub(crate) fn check_url(name: &str, url: &str) -> Result<()> {
+    match Poster::new(name, &Route::to(url)) {
+        Ok(_) | Err(CarrierError::Roots { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn sample(fingerprint: &str, version: u64, state: IncidentState) -> IncidentUpdate {
@@ -121,8 +173,8 @@ fn sample(fingerprint: &str, version: u64, state: IncidentState) -> IncidentUpda
         severity: Severity::Info,
         class: Class::Unknown,
         class_now: if resolved { Class::Reachable } else { Class::Unknown },
-        started: time::Instant::ZERO,
-        ended: resolved.then_some((time::Instant::ZERO, Resolution::Recovered)),
+        started: Moment::default(),
+        ended: resolved.then_some((Moment::default(), Resolution::Recovered)),
         flaps: 0,
         report: None,
         summary: both(summary),

@@ -41,9 +41,9 @@ fn list(arguments: &OutboxList) -> Result<u8> {
             continue;
         }
         if arguments.json {
-            println!("{}", serde_json::to_string(&row)?);
+            line!("{}", serde_json::to_string(&row)?);
         } else {
-            println!("{}", line(&row));
+            line!("{}", line(&row));
         }
     }
     Ok(exit::OK)
@@ -61,9 +61,9 @@ fn pick(
     let names = (!arguments.all).then_some(arguments.messages.as_slice());
     let count = work(&mut store, names)?;
     if arguments.json {
-        println!("{}", json!({ done: count }));
+        line!("{}", json!({ done: count }));
     } else {
-        println!("{count} dead letters {done}");
+        line!("{count} dead letters {done}");
     }
     match names {
         Some(names) if count < names.len() => {

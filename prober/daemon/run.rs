@@ -5,6 +5,7 @@
 //! probe on demand, a webhook) runs beside it.
 
 mod answers;
+mod baselines;
 mod chronicle;
 mod daemon;
 mod files;

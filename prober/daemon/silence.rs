@@ -19,9 +19,9 @@ pub fn run(command: &Silence) -> Result<u8> {
             let silences = document.get("silences").and_then(Value::as_array);
             for silence in silences.into_iter().flatten() {
                 if arguments.json {
-                    println!("{silence}");
+                    line!("{silence}");
                 } else {
-                    println!("{}", line(silence, Timestamp::now()));
+                    line!("{}", line(silence, Timestamp::now()));
                 }
             }
         }
@@ -29,7 +29,7 @@ pub fn run(command: &Silence) -> Result<u8> {
             let body = ask(&arguments.door, "POST", "/api/v1/silences", &request(arguments)?)?;
             let document: Value = serde_json::from_slice(&body).context("read the answer")?;
             let id = document.get("silenceID").and_then(Value::as_str);
-            println!("{}", id.ok_or_else(|| anyhow!("the daemon gives no id"))?);
+            line!("{}", id.ok_or_else(|| anyhow!("the daemon gives no id"))?);
         }
         Silence::Expire(arguments) => {
             ask(&arguments.door, "DELETE", &format!("/api/v1/silences/{}", arguments.id), "")?;

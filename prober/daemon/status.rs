@@ -39,9 +39,9 @@ pub fn run(arguments: &Status) -> Result<u8> {
             code = exit::FAILING;
         }
         if arguments.json {
-            println!("{target}");
+            line!("{target}");
         } else {
-            println!("{}", line(target, class));
+            line!("{}", line(target, class));
         }
     }
     Ok(code)

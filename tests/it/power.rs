@@ -86,7 +86,8 @@ fn write_durably(place: &Path) -> Result<()> {
     let mut store = Store::open(place)?.0;
     for version in 1.. {
         let body = Bytes::from(vec![b'x'; 700]);
-        let message = Rendered { receiver: "ops".to_owned(), resolved: false, body };
+        let message =
+            Rendered { receiver: "ops".to_owned(), opened: String::new(), resolved: false, body };
         // As the daemon does: what cannot be saved is tried again.
         while let Err(error) = save(&mut store, version, &message) {
             ensure!(format!("{error:#}").contains("I/O"), "{error:#}");

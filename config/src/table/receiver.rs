@@ -66,7 +66,7 @@ pub(super) const RECEIVER: &[Key] = &[
         Kind::Path,
         Words("the built-in text"),
         r#""alert.txt""#,
-        "Jinja template of the text, for chats, mail and the details of `pagerduty`. It may use `heading`, `subject`, `status`, `resolved`, `summary`, `severity`, `class`, `class_now`, `class_title`, `started`, `ended`, `seconds`, `seen_from`, `reachable_from`, `causes` (`cause`, `percent`, `meaning`, `remedy`, `risk`), `confidence`, `evidence`, `next_step`, `risk`, `members`, `labels`, `url`, `evidence_url`, `fingerprint`, `version`, `alertname`, `receiver`, `lang`, and `b` around bold words. Values are escaped. Where it fails, the built-in text is sent.",
+        "Jinja template of the text, for chats, mail and the details of `pagerduty`. It may use `heading`, `subject`, `status`, `resolved`, `summary`, `severity`, `class`, `class_now`, `class_title`, `started`, `ended`, `seconds`, `seen_from`, `reachable_from`, `causes` (`cause`, `percent`, `meaning`, `remedy`, `risk`), `confidence`, `evidence`, `next_step`, `risk`, `members`, `labels`, `url`, `evidence_url`, `fingerprint`, `version`, `alertname`, `receiver`, `lang`, and `b` around bold words. Values are escaped. Where it fails or makes no text, the built-in text is sent, the log warns once, and `reachd config check` and `notify test` say so.",
     ),
     key(
         "from",

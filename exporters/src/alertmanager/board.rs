@@ -24,10 +24,10 @@ struct Row {
     version: u64,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<&'static str, String>,
-    starts_at: String,
+    starts_at: SystemTime,
     url: String,
     /// When it ended, and until when that is told.
-    over: Option<(String, SystemTime)>,
+    over: Option<(SystemTime, SystemTime)>,
 }
 
 #[derive(Serialize)]
@@ -35,7 +35,7 @@ struct Row {
 struct Alert<'a> {
     labels: &'a BTreeMap<String, String>,
     annotations: &'a BTreeMap<&'static str, String>,
-    starts_at: &'a str,
+    starts_at: String,
     ends_at: String,
     #[serde(rename = "generatorURL", skip_serializing_if = "str::is_empty")]
     generator_url: &'a str,
@@ -45,12 +45,14 @@ struct Alert<'a> {
 #[derive(Clone, Default)]
 pub(super) struct Board {
     rows: BTreeMap<String, Row>,
+    /// Ends of what was told under other labels: those are another alert there.
+    past: Vec<Row>,
 }
 
 impl Board {
-    /// Whether an incident is told, as open or as over.
-    pub(super) fn has(&self, fingerprint: &str) -> bool {
-        self.rows.contains_key(fingerprint)
+    /// Whether an incident is told as open.
+    pub(super) fn is_open(&self, fingerprint: &str) -> bool {
+        self.rows.get(fingerprint).is_some_and(|row| row.over.is_none())
     }
 
     /// Takes a step of an incident's life. An older one than is known is dropped.
@@ -63,12 +65,12 @@ impl Board {
             IncidentState::Pending => return,
             IncidentState::Firing => None,
             IncidentState::Resolved => {
-                let ended = update.ended.map(|(at, _)| context.clock.rfc3339(at));
-                Some((ended.unwrap_or_else(|| rfc3339(now)), now + OVER))
+                let ended = update.ended.map(|(at, _)| context.clock.moment(at));
+                Some((ended.unwrap_or(now), now + OVER))
             }
         };
         // While it goes on it began when it began, whatever a later step says.
-        let began = known.filter(|row| row.over.is_none()).map(|row| row.starts_at.clone());
+        let began = known.filter(|row| row.over.is_none()).map(|row| row.starts_at);
         let mut labels = payload::labels(update);
         // Frozen at opening, and perhaps not the same in two daemons.
         labels.remove("class");
@@ -79,44 +81,55 @@ impl Board {
             version: update.version,
             labels,
             annotations,
-            starts_at: began.unwrap_or_else(|| context.clock.rfc3339(update.started)),
+            starts_at: began.unwrap_or_else(|| context.clock.moment(update.started)),
             url: payload::own_url(context, "/"),
             over,
         };
-        self.rows.insert(update.fingerprint.clone(), row);
+        let labels = row.labels.clone();
+        let elder = self.rows.insert(update.fingerprint.clone(), row);
+        if let Some(mut elder) = elder.filter(|elder| elder.labels != labels) {
+            elder.over.get_or_insert((now, now + OVER));
+            self.past.push(elder);
+        }
+        self.past.retain(|row| row.labels != labels);
     }
 
     /// The bodies of a push; forgets what has been over for long.
     pub(super) fn bodies(&mut self, now: SystemTime) -> Vec<Vec<u8>> {
-        self.rows.retain(|_, row| row.over.as_ref().is_none_or(|(_, until)| *until > now));
-        for (_, until) in self.rows.values_mut().filter_map(|row| row.over.as_mut()) {
-            // A clock that went back must not make an end be repeated for years.
-            *until = (*until).min(now + OVER);
-        }
-        let (ends_at, today) = (rfc3339(now + HOLDS), rfc3339(now));
-        // Nothing began or ended in the future: an alert whose end lies before its beginning is
-        // refused, and the whole request with it. Dates of one form compare as texts.
-        let past = |date: &str| date.min(today.as_str()).to_owned();
+        self.rows.values_mut().chain(&mut self.past).for_each(|row| row.follow(now));
+        self.rows.retain(|_, row| row.over.is_none_or(|(_, until)| until > now));
+        self.past.retain(|row| row.over.is_none_or(|(_, until)| until > now));
         let alert = |row: &'_ Row| -> String {
-            let over = row.over.as_ref().map(|(at, _)| past(at));
-            let starts_at = past(&row.starts_at);
             let alert = Alert {
                 labels: &row.labels,
                 annotations: &row.annotations,
-                starts_at: &starts_at,
-                ends_at: over.unwrap_or_else(|| ends_at.clone()),
+                starts_at: rfc3339(row.starts_at),
+                ends_at: rfc3339(row.over.map_or(now + HOLDS, |(at, _)| at)),
                 generator_url: &row.url,
             };
             // Maps with text keys and plain values cannot fail to serialise.
             serde_json::to_string(&alert).unwrap_or_default()
         };
-        let alerts: Vec<String> = self.rows.values().map(alert).collect();
+        let alerts: Vec<String> = self.past.iter().chain(self.rows.values()).map(alert).collect();
         alerts.chunks(BATCH).map(|batch| format!("[{}]", batch.join(",")).into_bytes()).collect()
+    }
+}
+
+impl Row {
+    /// After the wall clock was put back nothing may lie in the future: an alert that begins after
+    /// its end is refused.
+    fn follow(&mut self, now: SystemTime) {
+        self.starts_at = self.starts_at.min(now);
+        if let Some((ended, until)) = &mut self.over {
+            *ended = (*ended).min(now).max(self.starts_at);
+            *until = (*until).min(now + OVER);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use reachd_core::target::Severity;
     use serde_json::Value;
 
     use super::*;
@@ -150,7 +163,7 @@ mod tests {
         assert_eq!(first[0]["endsAt"], "1970-01-01T00:03:40.000Z");
         assert_eq!(first[0]["annotations"]["class"], "blackhole");
         assert!(first[0]["labels"].get("class").is_none());
-        (update.version, update.started) = (2, fixture::at(90));
+        (update.version, update.started) = (2, fixture::at(90).into());
         update.class = reachd_core::judge::Class::HostSilent;
         board.put(&update, &context(), at(130));
         let second = alerts(&mut board, 130);
@@ -169,7 +182,54 @@ mod tests {
         for now in [120, 150, 120 + 899] {
             assert_eq!(alerts(&mut board, now)[0]["endsAt"], "1970-01-01T00:02:00.000Z");
         }
-        assert!(alerts(&mut board, 120 + 900).is_empty() && !board.has("0123456789abcdef"));
+        assert!(alerts(&mut board, 120 + 900).is_empty() && !board.is_open("0123456789abcdef"));
+    }
+
+    #[test]
+    fn another_label_set_is_another_alert_and_the_old_one_ends() {
+        let mut board = Board::default();
+        let mut update = fixture::update(1, IncidentState::Firing);
+        update.severity = Severity::Warning;
+        board.put(&update, &context(), at(100));
+        (update.version, update.severity) = (2, Severity::Critical);
+        board.put(&update, &context(), at(130));
+        let told: Vec<_> = alerts(&mut board, 130)
+            .iter()
+            .map(|alert| format!("{} {}", alert["labels"]["severity"], alert["endsAt"]))
+            .collect();
+        let expected = [
+            "\"warning\" \"1970-01-01T00:02:10.000Z\"",
+            "\"critical\" \"1970-01-01T00:04:10.000Z\"",
+        ];
+        assert_eq!(told, expected);
+        let mut over = fixture::update(3, IncidentState::Resolved);
+        over.severity = Severity::Critical;
+        board.put(&over, &context(), at(140));
+        assert_eq!(alerts(&mut board, 140).len(), 2);
+        // The old label set fires again: its end is not told beside it.
+        (update.version, update.severity) = (4, Severity::Warning);
+        board.put(&update, &context(), at(150));
+        assert_eq!(alerts(&mut board, 150).len(), 2);
+        assert!(alerts(&mut board, 140 + 900).len() == 1, "ends are told for a quarter of an hour");
+    }
+
+    #[test]
+    fn nothing_begins_or_ends_in_the_future_after_the_clock_was_put_back() {
+        let mut board = Board::default();
+        let clock = WallClock::anchored(fixture::at(0), at(3600));
+        let context = Context { clock: clock.clone(), ..context() };
+        board.put(&fixture::update(1, IncidentState::Firing), &context, at(3670));
+        let mut other = fixture::update(1, IncidentState::Firing);
+        other.fingerprint = "1".to_owned();
+        board.put(&other, &context, at(3670));
+        other = fixture::update(2, IncidentState::Resolved);
+        board.put(&other, &context, at(3730));
+        for alert in alerts(&mut board, 140) {
+            assert_eq!(alert["startsAt"], "1970-01-01T00:02:20.000Z");
+            assert!(alert["endsAt"].as_str().unwrap() <= "1970-01-01T00:04:20.000Z", "{alert}");
+        }
+        assert_eq!(alerts(&mut board, 150)[0]["startsAt"], "1970-01-01T00:02:20.000Z");
+        assert_eq!(alerts(&mut board, 140 + 900).len(), 1);
     }
 
     #[test]

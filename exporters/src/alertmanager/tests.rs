@@ -84,6 +84,42 @@ async fn what_was_never_told_as_open_is_not_told_as_over() {
 }
 
 #[tokio::test]
+async fn what_is_over_is_heard_no_more() {
+    let settings = Settings::new("am", "");
+    let (near, _task) = alertmanager(settings, &[], surroundings()).unwrap();
+    let firing = fixture::update(1, IncidentState::Firing);
+    near.tell(&firing);
+    assert!(near.heard(&firing.fingerprint));
+    near.tell(&fixture::update(2, IncidentState::Resolved));
+    // Its end is repeated for a while, but whoever asks for silence asks about the next one.
+    assert!(!near.heard(&firing.fingerprint));
+    assert_eq!(near.lock().bodies(SystemTime::UNIX_EPOCH).len(), 1);
+    // Nor is the next one told past the routing.
+    let member = fixture::update(3, IncidentState::Firing);
+    near.tell(&IncidentUpdate { notify: false, ..member });
+    assert!(!near.heard(&firing.fingerprint));
+}
+
+#[tokio::test]
+async fn a_refused_batch_does_not_keep_the_others_back() {
+    let (url, mut told) = instance(&["400 Bad Request", "200 OK"]).await;
+    let (near, task) = alertmanager(Settings::new("am", ""), &[url], surroundings()).unwrap();
+    for number in 0..130 {
+        let mut update = fixture::update(1, IncidentState::Firing);
+        update.fingerprint = format!("{number:016x}");
+        near.tell(&update);
+    }
+    let running = tokio::spawn(task.run(std::future::pending(), Duration::from_secs(1)));
+    let mut batches = Vec::new();
+    for _ in 0..3 {
+        let text = told.recv().await.unwrap();
+        batches.push(text.matches("\"startsAt\"").count());
+    }
+    assert_eq!(batches, [64, 64, 2]);
+    running.abort();
+}
+
+#[tokio::test]
 async fn a_successor_goes_on_with_what_is_open() {
     let settings = Settings::new("am", "");
     let (elder, _task) = alertmanager(settings.clone(), &[], surroundings()).unwrap();

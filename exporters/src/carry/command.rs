@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
-use super::{Carried, chain};
+use super::Carried;
+use crate::chain;
 use crate::receiver::excerpt;
 use crate::webhook::delivery::{Message, Outcome};
 
@@ -48,7 +49,7 @@ impl Program {
         let mut command = Command::new(&self.name);
         command.args(&self.arguments).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        command.env("REACHD_ID", message.id.to_string());
+        command.env("REACHD_ID", &message.name);
         command.env("REACHD_STATUS", if message.resolved { "resolved" } else { "firing" });
         for name in OWN_VARIABLES {
             command.env_remove(name);
@@ -138,7 +139,13 @@ mod tests {
 
     fn message() -> Message {
         let id = MessageId { fingerprint: "00ff".to_owned(), version: 7 };
-        Message { id, resolved: false, body: "{\"version\":\"4\"}".into(), late: Late::default() }
+        Message {
+            id,
+            name: "0123abcd".to_owned(),
+            resolved: false,
+            body: "{\"version\":\"4\"}".into(),
+            late: Late::default(),
+        }
     }
 
     async fn run(script: &str, within: Duration) -> Carried {
@@ -170,7 +177,7 @@ mod tests {
     #[tokio::test]
     async fn the_program_reads_the_message_and_its_names() {
         let script = "read -r body; test \"$body\" = '{\"version\":\"4\"}' && \
-                      test \"$REACHD_ID $REACHD_STATUS\" = '00ff:7 firing' && \
+                      test \"$REACHD_ID $REACHD_STATUS\" = '0123abcd firing' && \
                       test -z \"$NOTIFY_SOCKET\"";
         // `read` fails at the end of a text without a line end; what it read is there all the same.
         check(script, (Some(0), "accepted")).await;

@@ -10,9 +10,10 @@ use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
 
 use super::connect::{Place, Ways, tls};
-use super::{Carried, CarrierError, Route, chain, ways};
-use crate::receiver::{Answer, Dialect, Post, by_status};
-use crate::webhook::delivery::Message;
+use super::{Carried, CarrierError, Route, ways};
+use crate::chain;
+use crate::receiver::{Answer, Dialect, Post, by_status, excerpt};
+use crate::webhook::delivery::{Message, Outcome};
 
 /// How long an attempt may take in all.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -70,7 +71,13 @@ impl Http {
         let post = Post { url: self.url.clone(), headers: Vec::new(), body };
         match self.exchange(post, SystemTime::now(), TIMEOUT).await {
             Ok(answer) => {
-                let outcome = by_status(&answer);
+                let mut outcome = by_status(&answer);
+                let said = excerpt(&answer.body);
+                if let Outcome::Refused { why } = &mut outcome
+                    && !said.is_empty()
+                {
+                    *why = format!("{why}: {said}");
+                }
                 Carried { outcome, status: Some(answer.status), code: None }
             }
             Err(why) => Carried::retry(why),

@@ -1,18 +1,31 @@
 //! One mail over SMTP (RFC 5321), with STARTTLS (RFC 3207) and AUTH PLAIN or LOGIN (RFC 4954).
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ring::digest::{SHA256, digest};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::Instant;
+use tracing::warn;
 
 use super::connect::{Place, Stream, Ways, encrypt, tls};
-use super::{Carried, CarrierError, Route, chain, ways};
+use super::{Carried, CarrierError, Route, ways};
+use crate::chain;
 use crate::receiver::{Hidden, MailTls, Mailbox, excerpt};
 use crate::webhook::delivery::Outcome;
 
 /// How long an attempt may take in all; servers look a sender up before they answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// So long a mail is tried for those who may not have it yet, after others have it: greylists admit
+/// a sender after some minutes (RFC 6647 2.2), and the incident's next mail waits behind this one.
+const LATER: Duration = Duration::from_secs(15 * 60);
+
+/// What became of a mail is remembered no longer than any mail is tried.
+const FORGOTTEN: Duration = Duration::from_secs(73 * 3600);
 
 /// The longest answer that is read: a hundred lines of the longest kind (RFC 5321 4.5.3.1.5).
 const MAX_ANSWER: usize = 16 * 1024;
@@ -26,6 +39,15 @@ pub(super) struct Smtp {
     /// What begins TLS after STARTTLS.
     upgrade: Option<tokio_rustls::TlsConnector>,
     mailbox: Mailbox,
+    receiver: String,
+    /// Who has which mail already, by its hash: others wait for it.
+    partial: Mutex<BTreeMap<Vec<u8>, Partial>>,
+}
+
+/// A mail that some have and others do not.
+struct Partial {
+    since: Instant,
+    taken: BTreeSet<String>,
 }
 
 /// Why a mail was not taken.
@@ -65,7 +87,8 @@ impl Smtp {
         } else if mailbox.tls != MailTls::Off {
             upgrade = connector()?;
         }
-        Ok(Self { place: parts.place, ways, upgrade, mailbox })
+        let (receiver, partial) = (receiver.to_owned(), Mutex::default());
+        Ok(Self { place: parts.place, ways, upgrade, mailbox, receiver, partial })
     }
 
     /// Sends a message once.
@@ -117,30 +140,67 @@ impl Smtp {
         self.hand_over(&mut talk, message).await
     }
 
-    /// Taken if one recipient is: those who are refused would be refused again.
+    /// Whoever may have the mail gets it now (RFC 5321 3.3: one accepted recipient is enough for
+    /// DATA). Those who may not yet (4yz: a full mailbox, a greylist) are tried again for some
+    /// time, alone; those who may not at all are told of in the log.
     async fn hand_over(&self, talk: &mut Talk, message: &[u8]) -> Result<u16, Failure> {
+        let key = digest(&SHA256, message).as_ref().to_vec();
+        let (had, waited) = self.had(&key);
         talk.ask(&format!("MAIL FROM:<{}>", self.mailbox.from), 2).await?;
-        let (mut taken, mut last) = (0, None);
-        for to in &self.mailbox.to {
+        let (mut taken, mut later, mut never) = (BTreeSet::new(), None, None);
+        for to in self.mailbox.to.iter().filter(|to| !had.contains(*to)) {
             match talk.ask(&format!("RCPT TO:<{to}>"), 2).await {
-                Ok(_) => taken += 1,
+                Ok(_) => drop(taken.insert(to.clone())),
                 Err(Failure::Broken(why)) => return Err(Failure::Broken(why)),
-                Err(refused) => last = Some(refused),
+                Err(Failure::Refused { code, said }) => {
+                    if code >= 500 || waited {
+                        let (receiver, to) = (&self.receiver, to.as_str());
+                        warn!(receiver, to, code, said, "The mail server refuses a recipient");
+                        never = Some(Failure::Refused { code, said });
+                    } else {
+                        later = Some(Failure::Refused { code, said });
+                    }
+                }
             }
         }
-        match last {
-            // One that may be taken later must not be lost for one that was taken now.
-            Some(Failure::Refused { code, said }) if taken == 0 || code < 500 => {
-                return Err(Failure::Refused { code, said });
+        let nobody = had.is_empty() && taken.is_empty();
+        match (later, never) {
+            (Some(later), _) if taken.is_empty() => Err(later),
+            (None, Some(never)) if nobody => Err(never),
+            (later, _) => {
+                let mut code = 250;
+                if !taken.is_empty() {
+                    talk.ask("DATA", 3).await?;
+                    talk.write(&stuffed(message)).await?;
+                    code = talk.expect(2).await?.code;
+                }
+                self.remember(key, taken, later.is_some());
+                // The mail is taken; how the conversation ends does not matter.
+                let _ = talk.write(b"QUIT\r\n").await;
+                later.map_or(Ok(code), Err)
             }
-            Some(_) | None => {}
         }
-        talk.ask("DATA", 3).await?;
-        talk.write(&stuffed(message)).await?;
-        let reply = talk.expect(2).await?;
-        // The mail is taken; how the conversation ends does not matter.
-        let _ = talk.write(b"QUIT\r\n").await;
-        Ok(reply.code)
+    }
+
+    /// Who has a mail already, and whether the others have had their time.
+    fn had(&self, key: &[u8]) -> (BTreeSet<String>, bool) {
+        let partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = partial.get(key);
+        known.map_or_else(Default::default, |known| {
+            (known.taken.clone(), known.since.elapsed() >= LATER)
+        })
+    }
+
+    fn remember(&self, key: Vec<u8>, taken: BTreeSet<String>, unfinished: bool) {
+        let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
+        if !unfinished {
+            partial.remove(&key);
+            return;
+        }
+        // Those that were given up meanwhile are of no use any more.
+        partial.retain(|_, known| known.since.elapsed() < FORGOTTEN);
+        let fresh = || Partial { since: Instant::now(), taken: BTreeSet::new() };
+        partial.entry(key).or_insert_with(fresh).taken.extend(taken);
     }
 }
 

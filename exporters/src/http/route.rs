@@ -83,14 +83,15 @@ async fn guard(State(shared): State<Arc<Shared>>, request: HttpRequest, next: Ne
     if length.is_some_and(|length| length > MAX_BODY) {
         return text(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
     }
-    let Ok(_permit) = shared.at_work.try_acquire() else {
-        return text(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; come back");
-    };
     let peer = request.extensions().get::<Peer>().copied();
     let asked = (request.method(), request.uri().path(), request.headers());
     let setup = match admit(&shared.api.web, peer, asked).await {
         Ok(setup) => setup,
         Err(refusal) => return refusal,
+    };
+    // Only those who may come in take a place: guessers must not keep them out.
+    let Ok(_permit) = shared.at_work.try_acquire() else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; come back");
     };
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -168,10 +169,17 @@ fn accept(headers: &HeaderMap) -> Option<String> {
     lines.map(str::to_owned).reduce(|all, line| all + "," + &line)
 }
 
-/// Whether a web page of somebody else sent a browser here; tools send no such header.
+/// Whether a web page of somebody else sent a browser here; tools send no such headers. Browsers
+/// that do not say where a request comes from name its origin at least (RFC 6454 7.3).
 pub(super) fn is_foreign(headers: &HeaderMap) -> bool {
-    let from = headers.get("sec-fetch-site").and_then(|from| from.to_str().ok());
-    from.is_some_and(|from| !matches!(from, "none" | "same-origin"))
+    let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let from = header("sec-fetch-site");
+    let foreign_site = from.is_some_and(|from| !matches!(from, "none" | "same-origin"));
+    let host = header("host").unwrap_or_default();
+    let foreign_origin = header("origin").is_some_and(|origin| {
+        origin.split_once("://").is_none_or(|(_, origin)| !origin.eq_ignore_ascii_case(host))
+    });
+    foreign_site || foreign_origin
 }
 
 async fn reload(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
@@ -260,9 +268,10 @@ async fn targets(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn incidents(State(shared): State<Arc<Shared>>) -> Response {
     match shared.ask(QUICK, Request::Incidents).await {
-        Ok(incidents) => {
+        Ok(Ok(incidents)) => {
             typed(JSON, Body::from(format!("{}\n", json!({ "incidents": incidents }))))
         }
+        Ok(Err(why)) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("not known: {why}")),
         Err(refusal) => refusal,
     }
 }

@@ -21,7 +21,7 @@ async fn owner(mut requests: mpsc::Receiver<Request>, snapshot: Arc<Snapshot>) {
                 drop(answer.send(Arc::clone(&snapshot)));
             }
             Request::Reload(answer) => drop(answer.send(Err("line 3: no such key".to_owned()))),
-            Request::Incidents(answer) => drop(answer.send(Vec::new())),
+            Request::Incidents(answer) => drop(answer.send(Ok(Vec::new()))),
             Request::Silences(answer) => drop(answer.send(vec![fixture::silence()])),
             Request::Silence(request, answer) => {
                 let now = jiff::Timestamp::UNIX_EPOCH;
@@ -101,8 +101,9 @@ impl Running {
     }
 
     pub(super) async fn ask(&self, method: &str, path: &str, headers: &str) -> String {
-        let request =
-            format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n"
+        );
         self.exchange(&request).await
     }
 }
@@ -170,6 +171,10 @@ async fn the_page_is_negotiated_and_whole() {
 #[tokio::test]
 async fn a_web_page_of_somebody_else_cannot_reload() {
     let running = start().await;
+    for foreign in ["http://evil.example", "null", "http://localhost.evil.example"] {
+        let headers = format!("origin: {foreign}\r\n");
+        assert_eq!(status(&running.ask("POST", "/-/reload", &headers).await), "403", "{foreign}");
+    }
     let answer = running.ask("POST", "/-/reload", "sec-fetch-site: cross-site\r\n").await;
     assert_eq!(status(&answer), "403");
 }

@@ -146,7 +146,7 @@ impl SelfMetrics {
         )?;
         let ballast_spent = IntGauge::new(
             "reachd_store_ballast_spent",
-            "Whether the room kept for incidents on a full disk is in use.",
+            "Whether no room is kept for incidents on a full disk: it is in use, or there was too little.",
         )?;
         let muted = IntGauge::new(
             "reachd_incidents_muted",

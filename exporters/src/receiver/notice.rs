@@ -331,7 +331,7 @@ mod tests {
             updated_ms: 0,
             revision: 9,
         };
-        Letter { row, incident: Some(IncidentRow::new(&update, clock)) }
+        Letter { row, incident: Some(IncidentRow::new(&update, &clock)) }
     }
 
     fn said(kind: Kind, notice: &Notice, language: Language) -> String {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::story::Story;
 use super::text::{cut, one_line};
 use super::{Answer, Judged, by_status, excerpt};
+use crate::webhook::delivery::Outcome;
 
 /// The service's own limits of `summary` and `dedup_key`.
 const SUMMARY_MAX: usize = 1_024;
@@ -58,10 +59,19 @@ pub(super) fn with_key(body: &Bytes, key: &str) -> Bytes {
     }
 }
 
-/// 202 is taken; 400 is a bad event or key; 429 and 5xx come again.
+/// 202 is taken; 400 is a bad event or key; 429 and 5xx come again, and so does any other 2xx,
+/// which is not the service's but that of something in between.
 pub(super) fn judge(answer: &Answer) -> Judged {
     let told: Option<Value> = serde_json::from_slice(&answer.body).ok();
     let status = told.as_ref().and_then(|told| told.get("status")?.as_str());
     let code = status.map(|status| excerpt(status.as_bytes()));
-    Judged { outcome: by_status(answer), code }
+    let outcome = match answer.status {
+        202 => Outcome::Accepted,
+        200..=299 => {
+            let why = format!("answered {} instead of 202", answer.status);
+            Outcome::Retry { after: answer.retry_after, why }
+        }
+        _ => by_status(answer),
+    };
+    Judged { outcome, code }
 }

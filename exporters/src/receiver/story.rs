@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use reachd_core::incident::{IncidentState, IncidentUpdate, Subject};
+use reachd_core::incident::{IncidentState, IncidentUpdate, Moment, Subject};
 use reachd_core::judge::{Text, cause};
 use reachd_core::report::CausePart;
 use serde::Serialize;
@@ -101,7 +101,7 @@ impl Story {
             summary: told("summary"),
             started: context.clock.rfc3339(update.started),
             ended: ended.map(|at| context.clock.rfc3339(at)).unwrap_or_default(),
-            seconds: ended.map_or(0, |at| at.since(update.started).as_secs()),
+            seconds: ended.map_or(0, |at| seconds(context, update.started, at)),
             seen_from,
             reachable_from: verdict.map(|told| told.reachable_from.clone()).unwrap_or_default(),
             causes,
@@ -117,6 +117,12 @@ impl Story {
             version: update.version,
         }
     }
+}
+
+/// How long it lasted.
+fn seconds(context: &Context<'_>, started: Moment, ended: Moment) -> u64 {
+    let (started, ended) = (context.clock.moment(started), context.clock.moment(ended));
+    ended.duration_since(started).map_or(0, |lasted| lasted.as_secs())
 }
 
 fn heading(language: Language, resolved: bool, (subject, title): (&str, &str)) -> String {

@@ -28,7 +28,13 @@ fn rendered(kind: Kind, state: IncidentState, language: Language) -> Value {
 
 fn message(body: &str) -> Message {
     let id = MessageId { fingerprint: "0123456789abcdef".to_owned(), version: 3 };
-    Message { id, resolved: false, body: body.to_owned().into(), late: Late::default() }
+    Message {
+        id,
+        name: "0123abcd".to_owned(),
+        resolved: false,
+        body: body.to_owned().into(),
+        late: Late::default(),
+    }
 }
 
 fn dingtalk(secret: Option<&str>, keyword: Option<&str>) -> Kind {
@@ -239,6 +245,16 @@ fn an_own_template_speaks_and_a_broken_one_does_not_silence() {
         "192.0.2.10:3389 a\"b\\c d 50"
     );
     assert!(text("{{ subject | nonsense }}").starts_with("**192.0.2.10:3389: host silent**"));
+    for nothing in ["", "\n \n", "{{ labels.nobody }}", "{# later #}"] {
+        assert!(text(nothing).starts_with("**192.0.2.10:3389: host silent**"), "{nothing:?}");
+    }
+    let fault = |template: &str| {
+        let dialect = Dialect::new(Kind::WeCom, Some(template)).unwrap();
+        dialect.template_fault(&fixture::update(3, IncidentState::Firing), &context(Language::En))
+    };
+    assert_eq!(fault("{{ subject }}"), None);
+    assert_eq!(fault(" ").as_deref(), Some("it makes no text"));
+    assert!(fault("{{ subject | nonsense }}").unwrap().contains("nonsense"));
     let endless = "{% for a in range(10000) %}{% for b in range(10000) %}x{% endfor %}{% endfor %}";
     assert!(text(endless).starts_with("**192.0.2.10:3389: host silent**"));
     assert!(matches!(Dialect::new(Kind::Slack, Some("{% if")), Err(TemplateError::Syntax(_))));
@@ -281,7 +297,9 @@ fn statuses_decide_what_becomes_of_a_message() {
     for (status, expected) in table {
         check(Kind::Webhook { secret: None }, (status, ""), expected);
         check(Kind::Slack, (status, "ok"), expected);
-        check(pagerduty(), (status, "{}"), expected);
+        // What is not its own answer is somebody else's.
+        let of_pagerduty = if status < 300 { "retry 0" } else { expected };
+        check(pagerduty(), (status, "{}"), of_pagerduty);
         if status >= 300 {
             check(dingtalk(None, None), (status, r#"{"errcode":0}"#), expected);
         }
@@ -290,7 +308,13 @@ fn statuses_decide_what_becomes_of_a_message() {
 
 #[test]
 fn codes_inside_of_answers_decide_where_the_status_says_nothing() {
-    let table: [(Kind, &str, &str); 17] = [
+    check(pagerduty(), (202, r#"{"status":"success"}"#), "accepted");
+    let table: [(Kind, &str, &str); 22] = [
+        (Kind::Slack, "ok", "accepted"),
+        (Kind::Slack, "ok\n", "accepted"),
+        (Kind::Slack, r#"{"success":true}"#, "accepted"),
+        (Kind::Slack, "<html>Sign in</html>", "retry 0"),
+        (Kind::Slack, "", "retry 0"),
         (dingtalk(None, None), r#"{"errcode":0,"errmsg":"ok"}"#, "accepted"),
         (dingtalk(None, None), r#"{"errcode":130101,"errmsg":"send too fast"}"#, "retry 600"),
         (dingtalk(None, None), r#"{"errcode":410100,"errmsg":"too fast"}"#, "retry 600"),

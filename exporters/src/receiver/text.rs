@@ -1,11 +1,14 @@
 //! Texts for people: one template per language, escaped for whoever shows them.
 //!
 //! A template of the owner's takes the place of the default; where it fails (an unknown filter, too
-//! much work), the default speaks: an alert in the wrong words is better than none.
+//! much work) or says nothing, the default speaks: an alert in the wrong words is better than none.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
+use tracing::warn;
 
 use super::story::Story;
 use crate::webhook::Language;
@@ -106,6 +109,8 @@ pub(super) struct Texts {
     templates: Environment<'static>,
     markup: Markup,
     own: bool,
+    /// Whether it was said that the owner's fails.
+    warned: AtomicBool,
 }
 
 #[derive(Serialize)]
@@ -141,29 +146,58 @@ impl Texts {
             let added = templates.add_template_owned("own", own.to_owned());
             added.map_err(|error| wrong(&error))?;
         }
-        Ok(Self { templates, markup, own: own.is_some() })
+        Ok(Self { templates, markup, own: own.is_some(), warned: AtomicBool::new(false) })
     }
 
     /// The text of a story.
     pub(super) fn render(&self, story: &Story, language: Language) -> String {
-        let lang = match language {
-            Language::En => "en",
-            Language::Zh => "zh",
+        let own = match self.own(story, language) {
+            Ok(own) => own,
+            Err(fault) => {
+                if !self.warned.swap(true, Ordering::Relaxed) {
+                    let receiver = story.receiver.as_str();
+                    warn!(receiver, fault, "The template fails; the default text is sent");
+                }
+                None
+            }
         };
-        let b = Value::from_safe_string(self.markup.bold().to_owned());
-        let scope = Value::from(Serde(Scope { story, b, lang }));
-        let by = |name: &str| {
-            let template = self.templates.get_template(name)?;
-            template.render(&scope)
-        };
-        let text = if self.own { by("own") } else { by(lang) };
-        let text = text.or_else(|_| by(lang));
+        let text = own.or_else(|| self.by(lang(language), story, language).ok());
         // Only a bug of ours leads here; the summary is what must be told.
-        let text = text.unwrap_or_else(|_| {
-            self.markup.escape(&format!("{} {}", story.heading, story.summary))
-        });
+        let text = text
+            .unwrap_or_else(|| self.markup.escape(&format!("{} {}", story.heading, story.summary)));
+        cut(&text, TEXT_MAX)
+    }
+
+    /// What the owner's template makes of a story, if there is one; or what is wrong with that.
+    pub(super) fn own(&self, story: &Story, language: Language) -> Result<Option<String>, String> {
+        if !self.own {
+            return Ok(None);
+        }
+        let text = self.by("own", story, language).map_err(|error| one_line(&error.to_string()))?;
+        if text.trim().is_empty() {
+            return Err("it makes no text".to_owned());
+        }
+        Ok(Some(text))
+    }
+
+    fn by(
+        &self,
+        name: &str,
+        story: &Story,
+        language: Language,
+    ) -> Result<String, minijinja::Error> {
+        let b = Value::from_safe_string(self.markup.bold().to_owned());
+        let scope = Value::from(Serde(Scope { story, b, lang: lang(language) }));
+        let text = self.templates.get_template(name)?.render(&scope)?;
         let lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
-        cut(&lines.collect::<Vec<_>>().join(self.markup.line_end()), TEXT_MAX)
+        Ok(lines.collect::<Vec<_>>().join(self.markup.line_end()))
+    }
+}
+
+const fn lang(language: Language) -> &'static str {
+    match language {
+        Language::En => "en",
+        Language::Zh => "zh",
     }
 }
 

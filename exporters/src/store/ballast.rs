@@ -10,24 +10,33 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 use super::with_suffix;
 
+/// A smaller one would not hold the steps of a bad minute.
+const LEAST: u64 = 256 << 10;
+
 /// The ballast of one store.
 #[derive(Debug, Clone)]
 pub(super) struct Ballast {
     path: PathBuf,
     bytes: u64,
-    /// Shared with whoever else writes to the disk.
+    /// Whether it was given up and is not made again yet, shared with whoever else writes to the
+    /// disk; and how large it was.
     spent: Arc<AtomicBool>,
+    given_up: u64,
+    /// Whether it was said that there is no room for one.
+    warned: bool,
 }
 
 impl Ballast {
-    /// A ballast of so many bytes beside a store; it is not made yet.
+    /// A ballast of so many bytes at most beside a store; it is not made yet.
     pub(super) fn beside(store: &Path, bytes: u64) -> Self {
-        Self { path: with_suffix(store, ".ballast"), bytes, spent: Arc::default() }
+        let path = with_suffix(store, ".ballast");
+        Self { path, bytes, spent: Arc::default(), given_up: 0, warned: false }
     }
 
     /// Gives it up; whether there was one.
     pub(super) fn release(&mut self) -> bool {
         self.spent.store(true, Ordering::Relaxed);
+        self.given_up = self.given_up.max(self.length());
         std::fs::remove_file(&self.path).is_ok()
     }
 
@@ -41,16 +50,38 @@ impl Ballast {
         Arc::clone(&self.spent)
     }
 
-    /// Makes it where that leaves as much again.
+    /// Whether there is none, for whatever reason, though there should be one.
+    pub(super) fn is_missing(&self) -> bool {
+        self.bytes > 0 && !self.path.exists()
+    }
+
+    /// Makes it where that leaves as much again, smaller on a small disk.
     pub(super) fn tend(&mut self) {
-        if self.bytes == 0 || self.path.exists() || !self.has_room() {
+        let length = self.length();
+        if self.bytes == 0 || length >= self.bytes {
             return;
         }
-        match self.make() {
-            Ok(()) if self.spent.swap(false, Ordering::Relaxed) => {
-                tracing::info!("The disk has room again: the ballast is back");
+        let size = fitting(self.bytes, self.free(), length);
+        // What was given up for incidents is not taken back from them.
+        if size < LEAST.max(self.given_up) {
+            if self.is_missing() && !self.is_spent() && !self.warned {
+                self.warned = true;
+                let path = self.path.display();
+                tracing::warn!(%path, "No room for a ballast: a full disk will hold no incident");
             }
-            Ok(()) => {}
+            return;
+        }
+        // Little more is not worth the writing.
+        if size / 2 < length {
+            return;
+        }
+        match self.make(size) {
+            Ok(()) => {
+                if self.spent.swap(false, Ordering::Relaxed) {
+                    tracing::info!("The disk has room again: the ballast is back");
+                }
+                (self.given_up, self.warned) = (0, false);
+            }
             Err(error) => {
                 // Half of one is worse than none.
                 let _ = std::fs::remove_file(&self.path);
@@ -59,19 +90,29 @@ impl Ballast {
         }
     }
 
-    fn has_room(&self) -> bool {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let free = statvfs(folder.unwrap_or(Path::new(".")));
-        free.is_ok_and(|free| free.f_bavail.saturating_mul(free.f_frsize) >= 2 * self.bytes)
+    fn length(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |file| file.len())
     }
 
-    fn make(&self) -> std::io::Result<()> {
+    fn free(&self) -> u64 {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let free = statvfs(folder.unwrap_or(Path::new(".")));
+        free.map_or(0, |free| free.f_bavail.saturating_mul(free.f_frsize))
+    }
+
+    fn make(&self, size: u64) -> std::io::Result<()> {
         let mut options = OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o600).open(&self.path)?;
+        let options = options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(&self.path)?;
         // Blocks, not zeroes: a file system that compresses would keep nothing of those.
-        fallocate(&file, FallocateFlags::empty(), 0, self.bytes)?;
+        fallocate(&file, FallocateFlags::empty(), 0, size)?;
         file.sync_all()
     }
+}
+
+/// The size of a ballast that leaves as much free as it takes, one of `length` being there.
+fn fitting(most: u64, free: u64, length: u64) -> u64 {
+    most.min(free.saturating_add(length) / 2)
 }
 
 #[cfg(test)]

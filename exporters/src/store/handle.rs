@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{BaselineRow, DamageWarning, IncidentRow, Rendered, Store, StoreError};
+use super::{BaselineRow, DamageWarning, IncidentRow, Rendered, StepRow, Store, StoreError};
 
 type Job = Box<dyn FnOnce(&mut Store) + Send>;
 
@@ -59,6 +59,11 @@ impl StoreHandle {
         self.call(move |store| store.save_incident(&row, &messages, SystemTime::now())).await
     }
 
+    /// See [`Store::save_steps`].
+    pub async fn save_steps(&self, steps: Arc<[StepRow]>) -> Result<Vec<bool>, StoreError> {
+        self.call(move |store| store.save_steps(&*steps, SystemTime::now())).await
+    }
+
     /// See [`Store::load_open_incidents`].
     pub async fn load_open_incidents(&self) -> Result<Vec<IncidentRow>, StoreError> {
         self.call(Store::load_open_incidents).await
@@ -67,6 +72,11 @@ impl StoreHandle {
     /// See [`Store::save_baseline`].
     pub async fn save_baseline(&self, row: BaselineRow) -> Result<(), StoreError> {
         self.call(move |store| store.save_baseline(&row, SystemTime::now())).await
+    }
+
+    /// See [`Store::save_baselines`].
+    pub async fn save_baselines(&self, rows: Vec<BaselineRow>) -> Result<(), StoreError> {
+        self.call(move |store| store.save_baselines(&rows, SystemTime::now())).await
     }
 
     /// See [`Store::load_baselines`].
@@ -89,15 +99,28 @@ impl StoreHandle {
         &self,
         work: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.begin(work).await
+    }
+
+    /// The same, for work that must come after what was begun before it: it is queued at once,
+    /// and what is given waits for its end.
+    pub fn begin<T, W>(&self, work: W) -> impl Future<Output = Result<T, StoreError>> + use<T, W>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |store| {
             // Nobody waits any more when the caller was cancelled; the work is done all the same.
             let _ = answer.send(work(store));
         });
-        self.jobs.try_send(job).map_err(|error| match error {
+        let queued = self.jobs.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Unavailable("its queue is full"),
             mpsc::error::TrySendError::Closed(_) => StoreError::Unavailable("its thread is gone"),
-        })?;
-        answered.await.map_err(|_| StoreError::Unavailable("its thread is gone"))?
+        });
+        async move {
+            queued?;
+            answered.await.map_err(|_| StoreError::Unavailable("its thread is gone"))?
+        }
     }
 }

@@ -18,10 +18,19 @@ use crate::clock::unix_millis;
 pub struct Rendered {
     /// The receiver's name.
     pub receiver: String,
+    /// When the incident began, as the body says; empty for a message about messages.
+    pub opened: String,
     /// Whether it says that the incident is over.
     pub resolved: bool,
     /// The bytes to post, the same over all attempts.
     pub body: Bytes,
+}
+
+impl Rendered {
+    /// Its name, as the message about this step (incident and version).
+    pub fn id(&self, (fingerprint, version): (&str, u64)) -> String {
+        message_id(&self.receiver, (fingerprint, version), &self.opened)
+    }
 }
 
 /// What became of a message.
@@ -89,10 +98,14 @@ pub struct OutboxRow {
 /// Whose message a mark is of: receiver, incident, version.
 pub type MarkKey = (String, String, u64);
 
-/// The name of a message: 128 bits of a hash of incident, version and receiver. It has no dot,
-/// which the string that Standard Webhooks sign is split by.
-pub fn message_id(receiver: &str, fingerprint: &str, version: u64) -> String {
-    let text = format!("{fingerprint}\n{version}\n{receiver}");
+/// The name of a message: 128 bits of a hash of incident, version and receiver. What an incident is
+/// includes when it began, for versions count from one again in a store that was begun anew. The
+/// name has no dot, which the string that Standard Webhooks sign is split by.
+pub fn message_id(receiver: &str, (fingerprint, version): (&str, u64), opened: &str) -> String {
+    let mut text = format!("{fingerprint}\n{version}\n{receiver}");
+    if !opened.is_empty() {
+        text = format!("{text}\n{opened}");
+    }
     let hash = digest(&SHA256, text.as_bytes());
     hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -101,7 +114,7 @@ impl OutboxRow {
     /// A new row, owed from `now` on.
     pub(super) fn fresh(message: &Rendered, (fingerprint, version): (&str, u64), now: i64) -> Self {
         Self {
-            msg_id: message_id(&message.receiver, fingerprint, version),
+            msg_id: message.id((fingerprint, version)),
             receiver: message.receiver.clone(),
             fingerprint: fingerprint.to_owned(),
             version,
@@ -213,6 +226,9 @@ pub(super) fn find(connection: &Connection, key: &MarkKey) -> rusqlite::Result<O
     Ok(select(connection, condition, &key)?.pop())
 }
 
+/// Of a message about messages, which is of no incident.
+const STANDS_ALONE: &str = "fingerprint LIKE 'dead-%' OR fingerprint LIKE 'digest-%'";
+
 const BY_AGE: &str = "ORDER BY enqueued_ms, receiver, fingerprint, version";
 
 impl Store {
@@ -240,24 +256,25 @@ impl Store {
         rows.map_err(|error| self.database("read the outbox", error))
     }
 
-    /// Adds messages of an incident that was saved before, to receivers that never heard of it.
+    /// Adds messages about steps (incident and version) that were saved before, to receivers that
+    /// never heard of them.
     pub fn add_messages(
         &mut self,
-        (fingerprint, version): (&str, u64),
-        messages: &[Rendered],
+        messages: &[((String, u64), Rendered)],
         now: SystemTime,
     ) -> Result<(), StoreError> {
         let now = unix_millis(now);
         self.dearly("add to the outbox", |transaction| {
-            for message in messages {
-                add(transaction, &OutboxRow::fresh(message, (fingerprint, version), now))?;
+            for ((fingerprint, version), message) in messages {
+                add(transaction, &OutboxRow::fresh(message, (fingerprint, *version), now))?;
             }
             Ok(())
         })
     }
 
-    /// Makes dead letters owed again: those named, or all; how many. One whose incident has a newer
-    /// message that the receiver took stays dead, for it would tell of what is over.
+    /// Makes dead letters owed again: those named, or all; how many. One that would tell of what is
+    /// over stays dead: its incident has a newer message that the receiver took, or it says that an
+    /// incident fires which has ended or is forgotten, and no message of its end is owed.
     pub fn retry_dead(
         &mut self,
         names: Option<&[String]>,
@@ -271,7 +288,12 @@ impl Store {
                 "WHERE state = 'dead' AND length(body) > 0 AND NOT EXISTS (SELECT 1 FROM outbox \
                  AS other WHERE other.receiver = outbox.receiver \
                  AND other.fingerprint = outbox.fingerprint AND other.version > outbox.version \
-                 AND other.state = 'delivered') {BY_AGE}"
+                 AND other.state = 'delivered') AND (resolved = 1 OR {STANDS_ALONE} OR EXISTS \
+                 (SELECT 1 FROM incidents WHERE incidents.fingerprint = outbox.fingerprint \
+                 AND state <> 'resolved') OR EXISTS (SELECT 1 FROM outbox AS last \
+                 WHERE last.receiver = outbox.receiver AND last.fingerprint = outbox.fingerprint \
+                 AND last.resolved = 1 AND last.version > outbox.version \
+                 AND last.state = 'pending')) {BY_AGE}"
             );
             let rows = select(transaction, &condition, &[])?;
             let mut count = 0;

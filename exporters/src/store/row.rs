@@ -46,6 +46,9 @@ pub enum SubjectRow {
         key: String,
         /// Those that fail, by name.
         members: Vec<String>,
+        /// What they had in common at the opening; rows of earlier releases do not say.
+        #[serde(default)]
+        labels: BTreeMap<String, String>,
     },
 }
 
@@ -89,12 +92,13 @@ pub struct IncidentRow {
 
 impl IncidentRow {
     /// What is saved of an update.
-    pub fn new(update: &IncidentUpdate, clock: WallClock) -> Self {
+    pub fn new(update: &IncidentUpdate, clock: &WallClock) -> Self {
         let subject = match &update.subject {
             Subject::Vantage(name) => SubjectRow::Vantage { name: name.clone() },
             Subject::Group(group) => SubjectRow::Group {
                 key: group.key.clone(),
                 members: group.members.iter().map(ToString::to_string).collect(),
+                labels: group.labels.clone(),
             },
             Subject::Target(target) => SubjectRow::Target {
                 name: target.name.to_string(),

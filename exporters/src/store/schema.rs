@@ -306,7 +306,7 @@ fn take_over_delivery(
         text(receiver),
         text(fingerprint),
         Value::Integer(version),
-        Value::Text(message_id(receiver, fingerprint, number)),
+        Value::Text(message_id(receiver, (fingerprint, number), "")),
         Value::Integer(i64::from(resolved)),
         Value::Blob(Vec::new()),
         Value::Integer(now_ms),

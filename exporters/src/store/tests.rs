@@ -19,7 +19,7 @@ pub(super) fn now() -> SystemTime {
 
 pub(super) fn incident(version: u64, state: IncidentState) -> IncidentRow {
     let clock = WallClock::anchored(Instant::ZERO, now());
-    IncidentRow::new(&fixture::update(version, state), clock)
+    IncidentRow::new(&fixture::update(version, state), &clock)
 }
 
 fn baseline(target: &str) -> BaselineRow {
@@ -189,7 +189,7 @@ fn one_row_that_cannot_be_read_does_not_hide_the_others() {
 
 pub(super) fn rendered(receiver: &str, resolved: bool, body: &str) -> Rendered {
     let body = bytes::Bytes::copy_from_slice(body.as_bytes());
-    Rendered { receiver: receiver.to_owned(), resolved, body }
+    Rendered { receiver: receiver.to_owned(), opened: String::new(), resolved, body }
 }
 
 fn states(store: &mut Store) -> Vec<(String, u64, State, u32)> {
@@ -219,9 +219,9 @@ fn a_step_and_its_messages_are_saved_together_or_not_at_all() {
     drop(store);
     let rows = open(&path).outbox_of("ops").unwrap();
     assert_eq!((rows.len(), &rows[0].body[..]), (1, &b"{1}"[..]));
-    assert_eq!(rows[0].msg_id, message_id("ops", &over.fingerprint, 2));
+    assert_eq!(rows[0].msg_id, message_id("ops", (&over.fingerprint, 2), ""));
     assert!(rows[0].msg_id.bytes().all(|byte| byte.is_ascii_alphanumeric()));
-    assert_ne!(rows[0].msg_id, message_id("pager", &over.fingerprint, 2));
+    assert_ne!(rows[0].msg_id, message_id("pager", (&over.fingerprint, 2), ""));
 }
 
 fn mark(state: State, attempts: Option<u32>) -> Mark {
@@ -286,7 +286,7 @@ fn dead_letters_are_revived_unless_what_came_later_was_told() {
     let seen = store.data_version().unwrap();
     // Another process does it.
     let mut other = Store::join(&path).unwrap();
-    let names = [message_id("pager", &id, 2), message_id("ops", &id, 1)];
+    let names = [message_id("pager", (&id, 2), ""), message_id("ops", (&id, 1), "")];
     assert_eq!(other.retry_dead(Some(&names), now()).unwrap(), 1);
     assert_eq!(other.retry_dead(None, now()).unwrap(), 2);
     assert_eq!(other.retry_dead(None, now()).unwrap(), 0);
@@ -298,6 +298,26 @@ fn dead_letters_are_revived_unless_what_came_later_was_told() {
     let mut reader = Store::read(&path).unwrap();
     assert_eq!(reader.outbox(None).unwrap().len(), 5);
     assert!(reader.set_meta("a", "b").is_err());
+}
+
+#[test]
+fn a_dead_letter_does_not_raise_an_alarm_that_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(&folder.path().join("db"));
+    let id = incident(1, IncidentState::Firing).fingerprint;
+    for (version, state) in [(1, IncidentState::Firing), (2, IncidentState::Resolved)] {
+        let message = rendered("ops", version == 2, "{}");
+        store.save_incident(&incident(version, state), &[message], now()).unwrap();
+    }
+    let dead = |version| (("ops".to_owned(), id.clone(), version), mark(State::Dead, None));
+    store.mark(&[dead(1), dead(2)].into(), &Outbox::default(), now()).unwrap();
+    assert_eq!(store.retry_dead(None, now()).unwrap(), 1);
+    let revived = store.outbox(Some(State::Pending)).unwrap();
+    assert_eq!(revived.iter().map(|row| row.version).collect::<Vec<_>>(), [2]);
+    // Nor if nobody remembers that it is over.
+    store.connection.execute("DELETE FROM outbox WHERE version = 2", []).unwrap();
+    store.connection.execute("DELETE FROM incidents", []).unwrap();
+    assert_eq!(store.retry_dead(None, now()).unwrap(), 0);
 }
 
 const SCHEMA_1: &[u8] = include_bytes!("../../testdata/store-schema-1.db");

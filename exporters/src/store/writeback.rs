@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use super::{Mark, MarkKey, State, StoreHandle};
+use crate::chain;
 use crate::outbox::Outbox;
 
 /// How often a failed write is tried again, and changes by other processes are looked for.
@@ -47,7 +48,11 @@ impl WriteBack {
             }
             Err(error) => error,
         };
-        warn!(%error, marks = marks.len(), "The outbox was not written back; tried again");
+        warn!(
+            error = chain(&error),
+            marks = marks.len(),
+            "The outbox was not written back; tried again"
+        );
         let mut waiting = self.lock();
         for (key, mark) in marks {
             // A newer one may have come meanwhile.
@@ -79,7 +84,9 @@ impl WriteBack {
                     let outbox = outbox();
                     rows.iter().for_each(|row| outbox.restore(row));
                 }
-                Err(error) => warn!(%error, "Changes of the outbox were not looked for"),
+                Err(error) => {
+                    warn!(error = chain(&error), "Changes of the outbox were not looked for");
+                }
             }
         }
     }

@@ -23,7 +23,7 @@ const MEMBERS_MAX: usize = 20;
 const TOP_EVIDENCE: usize = 8;
 
 /// What a body depends on besides the update.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Context<'a> {
     /// The receiver's name.
     pub receiver: &'a str,
@@ -134,19 +134,14 @@ pub fn labels(update: &IncidentUpdate) -> BTreeMap<String, String> {
     let mut add = |name: &str, value: &str| labels.insert(name.to_owned(), value.to_owned());
     match &update.subject {
         Subject::Target(target) => {
-            for (name, value) in &target.labels {
-                if TAKEN.contains(&name.as_str()) {
-                    add(&format!("label_{name}"), value);
-                } else {
-                    add(name, value);
-                }
-            }
+            plan_labels(&target.labels, &mut add);
             add("target", target.name.as_str());
         }
         Subject::Vantage(vantage) => {
             add("vantage", vantage);
         }
         Subject::Group(group) => {
+            plan_labels(&group.labels, &mut add);
             add("group", &group.key);
         }
     }
@@ -154,6 +149,34 @@ pub fn labels(update: &IncidentUpdate) -> BTreeMap<String, String> {
     add("severity", update.severity.as_str());
     add("class", update.class.as_str());
     labels
+}
+
+/// The labels that each member of a group would be told with, had it failed alone; none for
+/// anything but a group.
+pub(crate) fn member_labels(update: &IncidentUpdate) -> Vec<BTreeMap<String, String>> {
+    let Subject::Group(group) = &update.subject else { return Vec::new() };
+    let own = labels(update);
+    let of_member = |member: &BTreeMap<String, String>| {
+        let mut labels = own.clone();
+        plan_labels(member, &mut |name: &str, value: &str| {
+            labels.insert(name.to_owned(), value.to_owned())
+        });
+        labels
+    };
+    group.member_labels.iter().map(of_member).collect()
+}
+
+fn plan_labels(
+    labels: &BTreeMap<String, String>,
+    add: &mut impl FnMut(&str, &str) -> Option<String>,
+) {
+    for (name, value) in labels {
+        if TAKEN.contains(&name.as_str()) {
+            add(&format!("label_{name}"), value);
+        } else {
+            add(name, value);
+        }
+    }
 }
 
 const fn subject_label(subject: &Subject) -> &'static str {
@@ -269,6 +292,7 @@ pub(crate) fn own_url(context: &Context<'_>, path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::SystemTime;
 
     use reachd_core::incident::AlertKind;
@@ -290,7 +314,12 @@ mod tests {
     fn a_group_names_what_its_members_share_and_some_of_them() {
         let mut update = fixture::update(1, IncidentState::Firing);
         let members = (1..=25).map(|number| TargetName::new(&format!("host-{number}")));
-        let group = GroupSubject { key: "sg=web".to_owned(), members: members.collect() };
+        let group = GroupSubject {
+            key: "sg=web".to_owned(),
+            members: members.collect(),
+            labels: BTreeMap::from([("team".to_owned(), "win".to_owned())]),
+            member_labels: BTreeSet::new(),
+        };
         update.subject = Subject::Group(Box::new(group));
         let body = rendered(&update, Language::En);
         let alert = &body["alerts"][0];

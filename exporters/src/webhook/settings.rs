@@ -1,8 +1,9 @@
 //! What a receiver wants to hear, and in which language.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use reachd_core::incident::{IncidentState, IncidentUpdate};
+use reachd_core::incident::{IncidentState, IncidentUpdate, Subject};
 use reachd_core::target::Severity;
 
 use super::delivery::Backlog;
@@ -131,16 +132,30 @@ impl Settings {
         if !told || update.severity < self.min_severity {
             return false;
         }
-        let labels = payload::labels(update);
-        self.matchers.iter().all(|matcher| {
-            let value = labels.get(&matcher.label).map_or("", String::as_str);
-            (value == matcher.value) == matcher.equal
-        })
+        let hold = |labels: &BTreeMap<String, String>| {
+            self.matchers.iter().all(|matcher| {
+                let value = labels.get(&matcher.label).map_or("", String::as_str);
+                (value == matcher.value) == matcher.equal
+            })
+        };
+        // Whoever would hear of a member alone hears of the group that speaks for it.
+        hold(&payload::labels(update)) || payload::member_labels(update).iter().any(hold)
+    }
+
+    /// Whether this receiver, which was not told that the incident fires, is to hear of it by a
+    /// change that is worth no message to the others: a group's new member may be the first that
+    /// concerns it.
+    pub fn wants_late(&self, update: &IncidentUpdate) -> bool {
+        matches!(update.subject, Subject::Group(_))
+            && update.state == IncidentState::Firing
+            && self.wants(&IncidentUpdate { notify: true, ..update.clone() })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use reachd_core::incident::GroupSubject;
+
     use super::*;
     use crate::fixture;
 
@@ -192,6 +207,39 @@ mod tests {
             },
             false,
         );
+    }
+
+    #[test]
+    fn whoever_would_hear_of_a_member_hears_of_its_group() {
+        let of = |team: &str| BTreeMap::from([("team".to_owned(), team.to_owned())]);
+        let group = |teams: &[&str], shared: &[&str], settings: &mut Settings| {
+            settings.matchers = vec![matcher("team", "win", true)];
+            Subject::Group(Box::new(GroupSubject {
+                key: "sg=web".to_owned(),
+                members: Vec::new(),
+                labels: shared.iter().flat_map(|team| of(team)).collect(),
+                member_labels: teams.iter().map(|team| of(team)).collect(),
+            }))
+        };
+        for (teams, shared, expected) in [
+            (&["win"][..], &["win"][..], true),
+            (&["lin", "win"], &[], true),
+            (&["lin"], &["lin"], false),
+            // The member of that team is well again; the group's own label stays.
+            (&[], &["win"], true),
+        ] {
+            check(|settings, update| update.subject = group(teams, shared, settings), expected);
+            let mut settings = Settings::new("ops", "http://192.0.2.1/");
+            let mut update = fixture::update(2, IncidentState::Firing);
+            update.subject = group(teams, shared, &mut settings);
+            update.notify = false;
+            assert!(!settings.wants(&update));
+            assert_eq!(settings.wants_late(&update), expected, "{teams:?}");
+        }
+        let settings = Settings::new("ops", "http://192.0.2.1/");
+        let mut change = fixture::update(2, IncidentState::Firing);
+        change.notify = false;
+        assert!(!settings.wants_late(&change), "a change of a lone target is worth no message");
     }
 
     #[test]

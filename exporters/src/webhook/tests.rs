@@ -9,6 +9,7 @@ use super::signature::Secret;
 use super::*;
 use crate::fixture;
 use crate::prometheus::{Detail, Exposition, Format};
+use crate::store::message_id;
 
 /// Takes one request and answers it with this status line; gives its text.
 async fn answer_one(listener: &TcpListener, status: &str) -> String {
@@ -61,6 +62,11 @@ impl Webhook {
     }
 }
 
+/// What the receiver knows a message by.
+fn name(fingerprint: &str, version: u64) -> String {
+    message_id("ops", (fingerprint, version), "1970-01-01T00:01:00.000Z")
+}
+
 fn page(metrics: &Arc<SelfMetrics>) -> String {
     let (own, empty) = (Arc::clone(metrics), Arc::default());
     String::from_utf8(Exposition::new(empty, own, Format::Text, Detail::Full).into_bytes()).unwrap()
@@ -86,14 +92,14 @@ async fn a_refused_and_a_delivered_message_are_counted_and_signed() {
     // The refused one is still owed.
     assert_eq!(running.await.unwrap(), 1);
     assert!(first.starts_with("POST /hook?token=t HTTP/1.1\r\n"));
-    assert!(first.contains("webhook-id: 0123456789abcdef:1\r\n"));
+    assert!(first.contains(&format!("webhook-id: {}\r\n", name("0123456789abcdef", 1))));
     assert!(first.contains("x-reachd-attempt: 1\r\n"), "{first}");
-    assert!(second.contains("webhook-id: fedcba9876543210:2\r\n"));
+    assert!(second.contains(&format!("webhook-id: {}\r\n", name("fedcba9876543210", 2))));
     let header = |name: &str| second.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     let timestamp = header("webhook-timestamp: ").parse().unwrap();
     let (_, body) = second.split_once("\r\n\r\n").unwrap();
     let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-    let expected = secret.sign("fedcba9876543210:2", timestamp, body.as_bytes());
+    let expected = secret.sign(&name("fedcba9876543210", 2), timestamp, body.as_bytes());
     assert_eq!(header("webhook-signature: "), expected);
     let page = page(&metrics);
     for outcome in ["refused", "delivered"] {
@@ -119,7 +125,7 @@ async fn a_failed_attempt_is_repeated_with_the_same_id_and_body() {
     let second = requests.recv().await.unwrap();
     let body = |text: &str| text.split_once("\r\n\r\n").unwrap().1.to_owned();
     assert_eq!(body(&first), body(&second));
-    assert!(second.contains("webhook-id: 0123456789abcdef:1\r\n"));
+    assert!(second.contains(&format!("webhook-id: {}\r\n", name("0123456789abcdef", 1))));
     assert!(second.contains("x-reachd-attempt: 2\r\n"), "{second}");
     assert!(second.contains("x-reachd-queued-seconds: "), "{second}");
     assert!(page(&metrics).contains("{outcome=\"retried\",receiver=\"ops\"} 1\n"));
@@ -229,7 +235,7 @@ async fn a_receiver_that_is_gone_shows_in_a_metric_and_costs_no_row() {
 /// The whole way over a restart: committed, not delivered, taken back, delivered, marked.
 #[tokio::test]
 async fn a_row_that_is_owed_is_sent_after_a_start_and_marked() {
-    use crate::store::{StoreHandle, message_id};
+    use crate::store::StoreHandle;
 
     let folder = tempfile::tempdir().unwrap();
     let (store, thread, _) = StoreHandle::start(&folder.path().join("db")).unwrap();
@@ -237,14 +243,14 @@ async fn a_row_that_is_owed_is_sent_after_a_start_and_marked() {
     let address = listener.local_addr().unwrap();
     let update = fixture::update(1, IncidentState::Firing);
     let clock = WallClock::anchored(Instant::ZERO, SystemTime::UNIX_EPOCH);
-    let row = crate::store::IncidentRow::new(&update, clock);
+    let row = crate::store::IncidentRow::new(&update, &clock);
     let (before, _task, _) = receiver(address);
     let message = before.render(&update).unwrap();
     store.save_incident(row, vec![message.clone()]).await.unwrap();
 
     let (webhook, task, metrics) = receiver(address);
     let rows = store.call(|store| store.outbox_of("ops")).await.unwrap();
-    assert_eq!(rows[0].msg_id, message_id("ops", &update.fingerprint, 1));
+    assert_eq!(rows[0].msg_id, name(&update.fingerprint, 1));
     rows.iter().for_each(|row| webhook.restore(row));
     assert_eq!(webhook.queued(), 1);
     let queued = "reachd_notification_queue_length{receiver=\"ops\"} 1\n";

@@ -32,6 +32,23 @@ pub enum GroupKey {
     Router(IpAddr),
 }
 
+impl GroupKey {
+    /// Reads a key as it is written.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some(router) = text.strip_prefix("via ") {
+            return router.parse::<IpAddr>().ok().map(Self::Router);
+        }
+        if let Some((first, bits)) = text.rsplit_once('/')
+            && let Ok(first) = first.parse::<IpAddr>()
+            && bits == if first.is_ipv4() { "24" } else { "64" }
+        {
+            return Some(Self::Prefix(first));
+        }
+        let (name, value) = text.split_once('=')?;
+        Some(Self::Label(name.to_owned(), value.to_owned()))
+    }
+}
+
 impl fmt::Display for GroupKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

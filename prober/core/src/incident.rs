@@ -1,5 +1,6 @@
 //! Incidents: failed verdicts with a duration, from pending over firing to resolved.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::judge::Class;
@@ -72,6 +73,52 @@ pub struct GroupSubject {
     pub key: String,
     /// Those of them that fail now and whose own alarms are open, by name.
     pub members: Vec<TargetName>,
+    /// The labels that all who failed had in common when it opened; they stay.
+    pub labels: BTreeMap<String, String>,
+    /// The labels of the members, each set once: for those who listen for some labels only.
+    pub member_labels: BTreeSet<BTreeMap<String, String>>,
+}
+
+/// When an incident began or ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// In this run.
+    At(Instant),
+    /// In an earlier run, which told this date: milliseconds since 1970. Core only carries it.
+    Dated(i64),
+}
+
+impl Default for Moment {
+    fn default() -> Self {
+        Self::At(Instant::ZERO)
+    }
+}
+
+impl From<Instant> for Moment {
+    fn from(at: Instant) -> Self {
+        Self::At(at)
+    }
+}
+
+impl Moment {
+    /// Whether it is not later than a moment of this run.
+    pub fn is_by(self, at: Instant) -> bool {
+        match self {
+            Self::At(own) => own <= at,
+            Self::Dated(_) => true,
+        }
+    }
+}
+
+/// What stays as it was when an incident opened: the identity that receivers know it by.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Opening {
+    /// When belief began.
+    pub started: Moment,
+    /// The severity that was told.
+    pub severity: Severity,
+    /// The labels of the target, or those that a group's members have in common.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Why an incident ended.
@@ -96,16 +143,16 @@ pub struct IncidentUpdate {
     pub subject: Subject,
     /// Where it stands now.
     pub state: IncidentState,
-    /// Severity at opening.
+    /// Severity at opening; that of a group is the highest of its members' since then.
     pub severity: Severity,
     /// Class frozen at opening: a label.
     pub class: Class,
     /// Class now: an annotation.
     pub class_now: Class,
     /// When belief began.
-    pub started: Instant,
+    pub started: Moment,
     /// When it ended, if it did, and why.
-    pub ended: Option<(Instant, Resolution)>,
+    pub ended: Option<(Moment, Resolution)>,
     /// How often it re-opened within ten minutes.
     pub flaps: u32,
     /// The verdict behind it; `None` for vantage incidents.

@@ -27,6 +27,7 @@ mod queue;
 mod rdp;
 mod recurrence;
 mod resets;
+mod resumed;
 mod spells;
 mod standing;
 mod timers;
@@ -42,7 +43,7 @@ use std::time::Duration;
 use crate::budget::Budgets;
 use crate::evidence::rdp::RdpLook;
 use crate::evidence::{Answer, ConnectReport, LocalError};
-use crate::incident::{AlertKind, IncidentUpdate};
+use crate::incident::{AlertKind, IncidentUpdate, Opening};
 use crate::judge::Class;
 use crate::plan::{Budget, Plan, PlanChange};
 use crate::report::TargetReport;
@@ -58,11 +59,11 @@ use self::chores::Chores;
 pub use self::emit::{ProbePacket, SendOrder};
 pub use self::flights::FIRST_PORT;
 use self::flights::Flights;
-pub use self::groups::RestoredGroup;
 use self::owners::Owners;
 use self::queries::Queries;
 use self::queue::Queue;
 pub use self::rdp::RdpOrder;
+pub use self::resumed::RestoredGroup;
 use self::standing::VantageWatch;
 use self::timers::{Timer, Timers};
 use self::watch::TargetWatch;
@@ -166,6 +167,8 @@ pub enum Input<'a> {
         class: Class,
         /// The last version told.
         version: u64,
+        /// What stays as it was told.
+        opening: Box<Opening>,
     },
     /// A group's incident that was firing when an earlier run ended; its members' come first.
     FiringGroup(Box<RestoredGroup>),
@@ -490,10 +493,10 @@ impl Monitor {
             Input::Baseline { target, vantage, baseline } => {
                 self.handle_baseline(&target, &vantage, baseline);
             }
-            Input::Firing { target, kind, class, version } => {
-                self.handle_firing(now, &target, kind, (class, version));
+            Input::Firing { target, kind, class, version, opening } => {
+                self.handle_firing(now, &target, kind, (class, version, *opening));
             }
-            Input::FiringGroup(group) => self.handle_firing_group(now, *group),
+            Input::FiringGroup(group) => self.handle_firing_group(*group),
             Input::Conclude => self.conclude(now),
             Input::Tick => {}
         }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use reachd_core::snapshot::Snapshot;
 use reachd_core::target::TargetName;
+use reachd_exporters::chain;
 use reachd_exporters::evidence;
 use reachd_exporters::history::{History, TargetHistory};
 use reachd_exporters::store::{IncidentRow, StoreHandle};
@@ -61,11 +62,18 @@ pub(super) fn dated(
 }
 
 /// Sends the open incidents.
-pub(super) fn incidents(store: StoreHandle, reply: oneshot::Sender<Vec<IncidentRow>>) {
+pub(super) fn incidents(
+    store: StoreHandle,
+    reply: oneshot::Sender<Result<Vec<IncidentRow>, String>>,
+) {
     tokio::spawn(async move {
         match store.load_open_incidents().await {
-            Ok(rows) => drop(reply.send(rows)),
-            Err(error) => warn!(%error, "Incidents were not read"),
+            Ok(rows) => drop(reply.send(Ok(rows))),
+            Err(error) => {
+                let error = chain(&error);
+                warn!(error, "Incidents were not read");
+                drop(reply.send(Err(error)));
+            }
         }
     });
 }

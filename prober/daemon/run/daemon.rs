@@ -10,35 +10,38 @@ use reachd_config::Settings;
 use reachd_core::incident::{IncidentState, IncidentUpdate};
 use reachd_core::monitor::Event;
 use reachd_exporters::carry::gate::Gate;
+use reachd_exporters::chain;
 use reachd_exporters::http::Request;
 use reachd_exporters::prometheus::Detail;
 use reachd_exporters::silence::SilenceRequest;
-use reachd_exporters::store::{BaselineRow, IncidentRow};
+use reachd_exporters::store::{BaselineRow, IncidentRow, StepRow, StoreError};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use super::answers::{self, Started};
+use super::baselines::Baselines;
 use super::chronicle::Chronicle;
 use super::files::Files;
-use super::heartbeat::{Heartbeat, Pulse};
+use super::heartbeat::{self, Heartbeat, Pulse};
 use super::ledger::{Ledger, Step};
 use super::mutes::{Mutes, Telling};
 use super::probing;
 use super::proofs::Proofs;
 use super::receivers::{Means, Receivers};
+use super::restore;
 use super::systemd::{self, Watchdog};
 use super::{Parts, apply_arguments, detail};
 use crate::cli::Run;
 
 /// How often target files are looked at.
 const FILES_EVERY: Duration = Duration::from_secs(5);
-/// How often a step that could not be saved is tried again, and the ballast looked after.
 /// The fact of the store under which silences are kept.
 const SILENCES: &str = "silences";
+/// How often what could not be saved is tried again, and the ballast looked after.
 const STORE_EVERY: Duration = Duration::from_secs(1);
 /// How often old rows are forgotten, and how old they are then.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
@@ -54,6 +57,9 @@ pub(super) struct Daemon {
     receivers: Receivers,
     means: Means,
     ledger: Ledger,
+    saving: JoinSet<Result<Vec<bool>, StoreError>>,
+    store_fails: bool,
+    baselines: Baselines,
     mutes: Mutes,
     heartbeat: Heartbeat,
     pulse: Pulse,
@@ -94,7 +100,7 @@ impl Daemon {
         let mut receivers = Receivers::none();
         let means = Means {
             metrics: Arc::clone(&parts.metrics),
-            clock: parts.clock,
+            clock: parts.clock.clone(),
             store: parts.store.clone(),
             write_back: Arc::default(),
             gate: Gate::default(),
@@ -113,7 +119,7 @@ impl Daemon {
                     Vec::new()
                 })
             })),
-            Err(error) => warn!(%error, "Silences were not restored"),
+            Err(error) => warn!(error = chain(&error), "Silences were not restored"),
         }
         let mut heartbeat = Heartbeat::default();
         heartbeat.apply(&settings, &pulse)?;
@@ -136,6 +142,9 @@ impl Daemon {
             receivers,
             means,
             ledger: Ledger::default(),
+            saving: JoinSet::new(),
+            store_fails: false,
+            baselines: Baselines::default(),
             mutes,
             heartbeat,
             pulse,
@@ -174,20 +183,22 @@ impl Daemon {
         let mut watchdog = Watchdog::default();
         let mut saved = std::mem::take(&mut self.parts.restored.saved);
         saved.retain(|update| !matches!(self.mute(&mut update.clone()), Telling::Nobody(_)));
-        self.receivers.catch_up(&saved, &self.parts.store).await;
+        let names = self.settings.receivers.iter().map(|receiver| receiver.name.clone()).collect();
+        self.receivers.catch_up(&names, &saved, &self.parts.store).await;
         for over in std::mem::take(&mut self.parts.restored.orphans) {
-            self.handle_incident(over).await;
+            self.handle_incident(over);
         }
         self.announce_ready().await;
         loop {
             tokio::select! {
                 event = self.parts.events.recv() => match event {
-                    Some(event) => self.handle_event(*event).await,
+                    Some(event) => self.handle_event(*event),
                     None => {
                         error!("The engine ended by itself");
                         break;
                     }
                 },
+                Some(saved) = self.saving.join_next() => self.handle_saved(saved.ok()),
                 Some(request) = inbox.recv() => self.handle_request(request).await,
                 _ = signals.hangup.recv() => self.reload_for_manager().await,
                 _ = signals.terminate.recv() => break,
@@ -199,8 +210,10 @@ impl Daemon {
                 _ = looks.tick() => self.look_at_files().await,
                 _ = saves.tick() => {
                     self.pulse.turns.fetch_add(1, Ordering::Relaxed);
-                    self.tell_unmuted().await;
-                    self.retry_saving().await;
+                    self.follow_clock();
+                    self.tell_unmuted();
+                    self.save();
+                    self.baselines.save(&self.parts.store);
                 }
                 _ = prunes.tick() => self.forget(),
             }
@@ -223,7 +236,7 @@ impl Daemon {
         }
     }
 
-    async fn handle_event(&mut self, event: Event) {
+    fn handle_event(&mut self, event: Event) {
         match event {
             Event::Judged { target, before, report } => {
                 let began = crate::check::started(report.seconds);
@@ -239,7 +252,7 @@ impl Daemon {
                     );
                 }
             }
-            Event::Incident(update) => self.handle_incident(*update).await,
+            Event::Incident(update) => self.handle_incident(*update),
             Event::VantageHealth { vantage, healthy: true, reason: None } => {
                 info!(vantage, "Vantage is believed");
             }
@@ -248,22 +261,19 @@ impl Daemon {
                 warn!(vantage, healthy, reason, "Vantage is at fault");
             }
             Event::Baseline { target, vantage, baseline } => {
-                let row = BaselineRow::new(&target, &vantage, &baseline);
-                if let Err(error) = self.parts.store.save_baseline(row).await {
-                    warn!(%error, %target, "Baseline was not saved");
-                }
+                self.baselines.take(BaselineRow::new(&target, &vantage, &baseline));
             }
             Event::Bug { id } => error!(id, "An invariant broke"),
         }
     }
 
     /// Saved first, then told.
-    async fn handle_incident(&mut self, mut update: IncidentUpdate) {
+    fn handle_incident(&mut self, mut update: IncidentUpdate) {
         let telling = self.mute(&mut update);
         let versions = &mut self.parts.restored.versions;
         update.version = versions.tell(&update.fingerprint, update.version);
         self.proofs.take(&update, &self.started);
-        let row = IncidentRow::new(&update, self.parts.clock);
+        let row = IncidentRow::new(&update, &self.parts.clock);
         let (class, state) = (update.class_now.as_str(), update.state.as_str());
         if update.notify {
             info!(
@@ -280,13 +290,39 @@ impl Daemon {
             info!(fingerprint = update.fingerprint, window, "Not told: maintenance");
         }
         let messages = telling.render(&self.receivers.outbox, &update);
-        // Behind what could not be saved before it comes with the next tick.
-        let at_once = self.ledger.len() == 0;
         let owed = telling == Telling::Those;
         let update = (!matches!(telling, Telling::Nobody(_))).then(|| (Box::new(update), owed));
-        self.ledger.take(Step { row, messages, update });
-        if at_once {
-            self.settle().await;
+        self.ledger.take(Step { saved: StepRow { row, messages }, update });
+        if !self.store_fails {
+            self.save();
+        }
+    }
+
+    /// Begins to save what waits, unless that is under way.
+    fn save(&mut self) {
+        if let Some(batch) = self.ledger.batch() {
+            let store = self.parts.store.clone();
+            self.saving.spawn(async move { store.save_steps(batch).await });
+        }
+    }
+
+    /// A batch was saved, or was not; `None` after a panic, which is a bug of ours.
+    fn handle_saved(&mut self, result: Option<Result<Vec<bool>, StoreError>>) {
+        let panicked = Err(StoreError::Unavailable("a panic of ours"));
+        let result = result.unwrap_or(panicked);
+        let saved = self.ledger.saved(result, &self.receivers.outbox, &self.parts.metrics);
+        // What could not be saved comes again with the next tick, and nothing before it.
+        self.store_fails = !saved;
+        if saved {
+            self.save();
+        }
+    }
+
+    /// Waits until what waits is saved, or cannot be.
+    async fn settle(&mut self) {
+        self.save();
+        while let Some(saved) = self.saving.join_next().await {
+            self.handle_saved(saved.ok());
         }
     }
 
@@ -298,39 +334,43 @@ impl Daemon {
         telling
     }
 
-    async fn silence(&mut self, request: SilenceRequest) -> Result<String, String> {
+    fn silence(&mut self, request: SilenceRequest) -> Result<String, String> {
         let id = crate::check::seed().map_err(|error| format!("{error:#}"))?;
         let id = format!("{:016x}", id[0]);
         let id = self.mutes.silence(request, id, Timestamp::now())?;
-        self.save_silences().await?;
         info!(id, "Silenced");
         Ok(id)
     }
 
-    /// Saves the silences; they hold for this run whether that succeeds or not.
-    async fn save_silences(&self) -> Result<(), String> {
-        let text = serde_json::to_string(self.mutes.silences());
-        let text = text.map_err(|error| error.to_string())?;
-        let saved = self.parts.store.call(move |store| store.set_meta(SILENCES, &text)).await;
-        saved.map_err(|error| format!("it holds until the next start only: {error}"))
+    /// Saves the silences, then answers; they hold for this run whether that succeeds or not.
+    fn save_silences<T: Send + 'static>(
+        &self,
+        answer: T,
+        reply: oneshot::Sender<Result<T, String>>,
+    ) {
+        let text = serde_json::to_string(self.mutes.silences()).unwrap_or_default();
+        let saved = self.parts.store.begin(move |store| store.set_meta(SILENCES, &text));
+        tokio::spawn(async move {
+            let saved = saved.await;
+            let saved = saved
+                .map_err(|error| format!("it holds until the next start only: {}", chain(&error)));
+            drop(reply.send(saved.map(|()| answer)));
+        });
     }
 
-    /// Tells what is still there though its maintenance window has closed.
-    async fn tell_unmuted(&mut self) {
-        for update in self.mutes.ripe(&self.settings, Timestamp::now()) {
-            self.handle_incident(update).await;
+    /// After a step of the wall clock, dates are computed anew.
+    fn follow_clock(&self) {
+        let Parts { clock, engine, .. } = &self.parts;
+        if let Some(step) = clock.follow(engine.now(), SystemTime::now()) {
+            let seconds = step.as_secs_f64();
+            warn!(seconds, "The wall clock was stepped: dates are told by the new one");
         }
     }
 
-    async fn settle(&mut self) {
-        let Parts { store, metrics, .. } = &self.parts;
-        self.ledger.settle(store, &self.receivers.outbox, metrics).await;
-    }
-
-    /// Tries again what could not be saved.
-    async fn retry_saving(&mut self) {
-        if self.ledger.len() > 0 {
-            self.settle().await;
+    /// Tells what is still there though its maintenance window has closed.
+    fn tell_unmuted(&mut self) {
+        for update in self.mutes.ripe(&self.settings, Timestamp::now()) {
+            self.handle_incident(update);
         }
     }
 
@@ -341,7 +381,7 @@ impl Daemon {
             loop {
                 let tended = store.call(|store| {
                     store.tend_ballast();
-                    Ok(store.ballast_is_spent())
+                    Ok(store.ballast_is_missing())
                 });
                 // An error means that the store is busy; the next look comes soon.
                 if let Ok(spent) = tended.await {
@@ -360,7 +400,7 @@ impl Daemon {
         tokio::spawn(async move {
             match store.prune(PRUNE_AGE, receivers).await {
                 Ok(rows) => info!(rows, "Forgot what is long over"),
-                Err(error) => warn!(%error, "Old rows were not forgotten"),
+                Err(error) => warn!(error = chain(&error), "Old rows were not forgotten"),
             }
         });
     }
@@ -381,13 +421,13 @@ impl Daemon {
             Request::Numbers(reply) => answers::numbers(engine, reply),
             Request::Incidents(reply) => answers::incidents(store, reply),
             Request::Silences(reply) => drop(reply.send(self.mutes.silences().to_vec())),
-            Request::Silence(request, reply) => {
-                let answer = self.silence(request).await;
-                drop(reply.send(answer));
-            }
+            Request::Silence(request, reply) => match self.silence(request) {
+                Ok(id) => self.save_silences(id, reply),
+                Err(error) => drop(reply.send(Err(error))),
+            },
             Request::Unsilence(id, reply) => {
                 let found = self.mutes.unsilence(&id, Timestamp::now());
-                drop(reply.send(self.save_silences().await.map(|()| found)));
+                self.save_silences(found, reply);
             }
             Request::Evidence(id, reply) => {
                 let folder = self.parts.places.evidence.clone();
@@ -446,10 +486,19 @@ impl Daemon {
         if settings.listen != self.settings.listen || settings.store != self.settings.store {
             warn!("[listen] and [store] change only with a restart");
         }
-        self.heartbeat.apply(&settings, &self.pulse)?;
+        // Nothing is changed before all of it can be.
+        heartbeat::check(&settings)?;
+        // What a new receiver is owed is read from the store.
+        self.settle().await;
         let (mutes, now) = (&self.mutes, Timestamp::now());
         let muted = |update: &IncidentUpdate| mutes.holds(&settings, update, now);
-        self.receivers.apply(&settings, &self.means, muted).await?;
+        let fresh = self.receivers.apply(&settings, &self.means, muted).await?;
+        if !fresh.is_empty() {
+            let mut saved = restore::saved(&settings.plan, &self.parts.store).await;
+            saved.retain(|update| update.state == IncidentState::Resolved || !muted(update));
+            self.receivers.catch_up(&fresh, &saved, &self.parts.store).await;
+        }
+        self.heartbeat.apply(&settings, &self.pulse)?;
         let (diff, change) = self.settings.plan.change_to(&settings.plan);
         self.parts.engine.change(change).await?;
         self.detail.send_replace(detail(&settings));
@@ -484,6 +533,10 @@ impl Daemon {
 
     fn count_dropped(&mut self) {
         let dropped = self.parts.events.dropped();
+        if dropped > self.dropped {
+            let events = dropped - self.dropped;
+            warn!(events, "This loop falls behind: verdicts of the monitor were dropped");
+        }
         for _ in self.dropped..dropped {
             self.parts.metrics.event_dropped();
         }
@@ -498,8 +551,9 @@ impl Daemon {
             self.chronicle.stop().await;
             self.parts.engine.stop().await;
             while let Some(event) = self.parts.events.recv().await {
-                self.handle_event(*event).await;
+                self.handle_event(*event);
             }
+            self.baselines.save(&self.parts.store);
             self.settle().await;
             let outbox = Arc::clone(&self.receivers.outbox);
             std::mem::replace(&mut self.receivers, Receivers::none()).stop().await;

@@ -70,6 +70,14 @@ impl Drop for Heartbeat {
     }
 }
 
+/// Whether it could be started as the settings want it.
+pub(super) fn check(settings: &Settings) -> Result<()> {
+    settings
+        .heartbeat
+        .as_ref()
+        .map_or(Ok(()), |wanted| poster(wanted).map(drop).context("start the [heartbeat]"))
+}
+
 fn poster(wanted: &Wanted) -> Result<Poster> {
     let url = match &wanted.endpoint {
         Endpoint::Url(url) => url.as_str().to_owned(),

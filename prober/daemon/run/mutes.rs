@@ -3,7 +3,7 @@
 //! A muted incident is saved like any other; only its beginning is not told. Whoever was told that
 //! it fires is told that it is over, window or not: nothing stays open at a receiver by our doing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use reachd_config::{Maintenance, Matcher, Relation, Settings};
@@ -75,10 +75,19 @@ impl Mutes {
         update: &IncidentUpdate,
         now: Timestamp,
     ) -> Option<String> {
-        let silent = |silence: &&Silence| silence.covers(now) && is_silenced(silence, update);
-        let silence = self.silences.iter().find(silent);
+        let mut silences = self.silences.iter().filter(|silence| silence.covers(now)).peekable();
+        let mut windows =
+            settings.maintenance.iter().filter(|window| window.when.covers(now)).peekable();
+        if silences.peek().is_none() && windows.peek().is_none() {
+            return None;
+        }
+        let known = Known::new(update, &settings.plan.targets);
+        let silence = silences.find(|silence| known.all(|one| silence.matches(|it| one.label(it))));
         let silence = silence.map(|silence| format!("silence {}", silence.id));
-        silence.or_else(|| window(settings, update, now).map(|window| window.name.clone()))
+        silence.or_else(|| {
+            let window = windows.find(|window| known.all(|one| concerns(window, one)));
+            window.map(|window| window.name.clone())
+        })
     }
 
     /// Whether something keeps an incident from being told.
@@ -138,41 +147,65 @@ impl Telling {
     }
 }
 
-/// Whether a silence concerns an incident: by its labels, and one of several targets by its own.
-fn is_silenced(silence: &Silence, update: &IncidentUpdate) -> bool {
-    let labels = payload::labels(update);
-    silence.matches(|name| labels.get(name).map_or("", String::as_str))
+/// What an incident is known by: its own labels, and those of each member of a group.
+struct Known {
+    own: One,
+    members: Vec<One>,
 }
 
-/// The open window that concerns an incident, if there is one.
-fn window<'a>(
-    settings: &'a Settings,
-    update: &IncidentUpdate,
-    now: Timestamp,
-) -> Option<&'a Maintenance> {
-    let mut open = settings.maintenance.iter().filter(|window| window.when.covers(now));
-    open.find(|window| concerns(window, update, &settings.plan.targets))
+/// One alert, as it is or would be told.
+struct One {
+    target: Option<TargetName>,
+    labels: BTreeMap<String, String>,
 }
 
-fn concerns(window: &Maintenance, update: &IncidentUpdate, targets: &[Target]) -> bool {
-    let labels = payload::labels(update);
-    let label = |name: &str| labels.get(name).map_or("", String::as_str);
-    match &update.subject {
-        Subject::Target(target) => {
-            window.targets.contains(&target.name) || matches(&window.matchers, label)
-        }
-        Subject::Vantage(_) => matches(&window.matchers, label),
-        Subject::Group(group) => {
-            let is_concerned = |member: &TargetName| {
-                let known = targets.iter().find(|target| target.name == *member);
-                let label = |name: &str| {
-                    known.and_then(|target| target.labels.get(name)).map_or("", String::as_str)
-                };
-                window.targets.contains(member) || matches(&window.matchers, label)
-            };
-            matches(&window.matchers, label) || group.members.iter().all(is_concerned)
-        }
+impl One {
+    fn new(update: &IncidentUpdate) -> Self {
+        let target = match &update.subject {
+            Subject::Target(target) => Some(target.name.clone()),
+            Subject::Vantage(_) | Subject::Group(_) => None,
+        };
+        Self { target, labels: payload::labels(update) }
     }
+
+    fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
+}
+
+impl Known {
+    fn new(update: &IncidentUpdate, targets: &[Target]) -> Self {
+        let mut members = Vec::new();
+        if let Subject::Group(group) = &update.subject {
+            let wanted: BTreeSet<_> = group.members.iter().collect();
+            for target in targets.iter().filter(|target| wanted.contains(&target.name)) {
+                let subject = Subject::Target(Box::new(target.clone()));
+                members.push(One::new(&IncidentUpdate { subject, ..update.clone() }));
+            }
+            // One that has left the plan is known by its name alone.
+            if members.len() < wanted.len() {
+                let named: BTreeSet<_> =
+                    members.iter().filter_map(|one| one.target.clone()).collect();
+                let gone = wanted.into_iter().filter(|name| !named.contains(*name)).cloned();
+                let gone: Vec<_> = gone.collect();
+                members.extend(gone.into_iter().map(|name| {
+                    let labels = BTreeMap::from([("target".to_owned(), name.to_string())]);
+                    One { target: Some(name), labels }
+                }));
+            }
+        }
+        Self { own: One::new(update), members }
+    }
+
+    /// Whether something holds for the incident as it is told, or for each of its members.
+    fn all(&self, holds: impl Fn(&One) -> bool) -> bool {
+        holds(&self.own) || !self.members.is_empty() && self.members.iter().all(holds)
+    }
+}
+
+fn concerns(window: &Maintenance, one: &One) -> bool {
+    one.target.as_ref().is_some_and(|name| window.targets.contains(name))
+        || matches(&window.matchers, |name| one.label(name))
 }
 
 /// Whether all hold; none written concerns nobody.

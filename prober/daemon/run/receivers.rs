@@ -1,7 +1,7 @@
 //! Receivers: from their spelling in the configuration to running tasks, whose queues begin with
 //! what the outbox says is owed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -10,6 +10,7 @@ use reachd_config::{Receiver, ReceiverKind, Settings};
 use reachd_core::incident::{IncidentState, IncidentUpdate};
 use reachd_exporters::alertmanager::{self, Alertmanager, AlertmanagerTask};
 use reachd_exporters::carry::gate::Gate;
+use reachd_exporters::chain;
 use reachd_exporters::clock::WallClock;
 use reachd_exporters::outbox::{Exporter, Outbox};
 use reachd_exporters::prometheus::SelfMetrics;
@@ -83,13 +84,13 @@ impl Receivers {
 
     /// Starts, keeps and stops receivers as the settings want. One that cannot be started is an
     /// error and changes nothing. Who tells states learns at once what is open, but for what is
-    /// muted.
+    /// muted. Gives the names of those that are new.
     pub(super) async fn apply(
         &mut self,
         settings: &Settings,
         means: &Means,
         muted: impl Fn(&IncidentUpdate) -> bool,
-    ) -> Result<()> {
+    ) -> Result<BTreeSet<String>> {
         let wanted: Vec<&Receiver> = settings.receivers.iter().collect();
         let goes_on = |running: &Running, receiver: &Receiver| {
             running.receiver == *receiver && !running.exporter.is_disabled()
@@ -125,6 +126,7 @@ impl Receivers {
         if !fresh.is_empty() {
             means.write_back.flush(&means.store, &self.outbox).await;
         }
+        let names = fresh.iter().map(|(receiver, _)| receiver.name.clone()).collect();
         for (receiver, made) in fresh {
             self.fill(&*made.exporter, &means.store).await;
             self.running.push(start(receiver, made));
@@ -132,7 +134,7 @@ impl Receivers {
         let exporters = self.running.iter().map(|running| Arc::clone(&running.exporter)).collect();
         self.outbox = Arc::new(self.outbox.successor(exporters));
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&self.outbox);
-        Ok(())
+        Ok(names)
     }
 
     /// Tells a receiver of states, which is new, what is open. What was last told of an incident
@@ -152,21 +154,33 @@ impl Receivers {
                 for row in &rows {
                     let key = (row.receiver.clone(), row.fingerprint.clone());
                     self.heard.insert(key, row.resolved);
-                    exporter.restore(row);
                 }
+                exporter.restore_all(&rows);
             }
             Err(error) => {
-                warn!(%error, receiver = exporter.name(), "What is owed to it is not known");
+                warn!(
+                    error = chain(&error),
+                    receiver = exporter.name(),
+                    "What is owed to it is not known"
+                );
             }
         }
     }
 
-    /// Tells each receiver of incidents it has no message of: that one fires, to a receiver that
-    /// is new, and that one is over, to whom an earlier release told only that it fires.
-    pub(super) async fn catch_up(&mut self, saved: &[IncidentUpdate], store: &StoreHandle) {
+    /// Tells receivers of incidents they have no message of: that one fires, to a receiver that is
+    /// new, and that one is over, to whom it was told only that it fires: by an earlier release, or
+    /// before it left the configuration for a time.
+    pub(super) async fn catch_up(
+        &mut self,
+        names: &BTreeSet<String>,
+        saved: &[IncidentUpdate],
+        store: &StoreHandle,
+    ) {
         let heard = std::mem::take(&mut self.heard);
         saved.iter().for_each(|update| self.outbox.stand(update));
-        for exporter in self.running.iter().map(|running| &running.exporter) {
+        let running = self.running.iter().filter(|running| names.contains(&running.receiver.name));
+        for exporter in running.map(|running| &running.exporter) {
+            let mut owed_now = Vec::new();
             for update in saved {
                 if update.state == IncidentState::Firing {
                     exporter.note(update);
@@ -181,15 +195,19 @@ impl Receivers {
                     continue;
                 };
                 info!(receiver = exporter.name(), id = update.fingerprint, "Told late");
-                let (id, version) = (update.fingerprint.clone(), update.version);
-                let messages = [message.clone()];
-                let added = store.call(move |store| {
-                    store.add_messages((&id, version), &messages, SystemTime::now())
-                });
-                match added.await {
-                    Ok(()) => exporter.queue((&update.fingerprint, version), &message),
-                    Err(error) => warn!(%error, receiver = exporter.name(), "Not told late"),
-                }
+                owed_now.push(((update.fingerprint.clone(), update.version), message));
+            }
+            if owed_now.is_empty() {
+                continue;
+            }
+            let rows = owed_now.clone();
+            let added = store.call(move |store| store.add_messages(&rows, SystemTime::now()));
+            if let Err(error) = added.await {
+                warn!(error = chain(&error), receiver = exporter.name(), "Not told late");
+                continue;
+            }
+            for ((id, version), message) in &owed_now {
+                exporter.queue((id, *version), message);
             }
         }
     }
@@ -214,14 +232,14 @@ impl Receivers {
 fn make(receiver: &Receiver, settings: &Settings, means: &Means) -> Result<Made> {
     let surroundings = Surroundings {
         external_url: format!("http://{}", settings.listen.address),
-        clock: means.clock,
+        clock: means.clock.clone(),
         metrics: Arc::clone(&means.metrics),
         write_back: Arc::clone(&means.write_back),
         gate: means.gate.clone(),
     };
     let [seed, _] = crate::check::seed()?;
     let hint = || format!("start receiver {}", receiver.name);
-    let wanted = spell(receiver)?;
+    let wanted = spell(receiver).with_context(hint)?;
     if receiver.kind == ReceiverKind::Alertmanager {
         let urls: Vec<_> = receiver.urls.iter().map(|url| url.as_str().to_owned()).collect();
         let pair = alertmanager::alertmanager(wanted, &urls, surroundings);

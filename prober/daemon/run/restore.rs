@@ -1,14 +1,18 @@
 //! What an earlier run knew: baselines, and incidents that were firing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use reachd_core::grouping::GroupKey;
-use reachd_core::incident::{GroupSubject, IncidentState, IncidentUpdate, Resolution, Subject};
+use reachd_core::incident::{
+    GroupSubject, IncidentState, IncidentUpdate, Moment, Opening, Resolution, Subject,
+};
 use reachd_core::judge::Class;
 use reachd_core::monitor::{Input, Monitor, RestoredGroup};
 use reachd_core::plan::Plan;
 use reachd_core::target::{Service, Severity, Target, TargetName};
 use reachd_core::time::Instant;
+use reachd_exporters::chain;
 use reachd_exporters::store::{IncidentRow, Store, StoreHandle, SubjectRow};
 use tracing::{info, warn};
 
@@ -41,30 +45,47 @@ pub(super) async fn restore(monitor: &mut Monitor, plan: &Plan, store: &StoreHan
                 monitor.handle(Instant::ZERO, Input::Baseline { target, vantage, baseline });
             }
         }
-        Err(error) => warn!(%error, "Baselines were not restored"),
+        Err(error) => warn!(error = chain(&error), "Baselines were not restored"),
     }
     let mut restored = Restored::default();
     match store.call(Store::load_incidents).await {
-        Ok(rows) => rows.iter().for_each(|row| restored.take_up(monitor, plan, row)),
-        Err(error) => warn!(%error, "Incidents were not restored"),
+        Ok(rows) => {
+            let plan = Planned::new(plan);
+            rows.iter().for_each(|row| restored.take_up(monitor, &plan, row));
+        }
+        Err(error) => warn!(error = chain(&error), "Incidents were not restored"),
     }
     restored
 }
 
+/// Every incident as it was saved last. A store that fails costs what is owed to new receivers
+/// until the next start.
+pub(super) async fn saved(plan: &Plan, store: &StoreHandle) -> Vec<IncidentUpdate> {
+    match store.call(Store::load_incidents).await {
+        Ok(rows) => {
+            let plan = Planned::new(plan);
+            rows.iter().filter_map(|row| revive(row, &plan)).collect()
+        }
+        Err(error) => {
+            warn!(error = chain(&error), "What new receivers are owed is not known");
+            Vec::new()
+        }
+    }
+}
+
 impl Restored {
     /// Remembers an incident, and lets it go on if it fires and somebody still watches its subject.
-    fn take_up(&mut self, monitor: &mut Monitor, plan: &Plan, row: &IncidentRow) {
+    fn take_up(&mut self, monitor: &mut Monitor, plan: &Planned<'_>, row: &IncidentRow) {
         let firing = row.incident_state() == Some(IncidentState::Firing);
         self.versions.remember(&row.fingerprint, row.version, firing);
-        let Some(update) = revive(row) else { return };
-        let planned = |name: &str| plan.targets.iter().any(|one| one.name.as_str() == name);
+        let Some(update) = revive(row, plan) else { return };
+        let planned = |name: &str| plan.targets.contains_key(name);
         let input = match &row.subject {
             SubjectRow::Target { name, .. } => planned(name).then(|| firing_input(name, &update)),
             SubjectRow::Vantage { name } => {
-                let known = plan.vantages.iter().any(|one| one.name == *name);
-                known.then(|| firing_input(name, &update))
+                plan.vantages.contains(name.as_str()).then(|| firing_input(name, &update))
             }
-            SubjectRow::Group { key, members } => {
+            SubjectRow::Group { key, members, .. } => {
                 let members = members.iter().filter(|name| planned(name));
                 group_input(key, members.map(|name| TargetName::new(name)).collect(), &update)
             }
@@ -77,7 +98,7 @@ impl Restored {
             self.orphans.push(IncidentUpdate {
                 version: row.version + 1,
                 state: IncidentState::Resolved,
-                ended: Some((Instant::ZERO, Resolution::Removed)),
+                ended: Some((Moment::At(Instant::ZERO), Resolution::Removed)),
                 ..update.clone()
             });
         }
@@ -85,9 +106,45 @@ impl Restored {
     }
 }
 
+/// Who is in the plan, by name.
+struct Planned<'a> {
+    targets: BTreeMap<&'a str, &'a Target>,
+    vantages: BTreeSet<&'a str>,
+}
+
+impl<'a> Planned<'a> {
+    /// Everybody in it.
+    fn new(plan: &'a Plan) -> Self {
+        let targets = plan.targets.iter().map(|target| (target.name.as_str(), target)).collect();
+        Self { targets, vantages: plan.vantages.iter().map(|one| one.name.as_str()).collect() }
+    }
+
+    fn labels(&self, names: &[String]) -> BTreeSet<BTreeMap<String, String>> {
+        let known = names.iter().filter_map(|name| self.targets.get(name.as_str()));
+        known.map(|target| target.labels.clone()).collect()
+    }
+}
+
 fn firing_input(name: &str, update: &IncidentUpdate) -> Input<'static> {
     let IncidentUpdate { kind, class, version, .. } = *update;
-    Input::Firing { target: TargetName::new(name), kind, class, version }
+    let opening = Box::new(opening(update));
+    Input::Firing { target: TargetName::new(name), kind, class, version, opening }
+}
+
+/// What receivers were told of it and know it by.
+fn opening(update: &IncidentUpdate) -> Opening {
+    let labels = match &update.subject {
+        Subject::Target(target) => target.labels.clone(),
+        Subject::Group(group) => group.labels.clone(),
+        Subject::Vantage(_) => BTreeMap::new(),
+    };
+    Opening { started: update.started, severity: update.severity, labels }
+}
+
+/// A date as it was saved.
+fn moment(text: &str) -> Moment {
+    let date: Option<jiff::Timestamp> = text.parse().ok();
+    date.map_or_else(Moment::default, |date| Moment::Dated(date.as_millisecond()))
 }
 
 /// `None` for a group that nobody of is left.
@@ -98,12 +155,14 @@ fn group_input(
 ) -> Option<Input<'static>> {
     let key = GroupKey::parse(key).filter(|_| !members.is_empty())?;
     let IncidentUpdate { kind, class, version, .. } = *update;
-    Some(Input::FiringGroup(Box::new(RestoredGroup { key, kind, class, version, members })))
+    let opening = opening(update);
+    let group = RestoredGroup { key, kind, class, version, members, opening };
+    Some(Input::FiringGroup(Box::new(group)))
 }
 
-/// An incident's last step, as far as it was saved: its times are those of the start, and its
-/// verdict is left behind. `None` for one that nobody was to be told of.
-fn revive(row: &IncidentRow) -> Option<IncidentUpdate> {
+/// An incident's last step, as far as it was saved: its verdict is left behind. `None` for one
+/// that nobody was to be told of.
+fn revive(row: &IncidentRow, plan: &Planned<'_>) -> Option<IncidentUpdate> {
     let severities = [Severity::Info, Severity::Warning, Severity::Critical];
     let class = Class::from_name(&row.class)?;
     let state = row.incident_state().filter(|state| *state != IncidentState::Pending)?;
@@ -111,15 +170,18 @@ fn revive(row: &IncidentRow) -> Option<IncidentUpdate> {
         Some("removed") => Resolution::Removed,
         Some(_) | None => Resolution::Recovered,
     };
+    let ended = moment(row.ended.as_deref().unwrap_or_default());
     Some(IncidentUpdate {
         fingerprint: row.fingerprint.clone(),
         version: row.version,
         kind: row.alert_kind()?,
         subject: match &row.subject {
             SubjectRow::Vantage { name } => Subject::Vantage(name.clone()),
-            SubjectRow::Group { key, members } => Subject::Group(Box::new(GroupSubject {
+            SubjectRow::Group { key, members, labels } => Subject::Group(Box::new(GroupSubject {
                 key: key.clone(),
                 members: members.iter().map(|name| TargetName::new(name)).collect(),
+                labels: labels.clone(),
+                member_labels: plan.labels(members),
             })),
             SubjectRow::Target { name, host, port, labels } => {
                 let service = if port.is_some() { Service::Tcp } else { Service::Ping };
@@ -133,8 +195,8 @@ fn revive(row: &IncidentRow) -> Option<IncidentUpdate> {
         severity: severities.into_iter().find(|one| one.as_str() == row.severity)?,
         class,
         class_now: Class::from_name(&row.class_now).unwrap_or(class),
-        started: Instant::ZERO,
-        ended: (state == IncidentState::Resolved).then_some((Instant::ZERO, resolution)),
+        started: moment(&row.started),
+        ended: (state == IncidentState::Resolved).then_some((ended, resolution)),
         flaps: row.flaps,
         report: None,
         summary: (row.summary.en.clone(), row.summary.zh.clone()),

@@ -4,6 +4,7 @@ mod brain;
 mod handle;
 mod receiver;
 mod run;
+mod steps;
 mod vantages;
 
 use std::collections::BTreeSet;
@@ -42,7 +43,8 @@ pub struct EngineOptions {
     pub tap: TapOptions,
     /// Bytes of captured packets kept for [`EngineHandle::pcapng`]; 0 keeps none.
     pub evidence_bytes: usize,
-    /// Events waiting for the receiver at most; more are dropped and counted.
+    /// Events waiting for the receiver at most, besides the steps of incidents; more are dropped
+    /// and counted.
     pub events_max: usize,
     /// The size of the sockets that stand in for a ring.
     pub ears: EarsOptions,
@@ -138,6 +140,7 @@ pub(crate) struct Shared {
     clock: Clock,
     progress: AtomicU64,
     lost_events: AtomicU64,
+    steps: steps::Steps,
     refused_orders: AtomicU64,
     stopped: AtomicBool,
 }
@@ -148,6 +151,7 @@ impl Shared {
             clock: Clock::start(),
             progress: AtomicU64::new(0),
             lost_events: AtomicU64::new(0),
+            steps: steps::Steps::default(),
             refused_orders: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
         }

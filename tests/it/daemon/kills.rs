@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use reachd_exporters::store::{IncidentRow, OutboxRow, State, Store};
+use reachd_exporters::store::{IncidentRow, OutboxRow, State, Store, message_id};
 use reachd_lab::server::Webhook;
 use reachd_lab::{inside_within, server, test_name};
 use serde_json::Value;
@@ -71,14 +71,15 @@ fn heard(receiver: &Webhook) -> Result<Heard> {
     let mut heard = Heard { order: Vec::new(), bodies: BTreeMap::new() };
     for delivery in receiver.deliveries().into_iter().filter(|one| one.status == 200) {
         let name = delivery.headers.iter().find(|(name, _)| name == "webhook-id");
-        let (fingerprint, version) = name
-            .and_then(|(_, id)| id.rsplit_once([':', '.', '-']))
-            .context("a message without identity")?;
+        let (_, name) = name.context("a message without identity")?;
         let body: Value = serde_json::from_str(&delivery.body).context("read a message")?;
         let told = &body["alerts"][0];
-        ensure!(told["fingerprint"] == fingerprint, "{fingerprint}: {told}");
-        ensure!(told["annotations"]["version"] == version, "{version}: {told}");
+        let fingerprint = told["fingerprint"].as_str().context("a fingerprint")?;
+        let version = told["annotations"]["version"].as_str().context("a version")?;
         let id = (fingerprint.to_owned(), version.parse().context("a version")?);
+        let opened = told["startsAt"].as_str().context("its beginning")?;
+        let expected = message_id("ops", (&id.0, id.1), opened);
+        ensure!(*name == expected, "{name} instead of {expected}: {told}");
         let known = heard.bodies.entry(id.clone()).or_insert((delivery.body.clone(), 0));
         ensure!(known.0 == delivery.body, "two texts under one identity {id:?}");
         known.1 += 1;

@@ -1,7 +1,7 @@
 //! Messages that a receiver will not get: who else is told, and what is left of them.
 
 use anyhow::{Context, Result, ensure};
-use reachd_exporters::store::{OutboxRow, State, Store};
+use reachd_exporters::store::{OutboxRow, State, Store, message_id};
 use reachd_lab::{inside, server, test_name};
 use serde_json::Value;
 
@@ -59,7 +59,7 @@ fn a_second_receiver_is_told_of_a_dead_letter_over_a_kill() {
         for word in ["ops", "t fires", &letter.fingerprint, "waiting since 20", "given up: gone"] {
             ensure!(summary.contains(word), "{word} is not in {summary}");
         }
-        let name = format!("{}:1", notice.fingerprint);
+        let name = message_id("second", (&notice.fingerprint, 1), "");
         for told in second.deliveries() {
             let id = told.headers.iter().find(|(key, _)| key == "webhook-id");
             ensure!(id.is_some_and(|(_, id)| *id == name), "{told:#?}");

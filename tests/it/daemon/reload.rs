@@ -72,6 +72,52 @@ fn a_reload_applies_the_difference() {
     });
 }
 
+/// A second receiver, on port 8082 of the daemon's node.
+const SECOND: &str = "\
+[[receiver]]
+name = \"second\"
+url = \"http://127.0.0.1:8082/\"
+";
+
+#[test]
+fn receivers_that_come_later_or_again_are_told_what_they_missed() {
+    inside(test_name!(), |lab| {
+        let mut scene = Scene::build(lab)?;
+        let second = server::webhook(&scene.chain.v1, 8082)?;
+        let target = scene.target("t", "t", 3389);
+        let both = format!("{QUICK}{SECOND}{target}");
+        let (head, _) = QUICK.split_once("[[receiver]]").context("no receiver")?;
+        let mut daemon = Ground::new(&scene.chain.v1, &format!("{QUICK}{target}"))?.start()?;
+        until_class(&daemon, "t", "reachable")?;
+        scene.servers.retain(|server| server.port() != 3389);
+        scene.receiver.wait_for(1, START)?;
+
+        // One that is new hears of what is open; the other is not told twice.
+        daemon.ground()?.write("reachd.toml", &both)?;
+        daemon.signal("HUP")?;
+        second.wait_for(1, START)?;
+        // Then nobody is left who could be told of the end.
+        daemon.ground()?.write("reachd.toml", &format!("{head}{target}"))?;
+        let answer = daemon.request("POST", "/-/reload", &[])?;
+        ensure!(answer.status == 200, "{}", answer.text());
+        let _rdp = server::rdp_confirm(&scene.chain.lan.target, 3389)?;
+        daemon.until_page("it is over", START + START, |page| {
+            let firing = [("class", "port_closed"), ("state", "firing")];
+            page.value("reachd_incidents", &firing).is_none_or(|open| open == 0.0)
+        })?;
+        daemon.ground()?.write("reachd.toml", &both)?;
+        let answer = daemon.request("POST", "/-/reload", &[])?;
+        ensure!(answer.status == 200, "{}", answer.text());
+        for receiver in [&scene.receiver, &second] {
+            receiver.wait_for(2, START)?;
+            let told = told(receiver)?;
+            let [firing, resolved] = &told[..] else { anyhow::bail!("not a pair: {told:#?}") };
+            ensure!(firing.is("firing", "t") && resolved.is("resolved", "t"), "{told:#?}");
+        }
+        daemon.stop().map(drop)
+    });
+}
+
 #[test]
 fn a_broken_file_leaves_the_old_plan_running() {
     inside(test_name!(), |lab| {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use reachd_exporters::store::{State, Store};
 use reachd_lab::{Lab, inside, server, test_name};
+use serde_json::Value;
 
 use super::harness::{Daemon, Ground, SOON, START, record, until};
 use super::scene::{QUICK, Scene};
@@ -57,6 +58,11 @@ fn an_incident_outlives_a_kill() {
         until_over(&scene.receiver)?;
         record(&format!("restart: resolved {:.1} s after a kill", again.elapsed().as_secs_f64()));
         pair_each(&understood(&scene.receiver)?, &["t"])?;
+        let bodies = scene.receiver.deliveries().into_iter().map(|delivery| delivery.body);
+        let alerts = bodies.map(|body| serde_json::from_str::<Value>(&body).context("a body"));
+        let starts: Vec<_> =
+            alerts.map(|body| Ok(body?["alerts"][0]["startsAt"].clone())).collect::<Result<_>>()?;
+        ensure!(starts.windows(2).all(|pair| pair[0] == pair[1]), "begun anew: {starts:?}");
         drop(rdp);
         Ok(())
     });

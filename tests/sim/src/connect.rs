@@ -128,12 +128,15 @@ impl World {
         let answered = self.first_answer(later, from, &REQUESTS, |_| Some(request.clone()));
         self.talking = false;
         let speaks = self.hosts.get(&order.to.ip()).map(|host| host.port(order.to.port()).clone());
+        // A host whose service is late has the request: only who never answers leaves it open.
+        let lost = answered.is_none();
         let heard = answered.filter(|answered| answered.at() <= order.service_timeout);
         let answer = heard.as_ref().and_then(|heard| said(&heard.first.bytes, speaks, order));
         let took = heard.as_ref().map(Answered::at).filter(|_| answer.is_some());
         match heard {
             Some(heard) => done.frames.extend(heard.frames(connected)),
-            None => done.frames.push((connected, Direction::Sent, request)),
+            None if lost => done.frames.push((connected, Direction::Sent, request)),
+            None => {}
         }
         let closed = matches!(answer, Some(ServiceAnswer::Closed { .. }));
         done.report.service_time = took.filter(|_| !closed);

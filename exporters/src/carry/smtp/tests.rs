@@ -112,6 +112,54 @@ async fn reply_codes_decide() {
     check(&[("EHLO", "250-first\r\n250-second\r\n250 last")], (Some(250), "accepted")).await;
 }
 
+/// One conversation after another with servers that say this; what each heard.
+async fn tried(scripts: &[Script]) -> Vec<(Carried, Vec<String>)> {
+    let mut smtp: Option<Smtp> = None;
+    let mut all = Vec::new();
+    for script in scripts {
+        let (url, task) = server(script).await;
+        let mut next = Smtp::new("ops", &Route::to(&url), mailbox(MailTls::Off)).unwrap();
+        if let Some(last) = smtp {
+            next.partial = last.partial;
+        }
+        let carried = next.send(MESSAGE).await;
+        all.push((carried, task.await.unwrap()));
+        smtp = Some(next);
+    }
+    all
+}
+
+fn recipients(heard: &[String]) -> Vec<&str> {
+    heard.iter().filter_map(|line| line.strip_prefix("RCPT TO:")).collect()
+}
+
+#[tokio::test]
+async fn who_may_have_the_mail_has_it_though_others_may_not_yet() {
+    let full: Script = &[("RCPT TO:<b", "452 mailbox full")];
+    let told = tried(&[full, full, &[]]).await;
+    let [(first, heard), (second, again), (third, last)] = &told[..] else { panic!() };
+    assert!(heard.contains(&"DATA".to_owned()), "{heard:?}");
+    assert!(matches!(first.outcome, Outcome::Retry { .. }), "{first:?}");
+    // Nobody gets it twice.
+    assert_eq!(recipients(again), ["<b@example.com>"]);
+    assert!(!again.contains(&"DATA".to_owned()), "{again:?}");
+    assert!(matches!(second.outcome, Outcome::Retry { .. }), "{second:?}");
+    assert_eq!((recipients(last), &third.outcome), (vec!["<b@example.com>"], &Outcome::Accepted));
+}
+
+#[tokio::test]
+async fn the_others_wait_no_longer_than_their_time() {
+    let (url, task) = server(&[("RCPT TO:<b", "452 mailbox full")]).await;
+    let smtp = Smtp::new("ops", &Route::to(&url), mailbox(MailTls::Off)).unwrap();
+    let key = digest(&SHA256, MESSAGE).as_ref().to_vec();
+    let since = Instant::now().checked_sub(LATER).unwrap();
+    let taken = BTreeSet::from(["a@example.com".to_owned()]);
+    smtp.partial.lock().unwrap().insert(key, Partial { since, taken });
+    assert_eq!(smtp.send(MESSAGE).await.outcome, Outcome::Accepted);
+    assert!(smtp.partial.lock().unwrap().is_empty());
+    assert_eq!(recipients(&task.await.unwrap()), ["<b@example.com>"]);
+}
+
 #[tokio::test]
 async fn without_tls_no_mail_and_no_password_leave() {
     let (carried, heard) = sent(&[], mailbox(MailTls::Required)).await;

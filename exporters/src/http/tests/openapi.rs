@@ -1,6 +1,6 @@
 //! The description of the interface is what it does, path by path.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -67,6 +67,24 @@ async fn every_answer_is_as_described() {
     }
 }
 
+#[tokio::test]
+async fn what_is_too_long_or_too_large_is_refused_as_described() {
+    let running = behind(Web::open()).await;
+    let document = described();
+    let long = format!("/metrics?{}", "x".repeat(5_000));
+    let answers = [
+        ("/metrics", "get", running.get(&long).await),
+        ("/api/v1/silences", "post", {
+            running.ask("POST", "/api/v1/silences", "content-length: 100000\r\n").await
+        }),
+    ];
+    for ((path, method, answer), expected) in answers.into_iter().zip(["414", "413"]) {
+        assert_eq!(status(&answer), expected, "{method} {path}");
+        let told = &document["paths"][path][method]["responses"][expected];
+        assert!(told["content"]["text/plain; charset=utf-8"].is_object(), "{told}");
+    }
+}
+
 /// The body without the frames of chunked coding (RFC 9112 section 7.1).
 fn unchunked(head: &str, body: &str) -> String {
     if !head.contains("transfer-encoding: chunked") {
@@ -87,7 +105,12 @@ fn incidents_of_every_kind_are_as_described() {
     use reachd_core::target::TargetName;
     let clock =
         crate::clock::WallClock::anchored(fixture::at(0), std::time::SystemTime::UNIX_EPOCH);
-    let group = GroupSubject { key: "sg=web".to_owned(), members: vec![TargetName::new("a")] };
+    let group = GroupSubject {
+        key: "sg=web".to_owned(),
+        members: vec![TargetName::new("a")],
+        labels: BTreeMap::from([("team".to_owned(), "win".to_owned())]),
+        member_labels: BTreeSet::new(),
+    };
     let subjects =
         [None, Some(Subject::Vantage("default".to_owned())), Some(Subject::Group(Box::new(group)))];
     let document = described();
@@ -99,7 +122,7 @@ fn incidents_of_every_kind_are_as_described() {
     ]) {
         let mut update = fixture::update(3, state);
         update.subject = subject.unwrap_or(update.subject);
-        let mut row = serde_json::to_value(IncidentRow::new(&update, clock)).unwrap();
+        let mut row = serde_json::to_value(IncidentRow::new(&update, &clock)).unwrap();
         assert_eq!(faults(schema, &row), Vec::<String>::new());
         row["surprise"] = Value::Null;
         assert_ne!(faults(schema, &row), Vec::<String>::new(), "what is not described is noticed");

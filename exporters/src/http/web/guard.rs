@@ -1,9 +1,10 @@
 //! Passwords, and who may change something.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use base64::Engine as _;
@@ -36,6 +37,7 @@ pub(in crate::http) struct Peer(pub(in crate::http) SocketAddr);
 pub(super) struct Users {
     hashes: Arc<BTreeMap<String, String>>,
     right: Arc<Mutex<BTreeSet<[u8; 32]>>>,
+    counter: Arc<Counter>,
 }
 
 impl Users {
@@ -52,19 +54,21 @@ impl Users {
                 ));
             }
         }
-        Ok(Self { hashes: Arc::new(hashes), right: Arc::default() })
+        Ok(Self { hashes: Arc::new(hashes), right: Arc::default(), counter: Arc::default() })
     }
 
     fn right(&self) -> MutexGuard<'_, BTreeSet<[u8; 32]>> {
         self.right.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a password was found right before.
+    fn remembers(&self, user: &str, password: &[u8]) -> bool {
+        self.right().contains(&seal(user, password))
+    }
+
     /// Whether a password is that of a user. Takes as long for users that do not exist.
     async fn knows(&self, user: String, password: Vec<u8>) -> bool {
         let seal = seal(&user, &password);
-        if self.right().contains(&seal) {
-            return true;
-        }
         let known = self.hashes.get(&user).cloned();
         let is_user = known.is_some();
         let hash = known.unwrap_or_else(|| NOBODY.to_owned());
@@ -89,8 +93,19 @@ fn seal(user: &str, password: &[u8]) -> [u8; 32] {
     seal
 }
 
-/// One password at a time is compared: guessing costs the guesser, not the prober.
-static COMPARING: Semaphore = Semaphore::const_new(1);
+/// Where passwords are compared.
+struct Counter {
+    /// One at a time: guessing costs the guesser, not the prober.
+    comparing: Semaphore,
+    /// So many wait for that; whoever comes then is sent away, and holds up nobody who is known.
+    waiting: Semaphore,
+}
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self { comparing: Semaphore::new(1), waiting: Semaphore::new(8) }
+    }
+}
 
 /// Lets a request in or gives the answer that it gets instead.
 pub(in crate::http) async fn admit(
@@ -102,6 +117,14 @@ pub(in crate::http) async fn admit(
     if OPEN.contains(&path) || setup.users.hashes.is_empty() {
         let reads = matches!(*method, Method::GET | Method::HEAD);
         let near = peer.is_some_and(|Peer(address)| address.ip().to_canonical().is_loopback());
+        if !reads && near && !setup.certified && !is_own_host(headers) {
+            return Err(text(
+                StatusCode::FORBIDDEN,
+                "without a password nothing is changed under a name that anybody may give this \
+                 machine: ask an address or localhost, or set basic_auth_users in the file of \
+                 [listen] web_config",
+            ));
+        }
         if reads || near || setup.certified {
             return Ok(setup);
         }
@@ -112,9 +135,29 @@ pub(in crate::http) async fn admit(
         ));
     }
     let Some((user, password)) = credentials(headers) else { return Err(challenge()) };
+    if setup.users.remembers(&user, &password) {
+        return Ok(setup);
+    }
+    let counter = Arc::clone(&setup.users.counter);
+    let Ok(_place) = counter.waiting.try_acquire() else {
+        return Err(text(StatusCode::TOO_MANY_REQUESTS, "too many passwords at once; come back"));
+    };
     // The semaphore is never closed.
-    let _turn = COMPARING.acquire().await;
+    let _turn = counter.comparing.acquire().await;
     if setup.users.knows(user, password).await { Ok(setup) } else { Err(challenge()) }
+}
+
+/// Whether the request was made to an address or a name without a dot, such as `localhost`. A web
+/// page of somebody else's can reach us under a name of its own domain (DNS rebinding), and a
+/// browser takes us for its origin then.
+fn is_own_host(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let Ok(authority) = host.to_str().unwrap_or_default().parse::<Authority>() else {
+        return false;
+    };
+    let name = authority.host();
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    bare.parse::<IpAddr>().is_ok() || !bare.is_empty() && !bare.contains('.')
 }
 
 /// Name and password of the `Authorization` header (RFC 7617).

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, Method, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::ServerName;
@@ -181,4 +181,48 @@ async fn from_afar_nothing_is_changed_without_a_password() {
         assert_eq!(admitted.is_ok(), may, "{method} from {from}");
         assert!(admitted.is_ok() || admitted.is_err_and(|answer| answer.status() == 403));
     }
+}
+
+#[tokio::test]
+async fn nothing_is_changed_under_a_name_that_anybody_may_give_us() {
+    let table = [
+        (Method::POST, "127.0.0.1:9639", true),
+        (Method::POST, "[::1]:9639", true),
+        (Method::POST, "LOCALHOST", true),
+        (Method::GET, "evil.example:9639", true),
+        (Method::POST, "evil.example:9639", false),
+        (Method::DELETE, "localhost.evil.example", false),
+        (Method::POST, "", false),
+    ];
+    let web = Web::open();
+    let near = Some(Peer("127.0.0.1:1".parse().unwrap()));
+    for (method, host, may) in table {
+        let headers = HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]);
+        let admitted = admit(&web, near, (&method, "/-/reload", &headers)).await;
+        assert_eq!(admitted.is_ok(), may, "{method} {host}");
+    }
+}
+
+#[tokio::test]
+async fn guessers_do_not_keep_out_who_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    // At cost 10 each guess takes a good while.
+    let slow = SESAME.replace("$04$", "$10$");
+    let text = format!("basic_auth_users:\n  ali: {SESAME}\n  baba: \"{slow}\"\n");
+    let running = behind(read(folder.path(), &text).unwrap()).await;
+    let ask = async |headers: String| running.ask("GET", "/api/v1/targets", &headers).await;
+    assert_eq!(status(&ask(basic("ali", "open sesame")).await), "200");
+    let guesses = (0..80).map(|number| ask(basic("baba", &format!("guess {number}"))));
+    let mut guesses = guesses.map(Box::pin).collect::<Vec<_>>();
+    let mut known = Box::pin(async {
+        for _ in 0..5 {
+            assert_eq!(status(&ask(basic("ali", "open sesame")).await), "200");
+        }
+    });
+    // All of them are under way until the known one has had its answers.
+    std::future::poll_fn(|context| {
+        guesses.retain_mut(|guess| guess.as_mut().poll(context).is_pending());
+        known.as_mut().poll(context)
+    })
+    .await;
 }

@@ -39,7 +39,7 @@ fn random(seed: u64) -> u64 {
 /// An incident; some have a report, which is longer than a page.
 fn incident(number: u64, version: u64, state: IncidentState) -> IncidentRow {
     let clock = WallClock::anchored(Instant::ZERO, now());
-    let mut row = IncidentRow::new(&fixture::update(version, state), clock);
+    let mut row = IncidentRow::new(&fixture::update(version, state), &clock);
     row.fingerprint = format!("{number:016x}");
     if !number.is_multiple_of(8) {
         row.report = None;
@@ -52,8 +52,12 @@ fn build(path: &Path) {
     let (mut store, _) = Store::open_with(path, 0).unwrap();
     for number in 0..120 {
         let body = Bytes::from(vec![b'a' + (number % 26) as u8; 50 + 113 * (number as usize % 60)]);
-        let message =
-            |resolved| Rendered { receiver: "ops".to_owned(), resolved, body: body.clone() };
+        let message = |resolved| Rendered {
+            receiver: "ops".to_owned(),
+            opened: String::new(),
+            resolved,
+            body: body.clone(),
+        };
         let firing = incident(number, 1, IncidentState::Firing);
         store.save_incident(&firing, &[message(false)], now()).unwrap();
         if number % 3 == 0 {
@@ -216,4 +220,20 @@ fn a_crash_between_the_renames_is_ended_by_the_next_start() {
     std::fs::write(fresh_path(&path), "half").unwrap();
     assert_eq!(content(&mut Store::open_with(&path, 0).unwrap().0), expected);
     assert!(!fresh_path(&path).exists());
+}
+
+#[test]
+fn a_file_that_lost_everything_but_its_log_is_kept_and_said() {
+    let folder = folder();
+    let (live, path) = (folder.path().join("live"), folder.path().join("db"));
+    let (mut store, _) = Store::open_with(&live, 0).unwrap();
+    store.save_incident(&incident(1, 1, IncidentState::Firing), &[], now()).unwrap();
+    std::fs::copy(with_suffix(&live, "-wal"), with_suffix(&path, "-wal")).unwrap();
+    std::fs::write(&path, "").unwrap();
+    let (mut store, warning) = Store::open_with(&path, 0).unwrap();
+    let warning = warning.unwrap();
+    assert!(warning.reason.contains("empty"), "{warning:?}");
+    assert!(std::fs::metadata(with_suffix(&warning.moved_to, "-wal")).unwrap().len() > 0);
+    assert_eq!(warning.saved.get("incidents"), Some(&1));
+    assert_eq!(store.load_open_incidents().unwrap().len(), 1);
 }

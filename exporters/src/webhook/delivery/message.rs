@@ -48,7 +48,7 @@ impl Default for Limits {
     }
 }
 
-/// A message's identity, the same over all attempts; receivers recognise duplicates by it.
+/// Which step a message tells.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MessageId {
     /// The incident.
@@ -73,8 +73,10 @@ impl fmt::Display for MessageId {
 /// A rendered notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Identity.
+    /// Whose turn it is: the newest of an incident says more than those before it.
     pub id: MessageId,
+    /// What the receiver knows it by, the same over all attempts and in the outbox's list.
+    pub name: String,
     /// Whether it says that the incident is over.
     pub resolved: bool,
     /// The bytes to post, the same over all attempts.

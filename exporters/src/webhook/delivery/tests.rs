@@ -8,7 +8,13 @@ const RESOLVED: bool = true;
 
 fn message(incident: &str, version: u64, resolved: bool) -> Message {
     let id = MessageId { fingerprint: incident.to_owned(), version };
-    Message { id, resolved, body: Bytes::from_static(b"{}"), late: Late::default() }
+    Message {
+        id,
+        name: "0123abcd".to_owned(),
+        resolved,
+        body: Bytes::from_static(b"{}"),
+        late: Late::default(),
+    }
 }
 
 fn queue(limits: Limits) -> Delivery {

@@ -1,9 +1,11 @@
 //! The life of one incident: damping between a verdict and a message to people.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::incident::IncidentState;
+use crate::incident::{IncidentState, Moment, Opening};
 use crate::judge::Class;
+use crate::target::Severity;
 use crate::time::Instant;
 
 /// A failure that comes back within this time continues the incident it was part of.
@@ -41,7 +43,9 @@ pub(super) struct Alarm {
     /// Class now.
     pub(super) class_now: Class,
     /// When belief in the failure began.
-    pub(super) started: Instant,
+    pub(super) started: Moment,
+    /// What was told at the opening and stays; `None` while nothing is told.
+    pub(super) frozen: Option<Box<(Severity, BTreeMap<String, String>)>>,
     /// The same of the last relapse; `None` if it was taken up from an earlier run.
     since: Option<Instant>,
 }
@@ -74,7 +78,8 @@ impl Alarm {
             flaps: 0,
             class: Class::Unknown,
             class_now: Class::Unknown,
-            started: Instant::ZERO,
+            started: Moment::At(Instant::ZERO),
+            frozen: None,
             since: None,
         }
     }
@@ -86,12 +91,13 @@ impl Alarm {
     }
 
     /// An incident that was firing when the process ended, taken up again.
-    pub(super) const fn resume(mut self, class: Class, version: u64, now: Instant) -> Self {
+    pub(super) fn resume(mut self, class: Class, version: u64, opening: Opening) -> Self {
         self.phase = Phase::Firing { healthy: None };
         self.class = class;
         self.class_now = class;
         self.version = version;
-        self.started = now;
+        self.started = opening.started;
+        self.frozen = Some(Box::new((opening.severity, opening.labels)));
         self
     }
 
@@ -178,7 +184,7 @@ impl Alarm {
         if closed.is_some_and(|at| since.since(at) <= REOPEN_WITHIN) {
             self.flaps += 1;
         } else {
-            (self.flaps, self.started) = (0, since);
+            (self.flaps, self.started) = (0, Moment::At(since));
         }
         self.class = self.class_now;
         self.since = Some(since);
@@ -280,7 +286,7 @@ mod tests {
         alarm.handle_verdict(at(100), DOWN, true);
         assert_eq!(alarm.handle_time(at(110)), Some(Step::Opened));
         assert!(alarm.version > version, "versions never start over under one fingerprint");
-        assert_eq!((alarm.flaps, alarm.started), (1, at(0)));
+        assert_eq!((alarm.flaps, alarm.started), (1, Moment::At(at(0))));
     }
 
     #[test]
@@ -305,7 +311,7 @@ mod tests {
         let version = alarm.version;
         alarm.handle_verdict(at(100), DOWN, true);
         assert_eq!(alarm.handle_time(at(110)), Some(Step::Opened));
-        assert_eq!((alarm.flaps, alarm.started), (1, at(0)));
+        assert_eq!((alarm.flaps, alarm.started), (1, Moment::At(at(0))));
         assert!(alarm.version > version, "versions grow over a relapse");
     }
 }

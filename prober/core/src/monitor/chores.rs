@@ -234,6 +234,7 @@ mod tests {
             kind: crate::incident::AlertKind::Unreachable,
             class: crate::judge::Class::HostSilent,
             version: 3,
+            opening: Box::default(),
         };
         monitor.handle(at(250), firing(&names[150]));
         while !matches!(monitor.poll(), Output::Wait(_)) {}

@@ -6,16 +6,16 @@
 //! again; those that still fail two minutes later are told alone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::incidents::fingerprint;
+use super::resumed::unheard;
 use super::watch::TargetWatch;
 use super::{Event, Monitor, Timer};
 use crate::budget::prefix;
 use crate::grouping::{self, Census, GroupKey};
 use crate::incident::{
-    AlertKind, GroupSubject, IncidentState, IncidentUpdate, Resolution, Subject,
+    AlertKind, GroupSubject, IncidentState, IncidentUpdate, Moment, Opening, Resolution, Subject,
 };
 use crate::judge::Class;
 use crate::survey::findings::Findings;
@@ -48,27 +48,28 @@ struct Held {
 
 /// One incident over many targets.
 #[derive(Debug)]
-struct Group {
-    kind: AlertKind,
-    key: GroupKey,
-    class: Class,
-    census: Census,
-    started: Instant,
-    version: u64,
-    flaps: u32,
+pub(super) struct Group {
+    pub(super) kind: AlertKind,
+    pub(super) key: GroupKey,
+    pub(super) class: Class,
+    pub(super) census: Census,
+    /// What receivers know it by. The severity is the highest that any member had: it may rise.
+    pub(super) opening: Opening,
+    pub(super) version: u64,
+    pub(super) flaps: u32,
     /// Members that fail now, and the most there were.
-    failing: BTreeSet<TargetName>,
-    most: usize,
+    pub(super) failing: BTreeSet<TargetName>,
+    pub(super) most: usize,
     /// Whether more joined since it was told.
-    grown: bool,
+    pub(super) grown: bool,
     /// The member whose words and evidence stand for all.
-    speaker: TargetName,
+    pub(super) speaker: TargetName,
     /// What it last said of its failure: it may be gone when the group ends.
-    words: Words,
+    pub(super) words: Words,
 }
 
 /// A summary and a next step, each in English and Chinese.
-type Words = ((String, String), (String, String));
+pub(super) type Words = ((String, String), (String, String));
 
 impl Group {
     fn grew(&mut self) {
@@ -85,9 +86,9 @@ impl Group {
 pub(super) struct Groups {
     by_labels: Vec<String>,
     held: BTreeMap<AlarmId, Held>,
-    open: BTreeMap<String, Group>,
+    pub(super) open: BTreeMap<String, Group>,
     /// The group that an alarm belongs to, by fingerprint.
-    member_of: BTreeMap<AlarmId, String>,
+    pub(super) member_of: BTreeMap<AlarmId, String>,
     /// Version, flaps and end of groups that are over.
     ended: BTreeMap<String, (u64, u32, Instant)>,
     searched: Option<Instant>,
@@ -127,7 +128,7 @@ impl Groups {
 
 /// Classes that one cause may show as while they are not told apart: silence is called by the
 /// larger of two, and an ICMP error may come late.
-fn family(class: Class) -> Class {
+pub(super) fn family(class: Class) -> Class {
     match class {
         Class::Blackhole | Class::HostSilent | Class::NoRoute | Class::Unknown => Class::HostSilent,
         other => other,
@@ -228,16 +229,23 @@ impl Monitor {
         self.timers.set(Timer::Groups, next);
     }
 
-    /// Groups that more targets joined since they were told.
+    /// Groups that more targets joined since they were told. One more is worth no message, unless
+    /// it is worth more than all before.
     fn tell_growth(&mut self, now: Instant) {
-        let grown = self.groups.open.iter_mut().filter(|(_, group)| group.grown);
+        let Self { groups, targets, .. } = self;
         let mut told = Vec::new();
-        for (fingerprint, group) in grown {
+        for (fingerprint, group) in groups.open.iter_mut().filter(|(_, group)| group.grown) {
             group.grown = false;
             group.version += 1;
-            told.push(fingerprint.clone());
+            let members = group.failing.iter().filter_map(|name| targets.get(name));
+            let severity = severity(group.kind, members);
+            let rises = severity > group.opening.severity;
+            group.opening.severity = severity.max(group.opening.severity);
+            told.push((fingerprint.clone(), rises));
         }
-        told.iter().for_each(|fingerprint| self.tell_group(now, fingerprint, (None, false)));
+        for (fingerprint, rises) in told {
+            self.tell_group(now, &fingerprint, (None, rises));
+        }
     }
 
     /// Failing targets that no group has yet, by how they fail.
@@ -360,6 +368,12 @@ impl Monitor {
                 }
             }
         }
+        let watches = || members.iter().filter_map(|name| self.targets.get(name));
+        let opening = Opening {
+            started: Moment::At(started),
+            severity: severity(kind, watches()),
+            labels: shared_labels(watches()),
+        };
         let (version, most, grown) = (version + 1, failing.len(), false);
         let words = self.targets.get(&speaker).map(|watch| self.words(watch, kind));
         let words = words.unwrap_or_else(|| unheard(&speaker));
@@ -368,7 +382,7 @@ impl Monitor {
             key,
             class,
             census,
-            started,
+            opening,
             version,
             flaps,
             failing,
@@ -409,11 +423,7 @@ impl Monitor {
         let failing = judged.filter(|_| group.failing.contains(&group.speaker));
         let words = failing.map(|watch| self.words(watch, group.kind));
         let words = words.unwrap_or_else(|| group.words.clone());
-        let severities = group.failing.iter().filter_map(|name| self.targets.get(name));
-        let severity = match group.kind {
-            AlertKind::Degraded => Severity::Warning,
-            _ => severities.map(|watch| watch.target.severity).max().unwrap_or_default(),
-        };
+        let members = group.failing.iter().filter_map(|name| self.targets.get(name));
         let update = IncidentUpdate {
             fingerprint: fingerprint.to_owned(),
             version: group.version + u64::from(ended.is_some()),
@@ -421,13 +431,15 @@ impl Monitor {
             subject: Subject::Group(Box::new(GroupSubject {
                 key: group.key.to_string(),
                 members: group.failing.iter().cloned().collect(),
+                labels: group.opening.labels.clone(),
+                member_labels: members.map(|watch| watch.target.labels.clone()).collect(),
             })),
             state: if ended.is_some() { IncidentState::Resolved } else { IncidentState::Firing },
-            severity,
+            severity: group.opening.severity,
             class: group.class,
             class_now: speaker.map_or(group.class, |watch| watch.class),
-            started: group.started,
-            ended: ended.map(|why| (now, why)),
+            started: group.opening.started,
+            ended: ended.map(|why| (now.into(), why)),
             flaps: group.flaps,
             report: speaker.and_then(|watch| watch.report.clone()),
             summary: summary(group, &words.0),
@@ -439,40 +451,6 @@ impl Monitor {
             group.words = words;
         }
         self.tell(Event::Incident(Box::new(update)));
-    }
-
-    /// A group of an earlier run is taken up where it was left.
-    pub(super) fn handle_firing_group(&mut self, now: Instant, restored: RestoredGroup) {
-        let RestoredGroup { key, kind, class, version, members } = restored;
-        let Some(speaker) = members.first().cloned() else { return };
-        let fingerprint = group_fingerprint(kind, &key, family(class));
-        for name in &members {
-            self.groups.member_of.insert((name.clone(), kind), fingerprint.clone());
-            let watch = self.targets.get_mut(name);
-            let alarm = watch.and_then(|watch| watch.alarms.get_mut(&kind));
-            alarm.into_iter().for_each(|alarm| alarm.told = false);
-        }
-        let failing: BTreeSet<_> = members.into_iter().collect();
-        let count = u64::try_from(failing.len()).unwrap_or(u64::MAX);
-        let (others, others_failing) = (0, 0);
-        let census = Census { members: count, failing: count, others, others_failing };
-        let (most, started, flaps, grown) = (failing.len(), now, 0, false);
-        let words = unheard(&speaker);
-        let group = Group {
-            kind,
-            key,
-            class,
-            census,
-            started,
-            version,
-            flaps,
-            failing,
-            most,
-            grown,
-            speaker,
-            words,
-        };
-        self.groups.open.insert(fingerprint, group);
     }
 }
 
@@ -487,34 +465,30 @@ pub(super) enum Place {
     Held,
 }
 
-/// A group that was firing when the process ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RestoredGroup {
-    /// What its members share.
-    pub key: GroupKey,
-    /// The kind of alert.
-    pub kind: AlertKind,
-    /// Class at opening.
-    pub class: Class,
-    /// The last version told.
-    pub version: u64,
-    /// Members that failed; never empty.
-    pub members: Vec<TargetName>,
-}
-
 /// The same over restarts, and for the same failure of the same group: members come and go.
-fn group_fingerprint(kind: AlertKind, key: &GroupKey, family: Class) -> String {
+pub(super) fn group_fingerprint(kind: AlertKind, key: &GroupKey, family: Class) -> String {
     fingerprint(kind, "group", &format!("{key}\u{0}{}", family.as_str()))
 }
 
-/// What is said of a member of a group of an earlier run that was not judged in this one.
-fn unheard(name: &TargetName) -> Words {
-    let summary = (
-        format!("{name} failed before the restart and was not judged since."),
-        format!("{name} 在重启前处于故障状态，此后尚未重新判断。"),
-    );
-    let next = ("Next: run a check of it.", "下一步：对其执行一次检查。");
-    (summary, (next.0.to_owned(), next.1.to_owned()))
+/// How loud a group is: as its loudest member.
+fn severity<'a>(kind: AlertKind, members: impl Iterator<Item = &'a TargetWatch>) -> Severity {
+    match kind {
+        AlertKind::Degraded => Severity::Warning,
+        AlertKind::Unreachable | AlertKind::Exposed | AlertKind::VantageFault => {
+            members.map(|watch| watch.target.severity).max().unwrap_or_default()
+        }
+    }
+}
+
+/// The labels that all have, with the same value.
+fn shared_labels<'a>(members: impl Iterator<Item = &'a TargetWatch>) -> BTreeMap<String, String> {
+    let all = members.map(|watch| &watch.target.labels);
+    let shared = all.fold(None, |shared: Option<BTreeMap<String, String>>, labels| {
+        let Some(mut shared) = shared else { return Some(labels.clone()) };
+        shared.retain(|name, value| labels.get(name) == Some(value));
+        Some(shared)
+    });
+    shared.unwrap_or_default()
 }
 
 fn summary(group: &Group, (en, zh): &(String, String)) -> (String, String) {
@@ -535,21 +509,4 @@ fn summary(group: &Group, (en, zh): &(String, String)) -> (String, String) {
              {others_failing} 个。其中之一：{zh}"
         ),
     )
-}
-
-impl GroupKey {
-    /// Reads a key as it is written.
-    pub fn parse(text: &str) -> Option<Self> {
-        if let Some(router) = text.strip_prefix("via ") {
-            return router.parse::<IpAddr>().ok().map(Self::Router);
-        }
-        if let Some((first, bits)) = text.rsplit_once('/')
-            && let Ok(first) = first.parse::<IpAddr>()
-            && bits == if first.is_ipv4() { "24" } else { "64" }
-        {
-            return Some(Self::Prefix(first));
-        }
-        let (name, value) = text.split_once('=')?;
-        Some(Self::Label(name.to_owned(), value.to_owned()))
-    }
 }

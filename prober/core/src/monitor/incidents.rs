@@ -9,12 +9,12 @@ use super::recurrence::Lifted;
 use super::standing::FAULT_CLASS;
 use super::watch::TargetWatch;
 use super::{Event, Monitor};
-use crate::incident::{AlertKind, IncidentState, IncidentUpdate, Resolution, Subject};
+use crate::incident::{AlertKind, IncidentState, IncidentUpdate, Opening, Resolution, Subject};
 use crate::judge::document::speaker;
 use crate::judge::text::{Facts, next_step, summary};
 use crate::judge::{Class, Note};
 use crate::secret::Secret;
-use crate::target::{Severity, TargetName};
+use crate::target::{Severity, Target, TargetName};
 use crate::time::Instant;
 use crate::vantage::VantageId;
 use crate::wording::Wording;
@@ -26,19 +26,19 @@ impl Monitor {
         now: Instant,
         target: &TargetName,
         kind: AlertKind,
-        (class, version): (Class, u64),
+        (class, version, opening): (Class, u64, Opening),
     ) {
         if kind == AlertKind::VantageFault {
             let mut vantages = self.vantages.values_mut();
             if let Some(watch) = vantages.find(|watch| watch.vantage.name == target.as_str()) {
-                watch.alarm = watch.alarm.clone().resume(class, version, now);
+                watch.alarm = watch.alarm.clone().resume(class, version, opening);
             }
             return;
         }
         let alone = self.place_of(target, kind) == Place::Alone;
         let Some(watch) = self.targets.get_mut(target) else { return };
         let alarm = Alarm::new(watch.target.open_after, watch.target.close_after);
-        let mut alarm = alarm.resume(class, version, now);
+        let mut alarm = alarm.resume(class, version, opening);
         // Rather twice than never, but of members nobody was told.
         alarm.told = alone;
         watch.alarms.insert(kind, alarm);
@@ -114,8 +114,16 @@ impl Monitor {
         // Who was told of the beginning is told of the end, and nobody else.
         let notify = if resolution.is_some() { std::mem::take(&mut alarm.told) } else { notify };
         alarm.told |= notify && resolution.is_none();
+        let frozen = alarm.frozen.take();
         let Some(watch) = self.targets.get(name) else { return };
         let Some(alarm) = watch.alarms.get(&kind) else { return };
+        // A changed plan must not change what receivers know an open incident by.
+        let frozen = frozen.unwrap_or_else(|| {
+            let severity =
+                if kind == AlertKind::Degraded { Severity::Warning } else { watch.target.severity };
+            Box::new((severity, watch.target.labels.clone()))
+        });
+        let target = Target { labels: frozen.1.clone(), ..(*watch.target).clone() };
         let (mut summary, next_step) = self.words(watch, kind);
         if let Some(Wording { en, zh }) =
             released(now, watch, alarm).filter(|_| resolution.is_some())
@@ -126,17 +134,13 @@ impl Monitor {
             fingerprint: fingerprint(kind, "target", name.as_str()),
             version: alarm.version,
             kind,
-            subject: Subject::Target(Box::new((*watch.target).clone())),
+            subject: Subject::Target(Box::new(target)),
             state,
-            severity: if kind == AlertKind::Degraded {
-                Severity::Warning
-            } else {
-                watch.target.severity
-            },
+            severity: frozen.0,
             class: alarm.class,
             class_now: watch.class,
             started: alarm.started,
-            ended: resolution.map(|resolution| (now, resolution)),
+            ended: resolution.map(|resolution| (now.into(), resolution)),
             flaps: alarm.flaps,
             report: watch.report.clone(),
             summary,
@@ -144,6 +148,10 @@ impl Monitor {
             notify,
             member: place == Place::Member,
         };
+        let alarm = self.targets.get_mut(name).and_then(|watch| watch.alarms.get_mut(&kind));
+        if let Some(alarm) = alarm.filter(|_| resolution.is_none()) {
+            alarm.frozen = Some(frozen);
+        }
         self.tell(Event::Incident(Box::new(update)));
     }
 
@@ -198,7 +206,7 @@ impl Monitor {
     }
 
     pub(super) fn resolve_vantage(&mut self, id: VantageId) {
-        let now = self.vantages.get(&id).map_or(Instant::ZERO, |watch| watch.alarm.started);
+        let now = self.now;
         let firing = self.vantages.get_mut(&id).is_some_and(|watch| watch.alarm.remove(now));
         if firing {
             self.tell_vantage(now, id, (IncidentState::Resolved, Some(Resolution::Removed)));
@@ -241,7 +249,7 @@ impl Monitor {
             class: FAULT_CLASS,
             class_now: FAULT_CLASS,
             started: watch.alarm.started,
-            ended: resolution.map(|resolution| (now, resolution)),
+            ended: resolution.map(|resolution| (now.into(), resolution)),
             flaps: watch.alarm.flaps,
             report: None,
             summary,
@@ -256,7 +264,7 @@ impl Monitor {
 /// What is said of a silence that ended as a provider's blackhole does, in this very incident.
 fn released(now: Instant, watch: &TargetWatch, alarm: &Alarm) -> Option<Wording> {
     let lifted = watch.views.values().filter_map(|view| view.recurrence.lifted(now));
-    let mut lifted = lifted.filter(|lifted| lifted.at >= alarm.started && lifted.is_by_timer());
+    let mut lifted = lifted.filter(|lifted| alarm.started.is_by(lifted.at) && lifted.is_by_timer());
     lifted.next().map(Lifted::told)
 }
 

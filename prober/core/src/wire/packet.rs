@@ -339,8 +339,8 @@ pub fn emit_echo(spec: &EchoSpec<'_>) -> Option<Vec<u8>> {
 /// Gives a TCP SYN that may not be fragmented; `None` if the addresses differ in family.
 ///
 /// It has the options of a client's: a firewall that drops by them or by the length treats probes
-/// as it treats connections. A timestamp is left out unless it carries something: hosts that recycle
-/// ports by it (Linux before 4.12) drop what comes with an older one from our address.
+/// as it treats connections. A timestamp is left out unless it carries something: hosts that
+/// recycle ports by it (Linux before 4.12) drop what comes with an older one from our address.
 pub fn emit_syn(spec: &SynSpec) -> Option<Vec<u8>> {
     let options = tcp::Options {
         mss: Some(spec.mss),

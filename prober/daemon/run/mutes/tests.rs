@@ -1,9 +1,8 @@
 use std::collections::BTreeMap;
 
-use reachd_core::incident::{AlertKind, GroupSubject, Resolution};
+use reachd_core::incident::{AlertKind, GroupSubject, Moment, Resolution};
 use reachd_core::judge::Class;
 use reachd_core::target::{Service, Severity};
-use reachd_core::time::Instant;
 
 use super::*;
 
@@ -51,6 +50,15 @@ fn target(name: &str, site: Option<&str>) -> Subject {
     }))
 }
 
+fn group(members: &[&str]) -> Subject {
+    Subject::Group(Box::new(GroupSubject {
+        key: "192.0.2.0/24".to_owned(),
+        members: members.iter().map(|name| TargetName::new(name)).collect(),
+        labels: BTreeMap::new(),
+        member_labels: BTreeSet::new(),
+    }))
+}
+
 fn update(subject: Subject, state: IncidentState) -> IncidentUpdate {
     let resolved = state == IncidentState::Resolved;
     IncidentUpdate {
@@ -62,8 +70,8 @@ fn update(subject: Subject, state: IncidentState) -> IncidentUpdate {
         severity: Severity::Critical,
         class: Class::PortClosed,
         class_now: Class::PortClosed,
-        started: Instant::ZERO,
-        ended: resolved.then_some((Instant::ZERO, Resolution::Recovered)),
+        started: Moment::default(),
+        ended: resolved.then_some((Moment::default(), Resolution::Recovered)),
         flaps: 0,
         report: None,
         summary: (String::new(), String::new()),
@@ -83,10 +91,6 @@ const AFTER: &str = "2026-01-02T00:00:00Z";
 #[test]
 fn a_window_concerns_names_labels_and_groups_of_nobody_else() {
     let settings = settings();
-    let group = |members: &[&str]| {
-        let members = members.iter().map(|name| TargetName::new(name)).collect();
-        Subject::Group(Box::new(GroupSubject { key: "192.0.2.0/24".to_owned(), members }))
-    };
     for (subject, expected) in [
         (target("a", Some("fra")), Some("racks")),
         (target("b", None), Some("racks")),
@@ -98,8 +102,8 @@ fn a_window_concerns_names_labels_and_groups_of_nobody_else() {
         (Subject::Vantage("wan2".to_owned()), None),
     ] {
         let update = update(subject, IncidentState::Firing);
-        let name = |now| window(&settings, &update, at(now)).map(|window| window.name.as_str());
-        assert_eq!(name(WITHIN), expected, "{:?}", update.subject);
+        let name = |now| Mutes::default().reason(&settings, &update, at(now));
+        assert_eq!(name(WITHIN).as_deref(), expected, "{:?}", update.subject);
         assert_eq!(name(AFTER), None);
     }
 }
@@ -162,5 +166,20 @@ fn clocks_that_jump_neither_lose_nor_repeat_what_is_held_back() {
         let mut over = update(target("b", None), IncidentState::Resolved);
         assert_eq!(mutes.take(&mut over, !open, (&settings, within)), Telling::Those);
         assert_eq!(mutes.len(), 0);
+    }
+}
+
+#[test]
+fn a_silence_over_every_member_of_a_group_silences_the_group() {
+    let settings = settings();
+    let now = at(AFTER);
+    let mut mutes = Mutes::default();
+    let matchers = serde_json::json!([{ "name": "target", "value": "a" }]);
+    let request = serde_json::json!({ "matchers": matchers, "endsAt": "2026-01-03T00:00:00Z" });
+    let request = serde_json::from_value(request).unwrap();
+    mutes.silence(request, "1".to_owned(), now).unwrap();
+    for (members, expected) in [(&["a"][..], true), (&["a", "b"], false), (&["gone"], false)] {
+        let fires = update(group(members), IncidentState::Firing);
+        assert_eq!(mutes.reason(&settings, &fires, now).is_some(), expected, "{members:?}");
     }
 }

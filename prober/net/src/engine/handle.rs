@@ -127,7 +127,7 @@ async fn wait<T>(answer: oneshot::Receiver<T>) -> Result<T, AskError> {
     }
 }
 
-/// The events, in order.
+/// The events: steps of incidents in their order, and before everything else, in its own order.
 #[derive(Debug)]
 pub struct EventReceiver {
     events: mpsc::Receiver<Box<Event>>,
@@ -139,9 +139,22 @@ impl EventReceiver {
         Self { events, shared }
     }
 
-    /// The next event; `None` after the last one of a stopped engine.
+    /// The next event; `None` after the last one of a stopped engine. It may be dropped while it
+    /// waits.
     pub async fn recv(&mut self) -> Option<Box<Event>> {
-        self.events.recv().await
+        let step = |shared: &Shared| shared.steps.pop().map(|step| Box::new(Event::Incident(step)));
+        loop {
+            if let Some(step) = step(&self.shared) {
+                return Some(step);
+            }
+            tokio::select! {
+                () = self.shared.steps.wait() => {}
+                event = self.events.recv() => {
+                    // The last steps came before the end.
+                    return event.or_else(|| step(&self.shared));
+                }
+            }
+        }
     }
 
     /// Events dropped because they were not received in time.

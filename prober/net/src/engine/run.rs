@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use reachd_core::evidence::LocalError;
 use reachd_core::monitor::{
-    ConnectOrder, Flight, Input, Output, RdpOrder, Resolution, ResolveOrder, SendOrder, TapId,
+    ConnectOrder, Event, Flight, Input, Output, RdpOrder, Resolution, ResolveOrder, SendOrder,
+    TapId,
 };
 use reachd_core::plan::Canary;
 use reachd_core::sweep::BURST;
@@ -320,12 +321,24 @@ impl<B: Brain> Engine<B> {
                 Output::Connect(order) => self.connect(order),
                 Output::Look(order) => self.look(order),
                 Output::Resolve(order) => self.resolve(order),
-                Output::Event(event) => {
-                    if self.ends.events.try_send(event).is_err() {
-                        Shared::count(&self.ends.shared.lost_events);
-                    }
-                }
+                Output::Event(event) => self.tell(*event),
             }
+        }
+    }
+
+    /// A verdict comes again with the next survey; a step of an incident does not.
+    fn tell(&self, event: Event) {
+        let shared = &self.ends.shared;
+        let Event::Incident(update) = event else {
+            if self.ends.events.try_send(Box::new(event)).is_err() {
+                Shared::count(&shared.lost_events);
+            }
+            return;
+        };
+        let fingerprint = update.fingerprint.clone();
+        if shared.steps.push(update) {
+            Shared::count(&shared.lost_events);
+            tracing::error!(fingerprint, "Nobody listens: a step of an incident is left out");
         }
     }
 

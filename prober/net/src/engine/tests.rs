@@ -1,6 +1,7 @@
 mod ladder;
 mod stalls;
 
+use super::steps::tests::step;
 use super::*;
 use crate::testing::{in_namespace, in_namespace_without, run, runtime};
 use reachd_core::monitor::{
@@ -236,8 +237,10 @@ fn events_overflow_without_blocking_and_a_plan_widens_the_filter() {
     runtime().block_on(async {
         let brain = ticking();
         brain.order(open(Binding::Any));
-        for _ in 0..10 {
+        for number in 0..10 {
             brain.order(Output::Event(Box::new(Event::Bug { id: "b" })));
+            let step = Box::new(step(&format!("{number}"), 1, true));
+            brain.order(Output::Event(Box::new(Event::Incident(step))));
         }
         let options = EngineOptions { events_max: 4, ..EngineOptions::default() };
         let (engine, mut events) = start_with(brain.clone(), options, &Handle::current()).unwrap();
@@ -251,11 +254,14 @@ fn events_overflow_without_blocking_and_a_plan_widens_the_filter() {
         engine.stop().await;
         assert_eq!(brain.0.lock().unwrap().captured.len(), 4);
         assert_eq!(events.dropped(), 6);
-        let mut received = 0;
-        while events.recv().await.is_some() {
-            received += 1;
+        let (mut received, mut steps) = (0, 0);
+        while let Some(event) = events.recv().await {
+            match *event {
+                Event::Incident(_) => steps += 1,
+                _ => received += 1,
+            }
         }
-        assert_eq!(received, 4);
+        assert_eq!((received, steps), (4, 10), "a step of an incident is never dropped for others");
     });
 }
 

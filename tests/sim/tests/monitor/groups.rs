@@ -1,15 +1,15 @@
 //! One root cause over many targets is one alert; two causes are two.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use reachd_core::grouping::GroupKey;
-use reachd_core::incident::{AlertKind, IncidentState, IncidentUpdate, Subject};
+use reachd_core::incident::{AlertKind, IncidentState, IncidentUpdate, Moment, Opening, Subject};
 use reachd_core::judge::Class;
 use reachd_core::monitor::{Event, Input, RestoredGroup};
 use reachd_core::plan::{Budget, Plan};
-use reachd_core::target::{Service, Siblings, Target, TargetName};
+use reachd_core::target::{Service, Severity, Siblings, Target, TargetName};
 use reachd_core::time::Instant;
 use reachd_core::vantage::Vantage;
 use reachd_sim::Light;
@@ -178,11 +178,18 @@ fn a_group_goes_on_after_a_restart() {
     let members: Vec<_> = group().map(|at| TargetName::new(&at.to_string())).collect();
     let (kind, class) = (AlertKind::Unreachable, Class::HostSilent);
     for target in members.iter().cloned() {
-        let firing = Input::Firing { target, kind, class, version: 1 };
+        let opening = Box::default();
+        let firing = Input::Firing { target, kind, class, version: 1, opening };
         light.monitor.handle(light.now, firing);
     }
     let key = GroupKey::parse("10.20.1.0/24").unwrap();
-    let restored = RestoredGroup { key, kind, class, version: 3, members };
+    let opening = Opening {
+        started: Moment::Dated(7),
+        severity: Severity::Critical,
+        labels: BTreeMap::from([("sg".to_owned(), "old".to_owned())]),
+    };
+    let told_before = opening.clone();
+    let restored = RestoredGroup { key, kind, class, version: 3, members, opening };
     light.monitor.handle(light.now, Input::FiringGroup(Box::new(restored)));
     light.pass(2 * MINUTE);
     assert!(told(&light, Instant::ZERO).is_empty(), "nobody is told twice");
@@ -191,7 +198,58 @@ fn a_group_goes_on_after_a_restart() {
     let updates = told(&light, Instant::ZERO);
     assert_eq!(updates.len(), 1);
     assert_eq!(updates[0].1.state, IncidentState::Resolved);
-    assert!(updates[0].1.version > 3);
+    let over = &updates[0].1;
+    assert!(over.version > 3);
+    // What receivers know it by is what they were told, not what the plan says now.
+    let Subject::Group(group) = &over.subject else { panic!("{over:#?}") };
+    let opening =
+        Opening { started: over.started, severity: over.severity, labels: group.labels.clone() };
+    assert_eq!(opening, told_before);
+}
+
+#[test]
+fn a_group_is_told_again_when_a_louder_member_joins_and_never_falls_quiet() {
+    let quiet = || (1..=20).map(|last| host(1, last));
+    let others = || (2..=4).flat_map(|subnet| (1..=50).map(move |last| host(subnet, last)));
+    let loud = host(1, 21);
+    let with = |at: Ipv4Addr, severity| {
+        let mut target = target(at, "x");
+        target.severity = severity;
+        target.labels.insert("rack".to_owned(), at.octets()[3].to_string());
+        target
+    };
+    let targets = quiet().chain(others()).map(|at| with(at, Severity::Warning));
+    let targets = targets.chain([with(loud, Severity::Critical)]).collect();
+    let mut light = healthy(targets);
+    let dead = kill(&mut light, quiet());
+    light.pass(MINUTE);
+    let opened = told(&light, dead);
+    let [(_, opened)] = &opened[..] else { panic!("{opened:#?}") };
+    assert_eq!((key(opened), opened.severity), (Some("10.20.1.0/24"), Severity::Warning));
+    let labels = |update: &IncidentUpdate| match &update.subject {
+        Subject::Group(group) => (group.labels.clone(), group.member_labels.len()),
+        Subject::Target(_) | Subject::Vantage(_) => panic!("{update:#?}"),
+    };
+    let shared = BTreeMap::from([("sg".to_owned(), "x".to_owned())]);
+    assert_eq!(labels(opened).0, shared);
+
+    let worse = kill(&mut light, quiet().chain([loud]));
+    light.pass(MINUTE);
+    let risen = told(&light, worse);
+    let [(_, risen)] = &risen[..] else { panic!("{risen:#?}") };
+    assert_eq!((risen.state, risen.severity), (IncidentState::Firing, Severity::Critical));
+    assert_eq!(risen.fingerprint, opened.fingerprint);
+    assert_eq!(labels(risen), (shared.clone(), 21));
+
+    // The loud one is well again long before the others.
+    kill(&mut light, quiet());
+    light.pass(2 * MINUTE);
+    let healed = kill(&mut light, []);
+    light.pass(2 * MINUTE);
+    let over = told(&light, healed);
+    let [(_, over)] = &over[..] else { panic!("{over:#?}") };
+    assert_eq!((over.state, over.severity), (IncidentState::Resolved, Severity::Critical));
+    assert_eq!(labels(over).0, shared);
 }
 
 #[test]

@@ -230,6 +230,7 @@ fn assault(run: &mut Run, random: &mut Random, real: &[Vec<u8>]) {
             kind: AlertKind::Exposed,
             class: Class::Reachable,
             version: random.below(9),
+            opening: Box::default(),
         },
     };
     run.monitor.handle(run.now, input);

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use reachd_core::evidence::LocalError;
-use reachd_core::incident::{AlertKind, IncidentState, Resolution, Subject};
+use reachd_core::incident::{
+    AlertKind, IncidentState, IncidentUpdate, Moment, Opening, Resolution, Subject,
+};
 use reachd_core::judge::Class;
 use reachd_core::monitor::{Event, Input, Purpose};
 use reachd_core::plan::Plan;
-use reachd_core::target::{Expect, Service, Target, TargetName};
+use reachd_core::target::{Expect, Service, Severity, Target, TargetName};
 use reachd_core::time::Instant;
 use reachd_sim::{
     Absent, Action, Cloud, Link, LocalFault, Loss, Match, Name, Port, Run, Speaks, Transport,
@@ -467,12 +469,14 @@ fn a_restart_takes_up_what_was_firing() {
         kind: firing.kind,
         class: firing.class,
         version: firing.version,
+        opening: Box::new(Opening { started: Moment::Dated(5), ..Opening::default() }),
     });
     run.input(Input::Firing {
         target: TargetName::new("b"),
         kind: AlertKind::VantageFault,
         class: Class::VantageFault,
         version: 5,
+        opening: Box::default(),
     });
     run.pass(s(60));
     let told = run.incidents(Instant::ZERO);
@@ -486,6 +490,34 @@ fn a_restart_takes_up_what_was_firing() {
     assert_eq!(resolved.len(), 2);
     assert_eq!(resolved[1].fingerprint, firing.fingerprint);
     assert!(resolved[1].version > firing.version);
+    assert_eq!(resolved[1].started, Moment::Dated(5), "it began when it began");
+}
+
+#[test]
+fn a_changed_plan_leaves_an_open_incident_its_identity() {
+    let (mut run, mut plan) = watched(9);
+    let began = run.now;
+    run.world.host(HOST).alive = false;
+    run.pass(s(60));
+    let identity = |update: &IncidentUpdate| match &update.subject {
+        Subject::Target(target) => (target.labels.clone(), update.severity),
+        Subject::Vantage(_) | Subject::Group(_) => panic!("{update:#?}"),
+    };
+    let opened = identity(run.steps(began, IncidentState::Firing)[0]);
+    let target = plan.targets.iter_mut().find(|target| target.name == name()).unwrap();
+    target.labels.insert("team".to_owned(), "new".to_owned());
+    target.severity = Severity::Info;
+    run.plan(&plan);
+    run.pass(s(30));
+    run.world.host(HOST).alive = true;
+    run.pass(s(80));
+    assert_eq!(identity(run.steps(began, IncidentState::Resolved)[0]), opened);
+    // The next one is as the plan has it.
+    let began = run.now;
+    run.world.host(HOST).alive = false;
+    run.pass(s(60));
+    let (labels, severity) = identity(run.steps(began, IncidentState::Firing)[0]);
+    assert_eq!((labels["team"].as_str(), severity), ("new", Severity::Info));
 }
 
 #[test]
