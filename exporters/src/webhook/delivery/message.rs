@@ -208,7 +208,7 @@ pub struct Owed {
 /// What to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Send this and report with [`Delivery::settle`].
+    /// Send this and report with [`settle`](super::Delivery::settle).
     Send(Message),
     /// Nothing until then, or until something else happens.
     Wait(Option<Instant>),

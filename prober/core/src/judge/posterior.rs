@@ -135,7 +135,7 @@ const REFUTES_HEALTH: &[(&[Sign], f64)] = &[
 ];
 
 /// A probability of our own fault below this is prior doubt, not evidence.
-const OWN_DOUBT: f64 = 0.05;
+pub const OWN_DOUBT: f64 = 0.05;
 
 /// Signs that are read off an answer or agreed on by many targets, not inferred from one silence:
 /// the floor, made for measurements, understates them. The exponent sharpens it; what our own
@@ -310,13 +310,13 @@ impl Posterior {
         self
     }
 
-    /// How probable it is that the target fails and not we. A remainder of doubt about ourselves
-    /// that no sign speaks for is left to the vantage's own standing, which is judged apart: it
-    /// would else keep a lone target without canaries silent for ever.
-    pub fn belief_in_failure(&self) -> f64 {
+    /// How probable it is that the target fails and not we. A doubt about ourselves below `borne`
+    /// is left to the vantage's own standing, which is judged apart: it would else keep a lone
+    /// target without canaries silent for ever.
+    pub fn belief_in_failure(&self, borne: f64) -> f64 {
         let (fine, ours) = (self.of_class(Class::Reachable), self.of_class(Class::VantageFault));
         let failing = (1.0 - fine - ours).max(0.0);
-        if ours < OWN_DOUBT { failing / (1.0 - ours) } else { failing }
+        if ours < borne { failing / (1.0 - ours) } else { failing }
     }
 }
 

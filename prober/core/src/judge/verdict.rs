@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::cause::Text;
 use super::class::Class;
 use super::note::Note;
-use super::posterior::{Posterior, posterior_of};
+use super::posterior::{OWN_DOUBT, Posterior, posterior_of};
 use super::sign::{Family, Sign};
 use super::witness;
 use crate::evidence::AnswerKind;
@@ -95,7 +95,17 @@ pub struct Verdict {
 impl Verdict {
     /// Belief that the target fails and that it is not our own fault.
     pub fn belief_in_failure(&self) -> f64 {
-        if self.class == Class::Reachable { 0.0 } else { self.posterior.belief_in_failure() }
+        self.belief_bearing(OWN_DOUBT)
+    }
+
+    /// The same where the vantage had time to be found faulty and was not: that rather the target
+    /// fails than we.
+    pub fn patient_belief(&self) -> f64 {
+        self.belief_bearing(0.5)
+    }
+
+    fn belief_bearing(&self, doubt: f64) -> f64 {
+        if self.class == Class::Reachable { 0.0 } else { self.posterior.belief_in_failure(doubt) }
     }
 }
 

@@ -25,6 +25,10 @@ use crate::wording::Wording;
 
 /// Belief in a failure from which an incident is considered (DESIGN section 7).
 const BELIEF: f64 = 0.99;
+/// A vantage that fails is found out within this time; until then its targets are not told of.
+const SELF_DOUBT: Duration = Duration::from_secs(30);
+/// What was told is over when it is rather not so than so. In between it is neither told nor over.
+const DOUBT: f64 = 0.5;
 /// Findings of a partial loss that are younger than this are not waited upon.
 const RECENT: Duration = Duration::from_secs(20);
 /// How long the first surveys of all vantages are waited for before judging without some.
@@ -187,7 +191,7 @@ impl Monitor {
             watch.classes_seen.push(verdict.class);
         }
         let class = verdict.class;
-        let failing = (belief(watch, &verdict) > BELIEF).then_some(class);
+        let failing = believes(now, watch, &verdict).then_some(class);
         let exposed = (!verdict.exposed.is_empty()).then_some(Class::Reachable);
         watch.verdict = Some(verdict);
         let report = Arc::new(report);
@@ -319,6 +323,21 @@ impl Monitor {
             self.timers.set(Timer::View(key), Some(now));
         }
     }
+}
+
+/// Whether a verdict opens an incident or keeps it open.
+fn believes(now: Instant, watch: &mut TargetWatch, verdict: &Verdict) -> bool {
+    let sure = belief(watch, verdict) > BELIEF;
+    if verdict.class == Class::PacketLoss {
+        return sure;
+    }
+    let belief = verdict.patient_belief();
+    let doubted = (!sure && belief > BELIEF).then(|| watch.doubted.unwrap_or(now));
+    watch.doubted = doubted;
+    let alarm = watch.alarms.get(&watch.failing_kind);
+    let told = alarm.is_some_and(|alarm| alarm.state() == Some(IncidentState::Firing));
+    let waited = doubted.is_some_and(|since| now.since(since) >= SELF_DOUBT);
+    sure || waited || told && belief > DOUBT
 }
 
 /// How sure a failure is, for opening an incident. For a partial loss the counts say it: how

@@ -41,6 +41,8 @@ pub(super) struct TargetWatch {
     pub(super) failing_kind: AlertKind,
     /// From where it was seen failing last.
     pub(super) failing_from: BTreeSet<VantageId>,
+    /// Since when it fails unless we do.
+    pub(super) doubted: Option<Instant>,
     pub(super) since: Instant,
     /// Since when a verdict waits for evidence that is still being gathered.
     pub(super) waiting: Option<Instant>,
@@ -61,6 +63,7 @@ impl TargetWatch {
             alarms: BTreeMap::new(),
             failing_kind: AlertKind::Unreachable,
             failing_from: BTreeSet::new(),
+            doubted: None,
             since: now,
             waiting: None,
         }

@@ -171,6 +171,24 @@ fn whoever_still_fails_after_its_group_is_told_alone() {
 }
 
 #[test]
+fn a_lone_target_around_which_nobody_is_heard_is_told_all_the_same() {
+    let lone = host(1, 1);
+    let mut light = Light::new(5, &plan(vec![target(lone, "x")]), Box::new(|_, _| false));
+    light.pass(5 * MINUTE);
+    let firing = told(&light, Instant::ZERO);
+    let [(_, firing)] = &firing[..] else { panic!("{firing:#?}") };
+    assert_eq!((firing.state, firing.class), (IncidentState::Firing, Class::HostSilent));
+    let report = firing.report.as_ref().unwrap();
+    let causes: Vec<_> = report.verdict.causes.iter().map(|part| &*part.cause).collect();
+    assert!(causes.contains(&"vantage_uplink"), "{causes:?}");
+    let healed = kill(&mut light, []);
+    light.pass(2 * MINUTE);
+    let over = told(&light, healed);
+    let [(_, over)] = &over[..] else { panic!("{over:#?}") };
+    assert_eq!(over.state, IncidentState::Resolved);
+}
+
+#[test]
 fn a_group_goes_on_after_a_restart() {
     let group = || (1..=20).map(|last| host(1, last));
     let targets = || group().map(|at| target(at, "x")).collect();

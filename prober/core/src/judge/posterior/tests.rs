@@ -538,7 +538,7 @@ proptest! {
             let sum: f64 = found.causes.iter().map(|(_, p)| p).sum();
             prop_assert!((sum - 1.0).abs() < 1e-9);
             prop_assert_eq!(found.class == Class::Unknown, found.confidence < 0.5);
-            prop_assert!((0.0..=1.0).contains(&found.belief_in_failure()));
+            prop_assert!((0.0..=1.0).contains(&found.belief_in_failure(super::OWN_DOUBT)));
             prop_assert!((0.0..=6.0).contains(&found.entropy()));
         }
     }
@@ -585,7 +585,7 @@ fn every_read_failure_is_believed_enough_to_be_told() {
     for (syn, service) in healthy_below {
         let path = if syn == SynSilent { TcpStopsAlone } else { PathReachesTarget };
         let signs = [EchoAnswered, syn, service, path, LocalFine, NoError];
-        let belief = posterior(&[&signs]).belief_in_failure();
+        let belief = posterior(&[&signs]).belief_in_failure(super::OWN_DOUBT);
         assert!(belief > 0.99, "{syn:?} {service:?}: {belief}");
     }
 }
