@@ -13,8 +13,10 @@ use reachd_core::vantage::{DEFAULT_NAME, Vantage};
 
 use crate::assemble::metrics;
 use crate::context::Context;
+use crate::layer::Stack;
 use crate::maintenance::Maintenance;
 use crate::problem::{Fault, Problem};
+use crate::target::settle;
 use crate::value;
 
 /// Where metrics and pages are served when nothing else is said.
@@ -62,8 +64,17 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Adds a target from a command line; it stays over later readings of the target files.
+    /// A target as `[defaults]` has it: what the file says of all is said of it too.
+    pub fn with_defaults(&self, target: Target) -> Target {
+        let mut target = target;
+        settle(&mut target, &Stack::one(&self.context.defaults));
+        target
+    }
+
+    /// Adds a target from a command line, as `[defaults]` has it; it stays over later readings of
+    /// the target files.
     pub fn add_target(&mut self, target: Target) -> Result<(), Fault> {
+        let target = self.with_defaults(target);
         if self.plan.targets.iter().any(|known| known.name == target.name) {
             let reason = format!("there is already a target {}", target.name);
             return Err(Fault::new(reason, "leave one of the two out"));

@@ -166,14 +166,14 @@ const LISTEN: &[Key] = &[
         Kind::Socket(None),
         Value(r#""127.0.0.1:9639""#),
         r#""127.0.0.1:9639""#,
-        "Address and port of the HTTP server. Only this machine can read it unless you say otherwise.",
+        "Address and port of the HTTP server. Only this machine can read it unless you say otherwise; from others, `/metrics` and `/probe` at most without a password (`web_config`).",
     ),
     key(
         "web_config",
         Kind::Path,
         Words("plain HTTP without a password"),
         r#""web.yml""#,
-        "File in the format of Prometheus' exporter-toolkit: `tls_server_config`, `basic_auth_users` (bcrypt), `http_server_config.headers`. It is read again when it changes. Without passwords, only this machine may change anything (`/-/reload`).",
+        "File in the format of Prometheus' exporter-toolkit: `tls_server_config`, `basic_auth_users` (bcrypt), `http_server_config.headers`. It is read again when it changes. Without passwords and client certificates, only this machine may change anything or read more than `/metrics` and `/probe`.",
     ),
 ];
 

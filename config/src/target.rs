@@ -107,8 +107,7 @@ pub(crate) fn build(
         target.name = TargetName::new(name);
     }
     target.group = group.map(str::to_owned);
-    fill_words(&mut target, stack);
-    fill(&mut target, stack);
+    settle(&mut target, stack);
     doubts::tell(&target, stack, &context.budget, findings);
     Some(target)
 }
@@ -152,6 +151,12 @@ fn expect(word: &str) -> Expect {
         "closed" => Expect::Closed,
         _ => Expect::Reachable,
     }
+}
+
+/// Gives a target all settings that layers may share.
+pub(crate) fn settle(target: &mut Target, stack: &Stack<'_>) {
+    fill_words(target, stack);
+    fill(target, stack);
 }
 
 fn fill_words(target: &mut Target, stack: &Stack<'_>) {

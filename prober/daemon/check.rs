@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use reachd_core::judge::Class;
 use reachd_core::monitor::{Event, Input, Monitor, Purpose};
 use reachd_core::plan::Plan;
@@ -159,24 +159,27 @@ pub fn seed() -> Result<[u64; 2]> {
 }
 
 fn plan(arguments: &Check) -> Result<Plan> {
-    let mut plan = match &arguments.config {
-        Some(path) => {
-            let settings = reachd_config::load(path).map_err(|report| anyhow!("{report}"))?;
-            settings.plan
-        }
-        None => reachd_config::embedded_default().plan,
+    let mut settings = match &arguments.config {
+        Some(path) => reachd_config::load(path).map_err(|report| anyhow!("{report}"))?,
+        None => reachd_config::embedded_default(),
     };
-    if let Some(vantage) = vantage(&arguments.from) {
+    let mut plan = std::mem::take(&mut settings.plan);
+    let here = vantage(&arguments.from);
+    let elsewhere = here.is_some();
+    if let Some(vantage) = here {
         plan.vantages = vec![vantage];
     }
     let known = std::mem::take(&mut plan.targets);
     plan.canaries.clear();
     for text in &arguments.targets {
-        let planned = known.iter().find(|target| target.name.as_str() == text);
-        let mut target = match planned {
+        let asked = read_target(text, arguments.service);
+        let mut target = match planned(&known, text, arguments.service)? {
             Some(target) => target.clone(),
-            None => read_target(text, arguments.service)?,
+            None => settings.with_defaults(asked?),
         };
+        if elsewhere {
+            target.vantages.clear();
+        }
         target.family = match (arguments.four, arguments.six) {
             (true, _) => FamilyChoice::V4,
             (_, true) => FamilyChoice::V6,
@@ -195,6 +198,35 @@ fn plan(arguments: &Check) -> Result<Plan> {
         }
     }
     Ok(plan)
+}
+
+/// The target of the plan that goes by this name or, if none does, is at this host and port. A
+/// host alone is enough where the plan has it once.
+fn planned<'a>(
+    known: &'a [Target],
+    text: &str,
+    service: Option<ServiceName>,
+) -> Result<Option<&'a Target>> {
+    if let Some(target) = known.iter().find(|target| target.name.as_str() == text) {
+        return Ok(Some(target));
+    }
+    let Ok(asked) = read_target(text, service) else { return Ok(None) };
+    // Only what has no usual port needs to have one written.
+    let with_port = reachd_config::target_from_argument(text, Service::Tcp).is_ok();
+    let fits = |target: &&Target| {
+        target.host.eq_ignore_ascii_case(&asked.host)
+            && (!with_port || target.port == asked.port)
+            && (service.is_none() || target.service == asked.service)
+    };
+    let found: Vec<_> = known.iter().filter(fits).collect();
+    match found[..] {
+        [] => Ok(None),
+        [target] => Ok(Some(target)),
+        _ => {
+            let names: Vec<_> = found.iter().map(|target| target.name.as_str()).collect();
+            bail!("the plan has {text} {} times; name one of {}", found.len(), names.join(", "))
+        }
+    }
 }
 
 /// A target of the command line. Without `--service` the port tells: 22 is ssh, 3389 or none rdp,
@@ -260,6 +292,27 @@ mod tests {
         assert_eq!(service("[2001:db8::1]:443", None), Service::Tcp);
         assert_eq!(service("host:3390", Some(ServiceName::Rdp)), Service::Rdp);
         assert_eq!(service("host", Some(ServiceName::Ping)), Service::Ping);
+    }
+
+    #[test]
+    fn a_target_of_the_plan_is_known_by_name_host_or_port() {
+        let mut named = Target::new("192.0.2.7", 3390, Service::Rdp);
+        named.name = TargetName::new("till");
+        let twice = [22, 443].map(|port| Target::new("Door.example", port, Service::Tcp));
+        let known: Vec<_> = [named].into_iter().chain(twice).collect();
+        let found = |text, service| {
+            let found = planned(&known, text, service);
+            found.map(|target| target.map(|target| target.name.to_string()))
+        };
+        let till = Some("till".to_owned());
+        assert_eq!(found("till", None).unwrap(), till);
+        assert_eq!(found("192.0.2.7", None).unwrap(), till);
+        assert_eq!(found("192.0.2.7:3390", Some(ServiceName::Rdp)).unwrap(), till);
+        assert_eq!(found("192.0.2.7:3389", None).unwrap(), None);
+        assert_eq!(found("192.0.2.7:3390", Some(ServiceName::Tcp)).unwrap(), None);
+        assert!(found("door.example:443", None).unwrap().is_some());
+        let error = found("door.example", None).unwrap_err().to_string();
+        assert!(error.contains("2 times") && error.contains(":443"), "{error}");
     }
 
     #[test]

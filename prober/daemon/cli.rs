@@ -101,7 +101,7 @@ pub struct Check {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub from: From,
-    /// Take vantages, canaries and target settings from this configuration file.
+    /// Take vantages, `[defaults]` and what is said of the target from this configuration file.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Give up after this long, for example 10s; from 75s on a partial loss is asked at two rates.

@@ -28,6 +28,9 @@ const NOBODY: &str = "$2b$10$aszgZjyJ71CXejFoA/ESDOc9blUnnxA8AhJm2rZo.EzZusrWWXo
 /// What tells nothing but that somebody is there: probes of supervisors have no password.
 const OPEN: [&str; 2] = ["/-/healthy", "/-/ready"];
 
+/// What Prometheus reads, from wherever it may run.
+const SCRAPED: [&str; 2] = ["/metrics", "/probe"];
+
 /// Who came, from where.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::http) struct Peer(pub(in crate::http) SocketAddr);
@@ -115,24 +118,10 @@ pub(in crate::http) async fn admit(
 ) -> Result<Arc<Setup>, Response> {
     let setup = web.setup();
     if OPEN.contains(&path) || setup.users.hashes.is_empty() {
-        let reads = matches!(*method, Method::GET | Method::HEAD);
-        let near = peer.is_some_and(|Peer(address)| address.ip().to_canonical().is_loopback());
-        if !reads && near && !setup.certified && !is_own_host(headers) {
-            return Err(text(
-                StatusCode::FORBIDDEN,
-                "without a password nothing is changed under a name that anybody may give this \
-                 machine: ask an address or localhost, or set basic_auth_users in the file of \
-                 [listen] web_config",
-            ));
-        }
-        if reads || near || setup.certified {
-            return Ok(setup);
-        }
-        return Err(text(
-            StatusCode::FORBIDDEN,
-            "from afar nothing is changed without a password: set basic_auth_users in the file of \
-             [listen] web_config, or ask on the machine itself",
-        ));
+        return match stranger(&setup, peer, (method, path, headers)) {
+            Some(reason) => Err(text(StatusCode::FORBIDDEN, reason)),
+            None => Ok(setup),
+        };
     }
     let Some((user, password)) = credentials(headers) else { return Err(challenge()) };
     if setup.users.remembers(&user, &password) {
@@ -145,6 +134,37 @@ pub(in crate::http) async fn admit(
     // The semaphore is never closed.
     let _turn = counter.comparing.acquire().await;
     if setup.users.knows(user, password).await { Ok(setup) } else { Err(challenge()) }
+}
+
+/// Why somebody without a password is sent away. On the machine itself everything is read, and
+/// changed under its own names; from afar, what Prometheus and supervisors read. Targets,
+/// incidents and their packets are for those who have a password or a certificate.
+fn stranger(
+    setup: &Setup,
+    peer: Option<Peer>,
+    (method, path, headers): (&Method, &str, &HeaderMap),
+) -> Option<&'static str> {
+    if setup.certified {
+        return None;
+    }
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let near = peer.is_some_and(|Peer(address)| address.ip().to_canonical().is_loopback());
+    match (near, reads) {
+        (true, true) => None,
+        (true, false) => (!is_own_host(headers)).then_some(
+            "without a password nothing is changed under a name that anybody may give this \
+             machine: ask an address or localhost, or set basic_auth_users in the file of \
+             [listen] web_config",
+        ),
+        (false, true) => (!OPEN.contains(&path) && !SCRAPED.contains(&path)).then_some(
+            "from afar only /metrics and /probe are read without a password: set \
+             basic_auth_users in the file of [listen] web_config, or ask on the machine itself",
+        ),
+        (false, false) => Some(
+            "from afar nothing is changed without a password: set basic_auth_users in the file of \
+             [listen] web_config, or ask on the machine itself",
+        ),
+    }
 }
 
 /// Whether the request was made to an address or a name without a dot, such as `localhost`. A web

@@ -164,21 +164,29 @@ fn what_cannot_be_done_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
-async fn from_afar_nothing_is_changed_without_a_password() {
+async fn from_afar_only_metrics_are_read_without_a_password() {
+    let reload = "/-/reload";
+    let packets = "/api/v1/incidents/1/evidence.pcapng";
     let table = [
-        ("127.0.0.1:1", Method::POST, true),
-        ("[::1]:1", Method::PUT, true),
-        ("[::ffff:127.0.0.1]:1", Method::POST, true),
-        ("192.0.2.1:1", Method::GET, true),
-        ("192.0.2.1:1", Method::HEAD, true),
-        ("192.0.2.1:1", Method::POST, false),
-        ("[2001:db8::1]:1", Method::DELETE, false),
+        ("127.0.0.1:1", Method::POST, reload, true),
+        ("127.0.0.1:1", Method::GET, packets, true),
+        ("[::1]:1", Method::PUT, reload, true),
+        ("[::ffff:127.0.0.1]:1", Method::POST, reload, true),
+        ("192.0.2.1:1", Method::GET, "/metrics", true),
+        ("192.0.2.1:1", Method::HEAD, "/-/ready", true),
+        ("192.0.2.1:1", Method::GET, "/probe", true),
+        ("192.0.2.1:1", Method::GET, packets, false),
+        ("192.0.2.1:1", Method::GET, "/", false),
+        ("192.0.2.1:1", Method::POST, "/metrics", false),
+        ("192.0.2.1:1", Method::POST, reload, false),
+        ("[2001:db8::1]:1", Method::DELETE, reload, false),
+        ("[2001:db8::1]:1", Method::GET, "/api/v1/targets", false),
     ];
     let web = Web::open();
-    for (from, method, may) in table {
+    for (from, method, path, may) in table {
         let peer = Some(Peer(from.parse().unwrap()));
-        let admitted = admit(&web, peer, (&method, "/-/reload", &HeaderMap::new())).await;
-        assert_eq!(admitted.is_ok(), may, "{method} from {from}");
+        let admitted = admit(&web, peer, (&method, path, &HeaderMap::new())).await;
+        assert_eq!(admitted.is_ok(), may, "{method} {path} from {from}");
         assert!(admitted.is_ok() || admitted.is_err_and(|answer| answer.status() == 403));
     }
 }
