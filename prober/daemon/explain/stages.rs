@@ -44,10 +44,10 @@ const STAGES: [Leaves; 4] = [
         stage: RdpStage::Tls,
         sends: Text {
             en: "A ClientHello capped at TLS 1.2 that is answered with the certificate in the clear; \
-                 nothing is completed. Servers that refuse it, or end the connection, get one whole \
-                 handshake: they may speak TLS 1.3 alone.",
-            zh: "发送最高 TLS 1.2 的 ClientHello，服务器以明文返回证书，握手不会完成；拒绝或断开的服务器\
-                 可能仅支持 TLS 1.3，则完成一次握手。",
+                 nothing is completed. Servers that refuse it, or end the connection, get one \
+                 whole handshake: they may speak TLS 1.3 alone.",
+            zh: "发送最高 TLS 1.2 的 ClientHello，服务器以明文返回证书，握手不会完成；拒绝或断开的\
+                 服务器可能仅支持 TLS 1.3，则完成一次握手。",
         },
         leaves: Text {
             en: "System/Schannel 36874 where no suite is shared and 36871 or 36870 where the \

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
+use reachd_core::report::TargetReport;
 use reachd_core::snapshot::Snapshot;
 use reachd_core::target::TargetName;
 use reachd_exporters::chain;
@@ -17,8 +18,23 @@ use reachd_net::tap::store::Wanted;
 use tokio::sync::oneshot;
 use tracing::warn;
 
-/// When each target's last survey began, which only the edge knows as a date.
-pub(super) type Started = Arc<Mutex<BTreeMap<TargetName, String>>>;
+/// When each target's last survey began, which only the edge knows as a date, and what it said.
+pub(super) type Started = Arc<Mutex<BTreeMap<TargetName, (String, Weak<TargetReport>)>>>;
+
+/// When the survey of a report began. Whoever hears of it first dates it: a step of an incident
+/// comes before the verdict that it rests on.
+pub(super) fn began(started: &Started, report: &Arc<TargetReport>) -> String {
+    let name = TargetName::new(&report.target.name);
+    let mut started = started.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((at, said)) = started.get(&name)
+        && Weak::as_ptr(said) == Arc::as_ptr(report)
+    {
+        return at.clone();
+    }
+    let at = crate::check::started(report.seconds);
+    started.insert(name, (at.clone(), Arc::downgrade(report)));
+    at
+}
 
 /// Sends the numbers of this moment.
 pub(super) fn numbers(engine: EngineHandle, reply: oneshot::Sender<Arc<Snapshot>>) {
@@ -54,7 +70,7 @@ pub(super) fn dated(
     for row in &mut snapshot.targets {
         if let Some(report) = &mut row.report {
             let report = Arc::make_mut(report);
-            report.started = started.get(&row.target.name).cloned();
+            report.started = started.get(&row.target.name).map(|(at, _)| at.clone());
             report.date_looks(|at| crate::check::date(engine.wall(at)));
         }
     }

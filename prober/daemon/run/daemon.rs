@@ -239,10 +239,7 @@ impl Daemon {
     fn handle_event(&mut self, event: Event) {
         match event {
             Event::Judged { target, before, report } => {
-                let began = crate::check::started(report.seconds);
-                let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-                started.insert(target.clone(), began);
-                drop(started);
+                answers::began(&self.started, &report);
                 if report.verdict.class != before.as_str() {
                     self.chronicle.note(&target, before, &report);
                     let confidence = (report.verdict.confidence * 100.0).round() / 100.0;

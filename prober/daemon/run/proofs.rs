@@ -14,7 +14,6 @@ use std::time::{Duration, SystemTime};
 use reachd_config::EvidenceSettings;
 use reachd_core::incident::{IncidentState, IncidentUpdate};
 use reachd_core::report::TargetReport;
-use reachd_core::target::TargetName;
 use reachd_exporters::evidence::{
     Archive, EvidenceError, IsOpen, Limits, Opened, Proof, StepName, comments,
 };
@@ -26,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, error, info, warn};
 
-use super::answers::Started;
+use super::answers::{self, Started};
 
 /// Steps that may wait.
 const QUEUE: usize = 256;
@@ -108,10 +107,9 @@ impl Proofs {
         let Some(name) = StepName::new(&update.fingerprint, &opened, update.version) else {
             return;
         };
+        let began = answers::began(started, report);
         let mut report = TargetReport::clone(report);
-        let dates = started.lock().unwrap_or_else(PoisonError::into_inner);
-        report.started = dates.get(&TargetName::new(&report.target.name)).cloned();
-        drop(dates);
+        report.started = Some(began);
         report.date_looks(|at| crate::check::date(self.engine.wall(at)));
         let hosts = report.addresses.iter().filter_map(|part| part.address.parse().ok()).collect();
         let proof = match Proof::new(name, &report) {

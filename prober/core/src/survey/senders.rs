@@ -121,7 +121,8 @@ fn moved(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
     moved.then(|| Seen::new(Sign::MachineMoved, Some(details::moved(now, learnt))))
 }
 
-/// Whether the host has the request that is not answered. One that hangs up at once need not say so.
+/// Whether the host has the request that is not answered. One that hangs up at once need not say
+/// so.
 fn receipt(findings: &Findings) -> Option<Seen> {
     let line = findings.overheard?;
     let waited = match findings.connect.as_ref()?.service.as_ref()? {
