@@ -3,6 +3,7 @@
 mod alertmanager;
 mod rdp;
 
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -10,10 +11,16 @@ use reachd_lab::server::{SecurityLayer, Xrdp, XrdpSpec};
 use reachd_lab::{Chain, ChainSpec, Lab, Node, inside, probe, test_name, wait_until};
 use serde_json::Value;
 
+use crate::support::REACHD;
+
 /// One `check --json` from a node.
 fn check(node: &Node, arguments: &[&str]) -> Result<Value> {
-    let mut command = node.command(env!("CARGO_BIN_EXE_reachd"));
-    let output = command.arg("check").arg("--json").args(arguments).output()?;
+    read(node.command(REACHD).arg("check").arg("--json").args(arguments))
+}
+
+/// The document that a check prints.
+fn read(check: &mut Command) -> Result<Value> {
+    let output = check.output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().next().with_context(|| {
         format!("no verdict; stderr: {}", String::from_utf8_lossy(&output.stderr))

@@ -18,7 +18,10 @@ use reachd_lab::server::{
 use reachd_net::connect::rdp;
 use reachd_net::vantage::Place;
 
-use super::{Chain, SecurityLayer, Xrdp, XrdpSpec, chain, check, inside, test_name};
+use serde_json::Value;
+
+use super::{Chain, SecurityLayer, Xrdp, XrdpSpec, chain, check, inside, read, test_name};
+use crate::support::REACHD;
 
 /// What a server says to a connection request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +81,25 @@ fn verdict(chain: &Chain, port: u16) -> Result<(String, String)> {
     assert!(document["vantages"][0]["rdp"].is_object(), "{document}");
     let cause = verdict["causes"][0]["cause"].as_str();
     let class = cause.or(verdict["class"].as_str()).unwrap_or_default();
+    assert_remedied(verdict);
     Ok((class.to_owned(), notes.join(" ")))
+}
+
+/// What to do about the likeliest cause names what an operator finds in the server.
+fn assert_remedied(verdict: &Value) {
+    let names = [
+        ("security_layer_mismatch", "SecurityLayer and UserAuthentication"),
+        ("certificate_broken", "delete the certificate in the Remote Desktop store"),
+        ("certificate_expired", "renew the certificate"),
+        ("wrong_service", "owner of the port"),
+        ("service_hung", "event log"),
+    ];
+    let cause = &verdict["causes"][0];
+    let remedy = cause["remedy"].as_str().unwrap_or_default();
+    for (_, named) in names.into_iter().filter(|(name, _)| cause["cause"] == *name) {
+        assert!(remedy.contains(named), "{verdict}");
+    }
+    assert_eq!(remedy.is_empty(), verdict["class"] == "reachable", "{verdict}");
 }
 
 /// No login was tried, as far as a server's log tells.
@@ -294,9 +315,11 @@ fn servers_answer_rare_requests_as_they_were_measured() {
     });
 }
 
-/// Whatever a server says, a check of it ends in time and names what it can.
+/// Whatever a server says, a check of it ends in time, needs little memory, and names what it can.
 #[test]
 fn hostile_servers_are_named_in_time() {
+    /// Data of the process, stacks and all: an allocation beyond it fails, and the check with it.
+    const MEMORY: &str = "--data=33554432";
     use RdpScript::{
         EndlessBanner, Fails, GarbageTpkt, HalfAnswer, HugeTpkt, Selects, SlowLoris, Tls,
     };
@@ -320,9 +343,11 @@ fn hostile_servers_are_named_in_time() {
         let chain = chain(lab)?;
         for (script, expected) in table {
             let server = rdp_scripted(&chain.lan.target, 3389, script)?;
-            let document = check(&chain.v1, &["10.9.0.10"])?;
+            let mut confined = chain.v1.command("prlimit");
+            let document = read(confined.args([MEMORY, REACHD, "check", "--json", "10.9.0.10"]))?;
             let verdict = &document["verdict"];
             assert_eq!(verdict["class"], expected, "{script:?}: {document}");
+            assert_remedied(verdict);
             let took = document["seconds"].as_f64().context("a duration")?;
             assert!(took < 12.5, "{script:?} took {took} s");
             // Who resets where a certificate should come is not known from the reset alone.
