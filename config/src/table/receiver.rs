@@ -158,6 +158,6 @@ pub(super) const RECEIVER: &[Key] = &[
         Kind::Word(&["transitions", "updates"]),
         Value(r#""transitions""#),
         r#""transitions""#,
-        "`transitions` tells when an incident opens and resolves; `updates` also tells every change in between.",
+        "`transitions` tells when an incident opens and resolves; `updates` also tells every change in between; members of a group are told by the group alone.",
     ),
 ];

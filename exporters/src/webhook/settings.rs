@@ -124,7 +124,9 @@ impl Settings {
     pub fn wants(&self, update: &IncidentUpdate) -> bool {
         let told = match (self.send, update.state) {
             (_, IncidentState::Pending) => false,
-            (SendMode::Updates, IncidentState::Firing | IncidentState::Resolved) => true,
+            (SendMode::Updates, IncidentState::Firing | IncidentState::Resolved) => {
+                update.notify || !update.member
+            }
             (SendMode::Transitions, IncidentState::Firing | IncidentState::Resolved) => {
                 update.notify
             }
@@ -189,6 +191,14 @@ mod tests {
                 update.notify = false;
             },
             true,
+        );
+        // A group of a hundred is not told a hundred times.
+        check(
+            |settings, update| {
+                settings.send = SendMode::Updates;
+                (update.notify, update.member) = (false, true);
+            },
+            false,
         );
         check(
             |_, update| {

@@ -159,6 +159,8 @@ fn port_rows(class: Class, proof: &Proof, rdp: bool) -> Vec<Row> {
         (false, false) => (Mark::Hidden, PORT, Some(NOT_ASKED)),
     };
     let service = match (proof.served, proof.silent_service) {
+        // It confirms a connection and is silent where TLS begins.
+        _ if class == Class::ServiceHung => (Mark::Bad, name, Some(look)),
         (true, _) => (Mark::Good, name, None),
         (false, true) => (Mark::Bad, name, Some(look)),
         (false, false) if class == Class::WrongService => (Mark::Bad, name, Some(OTHER_SERVICE)),
