@@ -38,7 +38,7 @@ use self::web::Peer;
 pub use self::web::{Web, WebError};
 use crate::history::TargetHistory;
 use crate::prometheus::{Detail, SelfMetrics};
-use crate::silence::{Silence, SilenceRequest};
+use crate::silence::{Silence, SilenceError, SilenceRequest};
 use crate::store::IncidentRow;
 
 /// How many requests should fit into the owner's queue.
@@ -75,7 +75,7 @@ pub enum Request {
     /// Silences, those that are over for some days among them.
     Silences(oneshot::Sender<Vec<Silence>>),
     /// Be silent; its name, or what is wrong.
-    Silence(SilenceRequest, oneshot::Sender<Result<String, String>>),
+    Silence(SilenceRequest, oneshot::Sender<Result<String, SilenceError>>),
     /// End a silence; whether there is one of this name.
     Unsilence(String, oneshot::Sender<Result<bool, String>>),
     /// The kept packets of an incident as pcapng; `None` when there are none.

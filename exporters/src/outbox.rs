@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use reachd_core::incident::{IncidentState, IncidentUpdate};
 
 use crate::receiver::Notice;
-use crate::store::{OutboxRow, Rendered, Scribe};
+use crate::store::{MarkKey, OutboxRow, Rendered, Scribe};
 
 /// An audience for incidents.
 ///
@@ -48,6 +48,9 @@ pub trait Exporter: Send + Sync {
 
     /// Takes a message that is committed.
     fn queue(&self, incident: (&str, u64), message: &Rendered);
+
+    /// The digest that tells a message of this incident is on the disk.
+    fn settle_summed(&self, _incident: (&str, u64)) {}
 
     /// Takes a row of the outbox back: one that an earlier run left, or that a person revived.
     fn restore(&self, row: &OutboxRow);
@@ -139,6 +142,13 @@ impl Outbox {
     pub fn restore(&self, row: &OutboxRow) {
         for exporter in self.of(&row.receiver) {
             exporter.restore(row);
+        }
+    }
+
+    /// Tells a receiver that the digest that it left a message to is on the disk.
+    pub fn settle_summed(&self, (receiver, fingerprint, version): &MarkKey) {
+        for exporter in self.of(receiver) {
+            exporter.settle_summed((fingerprint, *version));
         }
     }
 

@@ -73,6 +73,17 @@ pub struct Silence {
     pub comment: String,
 }
 
+/// Why there is no silence, or none for long.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SilenceError {
+    /// The request is wrong.
+    #[error("{0}")]
+    Refused(String),
+    /// It holds until the next start only.
+    #[error("it holds until the next start only: {0}")]
+    Unsaved(String),
+}
+
 impl SilenceRequest {
     /// The silence, under this name; the error tells what is wrong with it.
     pub fn accept(self, id: String, now: Timestamp) -> Result<Silence, String> {
@@ -89,9 +100,10 @@ impl SilenceRequest {
                 return Err("matchers: a label has no name".to_owned());
             }
         }
-        let speaks_of_all = |matcher: &SilenceMatcher| matcher.value.is_empty() && matcher.is_equal;
-        if self.matchers.iter().all(speaks_of_all) {
-            return Err("matchers: at least one must ask for a value".to_owned());
+        // Whoever lacks a label has it empty: `a!=b` alone would silence everything that has no `a`.
+        let takes_none = |matcher: &SilenceMatcher| matcher.value.is_empty() == matcher.is_equal;
+        if self.matchers.iter().all(takes_none) {
+            return Err("matchers: at least one must ask for a value (label=value)".to_owned());
         }
         if self.ends_at <= starts_at || self.ends_at <= now {
             return Err("endsAt: it must be later than startsAt, and than now".to_owned());
@@ -182,6 +194,10 @@ mod tests {
         for (text, reason) in [
             (format!(r#"{{"matchers":[],{end}}}"#), "give 1 to 32"),
             (format!(r#"{{"matchers":[{{"name":"a","value":""}}],{end}}}"#), "ask for a value"),
+            (
+                format!(r#"{{"matchers":[{{"name":"a","value":"b","isEqual":false}}],{end}}}"#),
+                "ask for a value",
+            ),
             (format!(r#"{{"matchers":[{{"name":"","value":"x"}}],{end}}}"#), "has no name"),
             (
                 format!(r#"{{"matchers":[{{"name":"a","value":"x","isRegex":true}}],{end}}}"#),

@@ -133,6 +133,14 @@ impl Exporter for Webhook {
         self.wake.notify_one();
     }
 
+    fn settle_summed(&self, (fingerprint, version): (&str, u64)) {
+        let id = MessageId { fingerprint: fingerprint.to_owned(), version };
+        let mut delivery = self.lock();
+        delivery.settle_summed(&id);
+        self.book(delivery);
+        self.wake.notify_one();
+    }
+
     fn restore(&self, row: &OutboxRow) {
         self.restore_all(std::slice::from_ref(row));
     }

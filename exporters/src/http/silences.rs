@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Request;
 use super::respond::{text, typed};
 use super::route::{JSON, QUICK, Shared, is_foreign};
-use crate::silence::SilenceRequest;
+use crate::silence::{SilenceError, SilenceRequest};
 
 pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Response {
     match shared.ask(QUICK, Request::Silences).await {
@@ -34,7 +34,13 @@ pub(super) async fn add(
     };
     match shared.ask(QUICK, |answer| Request::Silence(request, answer)).await {
         Ok(Ok(id)) => typed(JSON, Body::from(format!("{}\n", json!({ "silenceID": id })))),
-        Ok(Err(why)) => text(StatusCode::BAD_REQUEST, &why),
+        Ok(Err(why)) => {
+            let status = match why {
+                SilenceError::Refused(_) => StatusCode::BAD_REQUEST,
+                SilenceError::Unsaved(_) => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            text(status, &why.to_string())
+        }
         Err(refusal) => refusal,
     }
 }

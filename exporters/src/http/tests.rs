@@ -26,7 +26,8 @@ async fn owner(mut requests: mpsc::Receiver<Request>, snapshot: Arc<Snapshot>) {
             Request::Silence(request, answer) => {
                 let now = jiff::Timestamp::UNIX_EPOCH;
                 let made = request.accept("0123456789abcdef".to_owned(), now);
-                drop(answer.send(made.map(|silence| silence.id)));
+                let named = made.map(|silence| silence.id);
+                drop(answer.send(named.map_err(SilenceError::Refused)));
             }
             Request::Unsilence(id, answer) => {
                 drop(answer.send(Ok(id == "0123456789abcdef")));

@@ -44,6 +44,8 @@ impl WriteBack {
         let error = match write.await {
             Ok(owed) => {
                 owed.iter().for_each(|row| outbox.restore(row));
+                let summed = marks.iter().filter(|(_, mark)| mark.digest);
+                summed.for_each(|(key, _)| outbox.settle_summed(key));
                 return true;
             }
             Err(error) => error,

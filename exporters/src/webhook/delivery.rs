@@ -104,9 +104,10 @@ impl Delivery {
             return;
         }
         self.sequence += 1;
+        let told = lane.summed.unwrap_or(0);
         match lane.waiting.back_mut() {
             // Keeps its place in the order of lanes and its age.
-            Some(last) if last.message.resolved == message.resolved => {
+            Some(last) if last.message.resolved == message.resolved && last.version() > told => {
                 self.changes.push(last.replace(message));
             }
             Some(_) | None => {
@@ -171,6 +172,20 @@ impl Delivery {
         self.lanes.entry(fingerprint.to_owned()).or_default().open = !resolved;
     }
 
+    /// The digest that tells this message is on the disk; what is newer may follow.
+    pub fn settle_summed(&mut self, id: &MessageId) {
+        let Some(lane) = self.lanes.get_mut(&id.fingerprint) else { return };
+        while lane.summed() > 0
+            && lane.waiting.front().is_some_and(|front| front.version() <= id.version)
+        {
+            lane.waiting.pop_front();
+        }
+        if lane.summed() == 0 {
+            lane.summed = None;
+        }
+        self.forget_idle();
+    }
+
     /// Says how an attempt ended.
     pub fn settle(&mut self, now: Instant, id: &MessageId, outcome: &Outcome) {
         let Some(lane) = self.lanes.get_mut(&id.fingerprint) else { return };
@@ -227,7 +242,8 @@ impl Delivery {
         let pause = self.not_before.max(turn);
         let ready = self.lanes.values_mut().filter_map(|lane| {
             let sequence = lane.waiting.front()?.sequence;
-            lane.flying.is_none().then_some((lane.not_before.max(pause), sequence, lane))
+            let idle = lane.flying.is_none() && lane.summed.is_none();
+            idle.then_some((lane.not_before.max(pause), sequence, lane))
         });
         let first = ready.min_by_key(|(at, sequence, _)| ((*at).max(now), *sequence));
         match first {
@@ -337,8 +353,7 @@ impl Delivery {
             return;
         }
         for lane in self.lanes.values_mut().filter(|lane| lane.is_closed()) {
-            let told = lane.waiting.drain(..).map(|waiting| waiting.message.id);
-            self.changes.extend(told.map(Change::Digested));
+            self.changes.extend(lane.sum_up().map(Change::Digested));
         }
     }
 
@@ -362,7 +377,7 @@ impl Delivery {
     fn give_up_one(&mut self) -> bool {
         let mut victim: Option<((u8, u64), &str, usize)> = None;
         for (fingerprint, lane) in &self.lanes {
-            for (index, waiting) in lane.waiting.iter().enumerate() {
+            for (index, waiting) in lane.waiting.iter().enumerate().skip(lane.summed()) {
                 let last = index + 1 == lane.waiting.len();
                 let rank = match (last, waiting.message.resolved) {
                     (false, _) => 0,
@@ -386,7 +401,8 @@ impl Delivery {
     fn expire(&mut self, now: Instant) {
         let (max_age, changes) = (self.limits.max_age, &mut self.changes);
         for lane in self.lanes.values_mut() {
-            let is_old = |one: &Waiting| one.age(now) >= max_age;
+            let summed = lane.summed.unwrap_or(0);
+            let is_old = |one: &Waiting| one.version() > summed && one.age(now) >= max_age;
             if !lane.waiting.iter().any(is_old) {
                 continue;
             }
@@ -401,7 +417,7 @@ impl Delivery {
         self.disabled = true;
         self.changes.push(Change::Disabled);
         for lane in self.lanes.values_mut() {
-            let dropped = lane.waiting.drain(..);
+            let dropped = lane.waiting.drain(lane.summed()..);
             self.changes.extend(dropped.map(|waiting| waiting.dead(DeadReason::Gone)));
         }
     }

@@ -13,11 +13,11 @@ use reachd_exporters::carry::gate::Gate;
 use reachd_exporters::chain;
 use reachd_exporters::http::Request;
 use reachd_exporters::prometheus::Detail;
-use reachd_exporters::silence::SilenceRequest;
+use reachd_exporters::silence::{SilenceError, SilenceRequest};
 use reachd_exporters::store::{BaselineRow, IncidentRow, StepRow, StoreError};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
@@ -340,18 +340,12 @@ impl Daemon {
     }
 
     /// Saves the silences, then answers; they hold for this run whether that succeeds or not.
-    fn save_silences<T: Send + 'static>(
-        &self,
-        answer: T,
-        reply: oneshot::Sender<Result<T, String>>,
-    ) {
+    fn save_silences(&self, answer: impl FnOnce(Result<(), SilenceError>) + Send + 'static) {
         let text = serde_json::to_string(self.mutes.silences()).unwrap_or_default();
         let saved = self.parts.store.begin(move |store| store.set_meta(SILENCES, &text));
         tokio::spawn(async move {
             let saved = saved.await;
-            let saved = saved
-                .map_err(|error| format!("it holds until the next start only: {}", chain(&error)));
-            drop(reply.send(saved.map(|()| answer)));
+            answer(saved.map_err(|error| SilenceError::Unsaved(chain(&error).to_string())));
         });
     }
 
@@ -419,12 +413,15 @@ impl Daemon {
             Request::Incidents(reply) => answers::incidents(store, reply),
             Request::Silences(reply) => drop(reply.send(self.mutes.silences().to_vec())),
             Request::Silence(request, reply) => match self.silence(request) {
-                Ok(id) => self.save_silences(id, reply),
-                Err(error) => drop(reply.send(Err(error))),
+                Ok(id) => self.save_silences(|saved| drop(reply.send(saved.map(|()| id)))),
+                Err(error) => drop(reply.send(Err(SilenceError::Refused(error)))),
             },
             Request::Unsilence(id, reply) => {
                 let found = self.mutes.unsilence(&id, Timestamp::now());
-                self.save_silences(found, reply);
+                self.save_silences(move |saved| {
+                    let found = saved.map(|()| found).map_err(|error| error.to_string());
+                    drop(reply.send(found));
+                });
             }
             Request::Evidence(id, reply) => {
                 let folder = self.parts.places.evidence.clone();

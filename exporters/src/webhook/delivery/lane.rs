@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reachd_core::time::Instant;
 
-use super::message::{Change, DeadReason, Death, Message};
+use super::message::{Change, DeadReason, Death, Message, MessageId};
 
 /// Messages that wait so long have gathered: their receiver is down, or does not keep up.
 const BACKLOG: Duration = Duration::from_secs(60);
@@ -70,6 +70,9 @@ pub(super) struct Lane {
     pub(super) began: bool,
     /// The newest offer was firing: the receiver is owed a resolved.
     pub(super) open: bool,
+    /// A digest is to tell what waits up to this version. What is newer waits until that is on the
+    /// disk: after a kill the older would else be told behind it.
+    pub(super) summed: Option<u64>,
 }
 
 impl Lane {
@@ -78,7 +81,20 @@ impl Lane {
     }
 
     pub(super) fn queued(&self) -> usize {
-        self.waiting.len() + usize::from(self.flying.is_some())
+        self.waiting.len() - self.summed() + usize::from(self.flying.is_some())
+    }
+
+    /// How many of those that wait a digest is to tell; they are the first.
+    pub(super) fn summed(&self) -> usize {
+        let told = |waiting: &&Waiting| self.summed.is_some_and(|last| waiting.version() <= last);
+        self.waiting.iter().take_while(told).count()
+    }
+
+    /// Leaves all that waits to a digest.
+    pub(super) fn sum_up(&mut self) -> impl Iterator<Item = MessageId> + '_ {
+        self.summed = self.waiting.back().map(Waiting::version);
+        self.began = false;
+        self.waiting.iter().map(|waiting| waiting.message.id.clone())
     }
 
     /// Of what has gathered while the receiver took nothing only the newest waits on, with the age
@@ -99,13 +115,14 @@ impl Lane {
     pub(super) fn is_closed(&self) -> bool {
         let (front, back) = (self.waiting.front(), self.waiting.back());
         let began = self.began || front.is_some_and(|front| !front.message.resolved);
-        self.flying.is_none() && began && back.is_some_and(|back| back.message.resolved)
+        let idle = self.flying.is_none() && self.summed.is_none();
+        idle && began && back.is_some_and(|back| back.message.resolved)
     }
 
     /// Of neighbours that say the same only the newer waits on, with the place and age of the
     /// older.
     pub(super) fn coalesce(&mut self, changes: &mut Vec<Change>) {
-        let mut index = 1;
+        let mut index = self.summed() + 1;
         while let (Some(older), Some(newer)) =
             (self.waiting.get(index - 1), self.waiting.get(index))
         {
