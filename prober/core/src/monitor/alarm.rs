@@ -46,6 +46,8 @@ pub(super) struct Alarm {
     pub(super) started: Moment,
     /// What was told at the opening and stays; `None` while nothing is told.
     pub(super) frozen: Option<Box<(Severity, BTreeMap<String, String>)>>,
+    /// A pending one opens no sooner.
+    pub(super) hold: Option<Instant>,
     /// The same of the last relapse; `None` if it was taken up from an earlier run.
     since: Option<Instant>,
 }
@@ -80,6 +82,7 @@ impl Alarm {
             class_now: Class::Unknown,
             started: Moment::At(Instant::ZERO),
             frozen: None,
+            hold: None,
             since: None,
         }
     }
@@ -178,7 +181,7 @@ impl Alarm {
     /// Time passed: a pending incident may have waited long enough.
     pub(super) fn handle_time(&mut self, now: Instant) -> Option<Step> {
         let Phase::Pending { since, closed } = self.phase else { return None };
-        if now.since(since) < self.open_after {
+        if now.since(since) < self.open_after || self.hold.is_some_and(|until| now < until) {
             return None;
         }
         if closed.is_some_and(|at| since.since(at) <= REOPEN_WITHIN) {
@@ -203,7 +206,10 @@ impl Alarm {
     /// When [`Self::handle_time`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Pending { since, .. } => Some(since + self.open_after),
+            Phase::Pending { since, .. } => {
+                let opens = since + self.open_after;
+                Some(self.hold.map_or(opens, |until| opens.max(until)))
+            }
             Phase::Quiet | Phase::Firing { .. } | Phase::Closed { .. } => None,
         }
     }

@@ -25,8 +25,9 @@ use crate::wording::Wording;
 
 /// Belief in a failure from which an incident is considered (DESIGN section 7).
 const BELIEF: f64 = 0.99;
-/// A vantage that fails is found out within this time; until then its targets are not told of.
-const SELF_DOUBT: Duration = Duration::from_secs(30);
+/// A vantage that fails is found out within this time; until then a target that fails unless the
+/// vantage does is not told of by itself.
+const SELF_DOUBT: Duration = Duration::from_secs(15);
 /// What was told is over when it is rather not so than so. In between it is neither told nor over.
 const DOUBT: f64 = 0.5;
 /// Findings of a partial loss that are younger than this are not waited upon.
@@ -254,6 +255,7 @@ impl Monitor {
                 continue;
             }
             let alarm = watch.alarms.entry(kind).or_insert_with(|| Alarm::new(limits.0, limits.1));
+            alarm.hold = watch.doubted.map(|since| since + SELF_DOUBT);
             let step = alarm.handle_verdict(now, class, fresh);
             let step = step.or_else(|| {
                 let began = lasting.filter(|_| class == Some(Class::PacketLoss));
@@ -329,15 +331,15 @@ impl Monitor {
 fn believes(now: Instant, watch: &mut TargetWatch, verdict: &Verdict) -> bool {
     let sure = belief(watch, verdict) > BELIEF;
     if verdict.class == Class::PacketLoss {
+        watch.doubted = None;
         return sure;
     }
     let belief = verdict.patient_belief();
-    let doubted = (!sure && belief > BELIEF).then(|| watch.doubted.unwrap_or(now));
-    watch.doubted = doubted;
+    let doubted = !sure && belief > BELIEF;
+    watch.doubted = doubted.then(|| watch.doubted.unwrap_or(now));
     let alarm = watch.alarms.get(&watch.failing_kind);
     let told = alarm.is_some_and(|alarm| alarm.state() == Some(IncidentState::Firing));
-    let waited = doubted.is_some_and(|since| now.since(since) >= SELF_DOUBT);
-    sure || waited || told && belief > DOUBT
+    sure || doubted || told && belief > DOUBT
 }
 
 /// How sure a failure is, for opening an incident. For a partial loss the counts say it: how
