@@ -55,6 +55,11 @@ const ALIKE: &[Alike] = &[
         causes: &["host_overloaded", "service_hung"],
         told_by: &[Sign::ComesAndGoes, Sign::EchoPartial, Sign::SynPartial, Sign::SynLossAlone],
     },
+    // And silence where TLS begins is that of either.
+    Alike {
+        causes: &["service_hung", "host_overloaded"],
+        told_by: &[Sign::ServiceLate, Sign::EchoPartial, Sign::SynPartial],
+    },
     // Whether a rule that names the address is called a ban or an access list, its owner tells.
     Alike { causes: &["null_route_reject", "path_reject"], told_by: &[] },
     // Why a router knows no way to a prefix, nobody tells; a way to a neighbour shows by itself.
