@@ -48,6 +48,12 @@ const ALIKE: &[Alike] = &[
         causes: &["source_block", "middlebox_reset"],
         told_by: &[Sign::SynSilent, Sign::SynError, Sign::SynPartial, Sign::ResetElsewhere],
     },
+    // Without an echo to compare with, another distance than the one that was learnt may be another
+    // way to the same host.
+    Alike {
+        causes: &["middlebox_reset", "service_stopped", "rdp_disabled", "rdp_port_moved"],
+        told_by: &[Sign::EchoAnswered, Sign::EchoPartial],
+    },
     // What drops all data behind a handshake, inspects it or stands for a host that is gone.
     Alike { causes: &["syn_proxy_dead_host", "dpi_reset"], told_by: &[Sign::AcceptNearer] },
     // One late answer is that of a service that hangs as well as of a host under load.
