@@ -394,6 +394,9 @@ pub struct NextEvidence {
     pub how: Text,
     /// Causes it speaks about.
     pub about: &'static [&'static str],
+    /// Whether it tells these from each other, as who sees the thing itself can, and not only from
+    /// the rest.
+    pub apart: bool,
 }
 
 /// What only the provider, the guest or another vantage can tell.
@@ -405,6 +408,7 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             zh: "控制台查看：运行中、已停止还是重启中？",
         },
         about: &["instance_stopped", "rebooting", "hypervisor_failure", "instance_hung"],
+        apart: true,
     },
     NextEvidence {
         ask: Text { en: "DDoS blackhole state", zh: "DDoS 黑洞状态" },
@@ -413,6 +417,7 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             zh: "安全控制台查看：该地址是否处于黑洞，何时解封？",
         },
         about: &["ddos_blackhole", "partial_blackhole"],
+        apart: true,
     },
     NextEvidence {
         ask: Text { en: "public address binding and bandwidth", zh: "公网地址绑定与带宽" },
@@ -421,6 +426,7 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             zh: "控制台查看：EIP 是否绑定、是否欠费、带宽是否大于 0？",
         },
         about: &["eip_unbound", "bandwidth_zero"],
+        apart: true,
     },
     NextEvidence {
         ask: Text {
@@ -437,6 +443,7 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             "source_block",
             "carrier_port_block",
         ],
+        apart: true,
     },
     NextEvidence {
         ask: Text {
@@ -459,6 +466,7 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             "nic_down",
             "service_hung",
         ],
+        apart: true,
     },
     NextEvidence {
         ask: Text { en: "the rule on the answering device", zh: "回复设备上的规则" },
@@ -468,6 +476,7 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             zh: "询问该设备的管理方：该地址被封禁（空路由），还是访问控制列表拒绝了该来源或端口？",
         },
         about: &["null_route_reject"],
+        apart: false,
     },
     NextEvidence {
         ask: Text { en: "the probing machine's own link", zh: "探测机自身的链路" },
@@ -477,6 +486,7 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             zh: "从同一台机器访问同网段或网关之外的其他地址；查看网卡状态、交换机端口与网关",
         },
         about: &["vantage_uplink"],
+        apart: false,
     },
     NextEvidence {
         ask: Text { en: "a probe from inside the provider's network", zh: "从云内网络探测" },
@@ -491,6 +501,7 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             "middlebox_reset",
             "return_path_broken",
         ],
+        apart: false,
     },
     NextEvidence {
         ask: Text { en: "a probe from another network", zh: "从其他网络探测" },
@@ -499,6 +510,7 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             zh: "增加第二个观测点，或在别处运行 `reachd check`",
         },
         about: &["source_block", "return_path_broken", "transit_blackhole", "carrier_port_block"],
+        apart: false,
     },
 ];
 
@@ -519,7 +531,11 @@ pub fn next_evidence(verdict: &Verdict) -> Vec<(&'static NextEvidence, Vec<Strin
         named.map(|name| (*name).to_owned()).collect()
     };
     let all = NEXT_EVIDENCE.iter().map(|next| (next, splits(next)));
-    all.filter(|(_, splits)| !splits.is_empty() && splits.len() < probable.len().max(2)).collect()
+    let settles = |next: &NextEvidence, splits: &[String]| {
+        let some = !splits.is_empty() && splits.len() < probable.len().max(2);
+        some || next.apart && splits.len() > 1
+    };
+    all.filter(|(next, splits)| settles(next, splits)).collect()
 }
 
 /// The word for an answer kind in JSON.

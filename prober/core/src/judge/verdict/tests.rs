@@ -160,6 +160,17 @@ fn all_silent_without_siblings_is_spread_and_named_by_the_larger() {
 }
 
 #[test]
+fn whoever_looks_into_the_guest_tells_all_that_is_left_apart() {
+    let reset = [Sign::EchoAnswered, Sign::SynReset, Sign::ResetSame, Sign::PathReachesTarget];
+    let verdict = judge(&target(), &[view("a", &reset)]);
+    assert_eq!(verdict.class, Class::PortClosed);
+    let next = next_evidence(&verdict);
+    let [(guest, splits)] = &next[..] else { panic!("{next:?}") };
+    assert_eq!(guest.ask.en, "service and firewall inside the guest");
+    assert_eq!(splits[..], ["service_stopped", "rdp_disabled", "rdp_port_moved"]);
+}
+
+#[test]
 fn an_inside_vantage_settles_a_blackhole() {
     let inside = ViewEvidence { role: Role::Inside, ..view("vpc", &OPEN) };
     let dark: Vec<_> = DARK.into_iter().chain([Sign::SiblingFurther]).collect();
