@@ -187,6 +187,10 @@ fn evidence_that_cannot_be_written_holds_nothing_up() {
         let before = sent(&daemon)?;
         until("probing goes on", START, || Ok((sent(&daemon)? > before).then_some(())))?;
         fs::remove_file(state.join("filler")).context("make room")?;
+        // Until it is back, what room there is belongs to it.
+        daemon.until_page("the ballast is back", START, |page| {
+            page.value("reachd_store_ballast_spent", &[]) == Some(0.0)
+        })?;
         fail_more(&mut daemon, 6)?;
         receiver.wait_for(6, START)?;
         until_steps(&state, 2, SOON)?;
