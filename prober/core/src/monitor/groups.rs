@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::incidents::fingerprint;
 use super::resumed::unheard;
+use super::view::View;
 use super::watch::TargetWatch;
 use super::{Event, Monitor, Timer};
 use crate::budget::prefix;
@@ -26,6 +27,8 @@ use crate::time::Instant;
 const TOGETHER: Duration = Duration::from_secs(60);
 /// An alarm waits this long for others that fail like it, if there are any.
 const HOLD: Duration = Duration::from_secs(10);
+/// The same while those that share something with it have fallen silent and are still looked at.
+const HOLD_LONGEST: Duration = Duration::from_secs(30);
 /// All targets are looked through this often at most.
 const SEARCH_EVERY: Duration = Duration::from_secs(1);
 /// Members that still fail this long after their group ended are told alone.
@@ -207,10 +210,12 @@ impl Monitor {
         self.groups.searched = Some(now);
         self.form_groups(now);
         self.tell_growth(now);
-        let alike = self.alike();
+        let (alike, awaited) = (self.alike(), self.awaited(now));
         let mut alone = Vec::new();
         for (id, held) in &mut self.groups.held {
-            if !held.known && now.since(held.since) < HOLD && alike.contains(id) {
+            let age = now.since(held.since);
+            let waits = |longest, others: &BTreeSet<AlarmId>| age < longest && others.contains(id);
+            if !held.known && (waits(HOLD, &alike) || waits(HOLD_LONGEST, &awaited)) {
                 held.until = now + SEARCH_EVERY;
             } else if held.until <= now {
                 alone.push((id.clone(), held.known));
@@ -283,18 +288,56 @@ impl Monitor {
         alike
     }
 
+    /// Held alarms that would be a group's if those fail too that have just fallen silent and were
+    /// not judged since.
+    fn awaited(&self, now: Instant) -> BTreeSet<AlarmId> {
+        let mut awaited = BTreeSet::new();
+        if self.groups.held.values().all(|held| held.known) {
+            return awaited;
+        }
+        let silent = |watch: &&TargetWatch| {
+            let mut missed = watch.views.values().filter_map(View::missed_since);
+            let failing = watch.alarms.values().any(|alarm| alarm.failing_since().is_some());
+            !watch.canary && !failing && missed.any(|since| now.since(since) <= TOGETHER)
+        };
+        let silent: Vec<_> = self.targets.values().filter(silent).collect();
+        if silent.is_empty() {
+            return awaited;
+        }
+        let silent: Vec<_> = silent.into_iter().map(|watch| self.groups.keys(watch)).collect();
+        let all = self.keys_of_all();
+        for ((kind, _), mut names) in self.ungrouped() {
+            while !names.is_empty() {
+                let failing = names.iter().filter_map(|name| self.keys_of(name));
+                let failing: Vec<_> = failing.chain(silent.iter().cloned()).collect();
+                let Some((key, _)) = grouping::find(&failing, all.iter()) else { break };
+                let before = names.len();
+                let shares = |name: &mut TargetName| {
+                    self.keys_of(name).is_some_and(|keys| keys.contains(&key))
+                };
+                awaited.extend(names.extract_if(.., shares).map(|name| (name, kind)));
+                if names.len() == before {
+                    break;
+                }
+            }
+        }
+        awaited
+    }
+
+    /// What each target has that others may share.
+    fn keys_of_all(&self) -> Vec<BTreeSet<GroupKey>> {
+        let watched =
+            self.targets.values().filter(|watch| !watch.canary && !watch.views.is_empty());
+        watched.map(|watch| self.groups.keys(watch)).collect()
+    }
+
     fn form_groups(&mut self, now: Instant) {
         for ((kind, _), mut names) in self.ungrouped() {
             let held = |name: &TargetName| self.groups.held.get(&(name.clone(), kind));
             if !names.iter().any(|name| held(name).is_some()) {
                 continue;
             }
-            let all: Vec<_> = self
-                .targets
-                .values()
-                .filter(|watch| !watch.canary && !watch.views.is_empty())
-                .map(|watch| self.groups.keys(watch))
-                .collect();
+            let all = self.keys_of_all();
             // Those that only seem to fail are no group by themselves before the first would be
             // told alone: until then it may turn out that our own side is the cause.
             let ripe = |held: &Held| held.known || now.since(held.since) >= HOLD;

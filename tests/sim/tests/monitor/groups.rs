@@ -145,6 +145,21 @@ fn two_causes_at_once_are_two_alerts_and_a_lone_failure_a_third() {
     assert!(firing.iter().all(|(at, _)| at.since(dead) < MINUTE), "{firing:#?}");
 }
 
+/// A sweep finds out over a whole interval who is gone, and looks take as long again.
+#[test]
+fn who_is_judged_first_waits_for_those_that_have_fallen_silent() {
+    let group = || (1..=20).map(|last| host(1, last));
+    let others = (2..=4).flat_map(|subnet| (1..=50).map(move |last| host(subnet, last)));
+    let mut light = healthy(group().chain(others).map(|at| target(at, "x")).collect());
+    let dead = kill(&mut light, group().take(2));
+    light.pass(Duration::from_secs(22));
+    kill(&mut light, group());
+    light.pass(2 * MINUTE);
+    let firing = told(&light, dead);
+    let keys: Vec<_> = firing.iter().map(|(_, update)| key(update)).collect();
+    assert_eq!(keys, [Some("10.20.1.0/24")]);
+}
+
 #[test]
 fn whoever_still_fails_after_its_group_is_told_alone() {
     let group = || (1..=20).map(|last| host(1, last));
