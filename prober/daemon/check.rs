@@ -172,10 +172,9 @@ fn plan(arguments: &Check) -> Result<Plan> {
     let known = std::mem::take(&mut plan.targets);
     plan.canaries.clear();
     for text in &arguments.targets {
-        let asked = read_target(text, arguments.service);
         let mut target = match planned(&known, text, arguments.service)? {
             Some(target) => target.clone(),
-            None => settings.with_defaults(asked?),
+            None => settings.with_defaults(read_target(text, arguments.service)?),
         };
         if elsewhere {
             target.vantages.clear();

@@ -176,6 +176,7 @@ fn cut(ground: &Path, test: &str, kind: &str, life: Duration) -> Result<u64> {
         let _ = told.read_to_string(&mut rest);
         line + &rest
     });
+    // The moment of the cut is what is drawn: any condition would spare some moments.
     sleep(life);
     signal(&child, "STOP")?;
     run("cp", &["--sparse=always", &to, &last])?;

@@ -164,3 +164,15 @@ fn a_target_of_the_command_line_stays() {
     alone.add_target(target()).unwrap();
     assert_eq!(alone.warnings, []);
 }
+
+#[test]
+fn a_target_of_the_command_line_has_the_defaults_of_the_file() {
+    let mut settings =
+        super::good("[defaults]\nrdp_depth = \"x224\"\nlabels = { site = \"fra\" }\n");
+    let target = target_from_argument("192.0.2.7:3390", Service::Rdp).unwrap();
+    settings.add_target(target.clone()).unwrap();
+    let added = &settings.plan.targets[0];
+    assert_eq!((&added.name, added.port), (&target.name, 3390));
+    assert_eq!(added.rdp_depth, reachd_core::evidence::rdp::RdpDepth::X224);
+    assert_eq!(added.labels["site"], "fra");
+}

@@ -159,6 +159,7 @@ fn nothing_committed_is_lost_over_kills() {
             receiver.set_status(if dice.roll(5) == 0 { 503 } else { 200 });
             let life = LIFE.0 + dice.roll(LIFE.1 - LIFE.0);
             let daemon = ground.launch()?;
+            // The moment of the kill is what is drawn: any condition would spare some moments.
             sleep(Duration::from_millis(life));
             ground = daemon.kill()?;
         }

@@ -255,7 +255,9 @@ impl Monitor {
                 continue;
             }
             let alarm = watch.alarms.entry(kind).or_insert_with(|| Alarm::new(limits.0, limits.1));
-            alarm.hold = watch.doubted.map(|since| since + SELF_DOUBT);
+            // A port that is open and should not be is no doubt about ourselves.
+            let doubted = watch.doubted.filter(|_| kind != AlertKind::Exposed);
+            alarm.hold = doubted.map(|since| since + SELF_DOUBT);
             let step = alarm.handle_verdict(now, class, fresh);
             let step = step.or_else(|| {
                 let began = lasting.filter(|_| class == Some(Class::PacketLoss));
