@@ -52,6 +52,15 @@ impl Path {
         routers.map(|hop| hop.ttl).max().unwrap_or(0)
     }
 
+    /// Whether a router that must be on the way was not heard.
+    pub fn has_holes(&self) -> bool {
+        let end = match self.end {
+            PathEnd::Reached(ttl) | PathEnd::Unreachable { ttl, .. } => ttl,
+            PathEnd::Loop | PathEnd::Silent => self.last_router(),
+        };
+        (1..end).any(|ttl| self.at(ttl).is_none())
+    }
+
     /// The address that answered at this hop limit.
     pub fn at(&self, ttl: u8) -> Option<IpAddr> {
         self.hops.iter().find(|hop| hop.ttl == ttl).and_then(|hop| hop.address)

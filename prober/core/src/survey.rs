@@ -72,6 +72,8 @@ pub struct Scope {
     pub ports: Ports,
     /// What may be asked beyond the usual.
     pub means: Means,
+    /// Whether the way is traced whatever is found, as a full survey does.
+    pub trace: bool,
     /// The ratio of loss, 0 to 1, above which it is a failure.
     pub loss_threshold: f64,
     /// What an earlier survey found amiss and this one should look for again.
@@ -203,13 +205,13 @@ impl Survey {
         let spaced = |count: u64, gap: u64| -> Vec<Duration> {
             (0..count).map(|index| Duration::from_millis(index * gap)).collect()
         };
-        let full = scope.depth == Depth::Full;
+        let traced = scope.trace || scope.depth == Depth::Full;
         Self {
             echo: Series::new(Question::Echo, now, &spaced(echoes, 50)),
             syn: scope
                 .port
                 .map(|port| Series::new(Question::Syn { port }, now, &spaced(syns, gap))),
-            icmp_trace: full.then(|| Trace::new(Flavour::Icmp, None)),
+            icmp_trace: traced.then(|| Trace::new(Flavour::Icmp, None)),
             tcp_trace: None,
             siblings: Vec::new(),
             connect: match (scope.port, scope.connect) {

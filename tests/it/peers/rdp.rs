@@ -47,6 +47,7 @@ fn look(chain: &Chain, port: u16, depth: RdpDepth) -> Result<RdpLook> {
         random: [7; 32],
         connect_timeout: Duration::from_secs(3),
         stage_timeout: Duration::from_secs(5),
+        limit: Duration::from_secs(60),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(rdp::look(&order, &place)))

@@ -90,7 +90,7 @@ impl World {
         let others = self.random.clone();
         self.random = Random::new(now.as_nanos() ^ others.clone().next());
         while look.next_attempt(at).is_some() {
-            at = self.attempt(at, from, (order, &mut look));
+            at = self.attempt(at, from, (order, &mut look), now + order.limit);
         }
         self.random = others;
         (at.since(now), look.finish())
@@ -102,6 +102,7 @@ impl World {
         now: Instant,
         from: &str,
         (order, look): (&RdpOrder, &mut Look),
+        end: Instant,
     ) -> Instant {
         let fault = self.places.get(from).map_or(LocalFault::None, |place| place.fault);
         if let Some(error) = fault.refuses(order.to.ip(), Some(order.to.port())) {
@@ -111,6 +112,11 @@ impl World {
         let mute = matches!(fault, LocalFault::Swallows | LocalFault::EatsAnswers);
         let answered = self.first_answer(now, from, &SYNS, |world| world.dial(from, order.to));
         let answered = answered.filter(|it| !mute && it.at() <= order.connect_timeout);
+        let answered_at = answered.as_ref().map_or(order.connect_timeout, Answered::at);
+        if now + answered_at > end {
+            look.handle_interrupted(end);
+            return end;
+        }
         let Some(answered) = answered else {
             look.handle_not_connected(ConnectResult::TimedOut);
             return now + order.connect_timeout;
@@ -124,33 +130,33 @@ impl World {
         let mut at = now + answered.at();
         let mut step = look.handle_connected(at, Some(answered.first.after));
         loop {
-            step = match step {
+            let segment = match &step {
                 Step::Part => return at,
-                Step::Send(bytes) => {
-                    let Some((request, _)) = behind(&accepted, &bytes) else {
+                Step::Send(bytes) => match behind(&accepted, bytes) {
+                    Some((request, _)) => Some(request),
+                    None => {
                         look.handle_not_connected(ConnectResult::Local(LocalError::Other(0)));
                         return at;
-                    };
-                    let heard = self.say(at, (from, order), &request);
-                    let took = heard.as_ref().map_or(order.stage_timeout, Answered::at);
-                    at = at + took;
-                    hear(look, at, heard.as_ref().map(|heard| &heard.first.bytes[..]))
-                }
+                    }
+                },
+                Step::Handshake => behind(&accepted, &[HELLO]).map(|(hello, _)| hello),
+                Step::Listen => None,
+            };
+            let heard = segment.and_then(|segment| self.say(at, (from, order), &segment));
+            at = at + heard.as_ref().map_or(order.stage_timeout, Answered::at);
+            if at > end {
+                look.handle_interrupted(end);
+                return end;
+            }
+            let bytes = heard.as_ref().map(|heard| &heard.first.bytes[..]);
+            step = match step {
                 // No server here completes a handshake, and who ends a hello ends any.
                 Step::Handshake => {
-                    let hello = behind(&accepted, &[HELLO]);
-                    let heard = hello.and_then(|(hello, _)| self.say(at, (from, order), &hello));
-                    at = at + heard.as_ref().map_or(order.stage_timeout, Answered::at);
-                    let came = came(heard.as_ref().map(|heard| &heard.first.bytes[..]));
-                    let error =
-                        came.map_or_else(HandshakeError::Ended, |_| HandshakeError::Unsupported);
+                    let error = came(bytes)
+                        .map_or_else(HandshakeError::Ended, |_| HandshakeError::Unsupported);
                     look.handle_handshake(at, Err(error))
                 }
-                Step::Listen => {
-                    at = at + order.stage_timeout;
-                    look.handle_end(at, Ending::TimedOut);
-                    Step::Part
-                }
+                _ => hear(look, at, bytes),
             };
         }
     }

@@ -112,21 +112,6 @@ impl Groups {
     pub(super) fn classes(&self) -> impl Iterator<Item = Class> {
         self.open.values().map(|group| group.class)
     }
-
-    /// What a target has that others may share.
-    fn keys(&self, watch: &TargetWatch) -> BTreeSet<GroupKey> {
-        let labels = self.by_labels.iter().filter_map(|name| {
-            let value = watch.target.labels.get(name)?;
-            Some(GroupKey::Label(name.clone(), value.clone()))
-        });
-        let subnets = watch.views.keys().map(|(_, address)| GroupKey::Prefix(prefix(*address)));
-        let found = watch.views.values().filter_map(|view| view.findings.as_ref());
-        // Where the path is cut off, what the targets share lies behind the cut: it was learnt
-        // while they were well.
-        let learnt = watch.views.values().flat_map(|view| view.learnt.iter().copied());
-        let routers = found.flat_map(Findings::routers).chain(learnt).map(GroupKey::Router);
-        labels.chain(subnets).chain(routers).collect()
-    }
 }
 
 /// Classes that one cause may show as while they are not told apart: silence is called by the
@@ -139,6 +124,22 @@ pub(super) fn family(class: Class) -> Class {
 }
 
 impl Monitor {
+    /// What a target has that others may share.
+    fn keys(&self, watch: &TargetWatch) -> BTreeSet<GroupKey> {
+        let labels = self.groups.by_labels.iter().filter_map(|name| {
+            let value = watch.target.labels.get(name)?;
+            Some(GroupKey::Label(name.clone(), value.clone()))
+        });
+        let subnets = watch.views.keys().map(|(_, address)| GroupKey::Prefix(prefix(*address)));
+        let found = watch.views.values().filter_map(|view| view.findings.as_ref());
+        // Where the path is cut off, what the targets share lies behind the cut: it was learnt
+        // while they were well.
+        let ways = watch.views.keys();
+        let learnt = ways.flat_map(|(vantage, address)| self.neighbourhood.way(*vantage, *address));
+        let routers = found.flat_map(Findings::routers).chain(learnt.copied());
+        labels.chain(subnets).chain(routers.map(GroupKey::Router)).collect()
+    }
+
     /// An alarm opened: it joins a group, or waits for what others say.
     pub(super) fn place_alarm(
         &mut self,
@@ -151,7 +152,7 @@ impl Monitor {
             return Place::Alone;
         };
         let id = (name.clone(), kind);
-        let (keys, class) = (self.groups.keys(watch), family(watch.class));
+        let (keys, class) = (self.keys(watch), family(watch.class));
         let mut open = self.groups.open.iter_mut();
         let joined = open.find(|(_, group)| {
             group.kind == kind && family(group.class) == class && keys.contains(&group.key)
@@ -304,7 +305,7 @@ impl Monitor {
         if silent.is_empty() {
             return awaited;
         }
-        let silent: Vec<_> = silent.into_iter().map(|watch| self.groups.keys(watch)).collect();
+        let silent: Vec<_> = silent.into_iter().map(|watch| self.keys(watch)).collect();
         let all = self.keys_of_all();
         for ((kind, _), mut names) in self.ungrouped() {
             while !names.is_empty() {
@@ -328,7 +329,7 @@ impl Monitor {
     fn keys_of_all(&self) -> Vec<BTreeSet<GroupKey>> {
         let watched =
             self.targets.values().filter(|watch| !watch.canary && !watch.views.is_empty());
-        watched.map(|watch| self.groups.keys(watch)).collect()
+        watched.map(|watch| self.keys(watch)).collect()
     }
 
     fn form_groups(&mut self, now: Instant) {
@@ -362,7 +363,7 @@ impl Monitor {
     }
 
     fn keys_of(&self, name: &TargetName) -> Option<BTreeSet<GroupKey>> {
-        self.targets.get(name).map(|watch| self.groups.keys(watch))
+        self.targets.get(name).map(|watch| self.keys(watch))
     }
 
     fn is_firing(&self, name: &TargetName, kind: AlertKind) -> bool {

@@ -90,7 +90,8 @@ impl Monitor {
         let shown = look.and_then(|shown| from_hexadecimal(&shown.fingerprint_sha256));
         let echo_answered = findings.echo.received() > 0;
         if seen.is_some() {
-            view.learnt = findings.routers().collect();
+            let at = (key.vantage, key.address);
+            self.neighbourhood.note_way(at, findings.routers(), moved);
         }
         let baseline = Baseline {
             echo_answered,

@@ -29,7 +29,7 @@ const SERVICE_TIMEOUT: Duration = Duration::from_secs(7);
 /// The driver has this much longer to tell how a connection ended.
 const CONNECT_GRACE: Duration = Duration::from_millis(1_500);
 /// A look that may take this long has time for a rate sweep behind everything else.
-const PATIENT: Duration = Duration::from_secs(75);
+pub(super) const PATIENT: Duration = Duration::from_secs(75);
 /// How long a probe waits that nothing may be sent for now.
 const NO_ROOM: Duration = Duration::from_millis(100);
 
@@ -136,6 +136,10 @@ impl Monitor {
             look: look.filter(|_| connect),
             known: view.known(),
             means,
+            trace: learning
+                && depth == Depth::Suspicion
+                && watch.class == Class::Reachable
+                && view.wants_trace(now),
             loss_threshold: watch.target.loss_threshold,
             suspects: view.take_suspects(),
             ports: Ports::of(&watch.target, learn).beside(key.address),

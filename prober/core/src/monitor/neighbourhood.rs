@@ -1,4 +1,5 @@
-//! Which planned addresses lie near each other: the siblings that a trace may compare with.
+//! Which planned addresses lie near each other: the siblings that a trace may compare with, and the
+//! routers on the way to them.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,8 @@ use crate::vantage::VantageId;
 
 /// Neighbours looked at on either side at most: only the two nearest that answer are traced.
 const LOOK: usize = 32;
+/// Routers on the way to a subnet that are kept at most: those heard last.
+const ROUTERS_MAX: usize = 32;
 
 /// Planned addresses by vantage, in order, with how many views have them.
 #[derive(Debug, Default)]
@@ -21,6 +24,9 @@ pub(super) struct Neighbourhood {
     mute: BTreeSet<(VantageId, IpAddr)>,
     /// How far the ports of shared addresses are in health, by target.
     shared: BTreeMap<(VantageId, IpAddr), BTreeMap<TargetName, u8>>,
+    /// The routers on the way to each subnet in health, those heard last at the end. Routers limit
+    /// their errors: a look at one target hears some, all looks at its subnet hear them all.
+    ways: BTreeMap<(VantageId, IpAddr), Vec<IpAddr>>,
 }
 
 impl Neighbourhood {
@@ -42,7 +48,36 @@ impl Neighbourhood {
             }
             // Whoever stays is learnt anew.
             self.shared.remove(&(vantage, address));
+            let subnet = prefix(address);
+            let first = self.planned.range((vantage, subnet)..).next();
+            if first.is_none_or(|(at, _)| at.0 != vantage || prefix(at.1) != subnet) {
+                self.ways.remove(&(vantage, subnet));
+            }
         }
+    }
+
+    /// Notes which routers a look at a healthy address has heard; `moved` when its way is another
+    /// than before.
+    pub(super) fn note_way(
+        &mut self,
+        (vantage, address): (VantageId, IpAddr),
+        heard: impl Iterator<Item = IpAddr>,
+        moved: bool,
+    ) {
+        let way = self.ways.entry((vantage, prefix(address))).or_default();
+        if moved {
+            way.clear();
+        }
+        for router in heard {
+            way.retain(|known| *known != router);
+            way.push(router);
+        }
+        way.drain(..way.len().saturating_sub(ROUTERS_MAX));
+    }
+
+    /// The routers on the way to an address, as far as looks at its subnet have heard them.
+    pub(super) fn way(&self, vantage: VantageId, address: IpAddr) -> &[IpAddr] {
+        self.ways.get(&(vantage, prefix(address))).map_or(&[], Vec::as_slice)
     }
 
     /// Whether this very address is planned.
@@ -191,5 +226,27 @@ mod tests {
         all.remove(vantage, address(9), true);
         assert_eq!(all.nearest(vantage, address(20))[0], address(9));
         assert!(all.nearest(other, address(18)).is_empty());
+    }
+    #[test]
+    fn looks_at_a_subnet_hear_its_routers_together() {
+        let (vantage, other) = (VantageId(0), VantageId(1));
+        let address = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let router = |number: u8| IpAddr::from([10, 9, number, 1]);
+        let mut all = Neighbourhood::default();
+        all.add(vantage, address(1), false);
+        all.add(vantage, address(2), false);
+        all.note_way((vantage, address(1)), [router(1), router(3)].into_iter(), false);
+        all.note_way((vantage, address(2)), [router(1), router(2)].into_iter(), false);
+        assert_eq!(all.way(vantage, address(1)), [router(3), router(1), router(2)]);
+        assert!(all.way(other, address(1)).is_empty(), "another vantage goes another way");
+        all.note_way((vantage, address(2)), (10..50).map(router), false);
+        let kept: Vec<_> = (18..50).map(router).collect();
+        assert_eq!(all.way(vantage, address(1)), kept, "those heard last");
+        all.note_way((vantage, address(2)), [router(4)].into_iter(), true);
+        assert_eq!(all.way(vantage, address(1)), [router(4)], "the old way is gone");
+        all.remove(vantage, address(1), false);
+        assert_eq!(all.way(vantage, address(1)), [router(4)]);
+        all.remove(vantage, address(2), false);
+        assert!(all.way(vantage, address(1)).is_empty(), "nobody is there any more");
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::answers::connect_fate;
 use super::flights::{Purpose as Errand, ViewKey};
+use super::looks::PATIENT;
 use super::{Baseline, Flight, Monitor, Output, Purpose, Timer};
 use crate::accounting::Fate;
 use crate::evidence::LossReason;
@@ -33,6 +34,11 @@ const STAGE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Stages of a connection: four, and its end.
 const STAGES: u32 = 5;
 
+/// Where less time is left no look begins.
+const WORTH_BEGINNING: Duration = Duration::from_millis(500);
+/// A look whose end is not told so long after its limit is given up.
+const WAITED_FOR: Duration = Duration::from_secs(2);
+
 /// One look at an RDP server to make, connection after connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RdpOrder {
@@ -52,6 +58,8 @@ pub struct RdpOrder {
     pub connect_timeout: Duration,
     /// Limit of each stage after that.
     pub stage_timeout: Duration,
+    /// Limit of the whole: what is under way then is interrupted.
+    pub limit: Duration,
 }
 
 /// What is known of an RDP server from one vantage.
@@ -164,7 +172,11 @@ impl Monitor {
         let Some(watch) = self.targets.get_mut(&key.target) else { return };
         let (port, host) = (watch.target.port, watch.target.host.clone());
         let Some(view) = watch.views.get_mut(&(key.vantage, key.address)) else { return };
-        if !view.has_connects(now, OFFERS.len()) {
+        let is_hasty = self.purpose == Purpose::Once && self.patience < PATIENT;
+        let left = view.survey.as_ref().map(|(_, survey)| survey.time_for_look(now));
+        let left = left.filter(|_| is_hasty);
+        if !view.has_connects(now, OFFERS.len()) || left.is_some_and(|left| left < WORTH_BEGINNING)
+        {
             if let Some((_, survey)) = &mut view.survey {
                 survey.refuse_look();
             }
@@ -176,9 +188,11 @@ impl Monitor {
         let stage_timeout = survey.map_or(STAGE_TIMEOUT, |it| it.look_patience(STAGE_TIMEOUT));
         let attempts = u32::try_from(ATTEMPTS_MAX).unwrap_or(u32::MAX);
         let limit = (CONNECT_TIMEOUT + stage_timeout * STAGES) * attempts;
+        let limit = left.map_or(limit, |left| limit.min(left));
         let errand = Errand::SurveyLook(number);
+        let about = ((key.clone(), errand), (port, None));
         let order = RdpOrder {
-            flight: self.flights.order_connect(now, (key.clone(), errand), (port, None), limit),
+            flight: self.flights.order_connect(now, about.0, about.1, limit + WAITED_FOR),
             vantage: key.vantage,
             to: SocketAddr::new(key.address, port),
             depth,
@@ -186,6 +200,7 @@ impl Monitor {
             random,
             connect_timeout: CONNECT_TIMEOUT,
             stage_timeout,
+            limit,
         };
         self.outputs.push_back(Output::Look(Box::new(order)));
     }

@@ -1,6 +1,5 @@
 //! One vantage's view of one address: the standing watch, the surveys, and what is known.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Baseline;
@@ -31,6 +30,11 @@ const RATES_EVERY: Duration = Duration::from_secs(3_600);
 const CANARY_EVERY: Duration = Duration::from_secs(3_600);
 /// A failure's path is traced anew after this long.
 const RETRACE: Duration = Duration::from_secs(60);
+/// The way to a healthy target is traced this often: routes change.
+const TRACE_EVERY: Duration = Duration::from_secs(6 * 3_600);
+/// Where routers on the way were not heard they are asked again this often, in the next looks: they
+/// limit their errors, and at the start everybody asks at once.
+const TRACES_FOR_HOLES: u8 = 3;
 /// Changes that several vantages see within this time are one change.
 const SAME_CHANGE: Duration = Duration::from_secs(15);
 
@@ -122,10 +126,10 @@ pub(super) struct View {
     pub(super) clean: [u64; 2],
     /// How often the path changed.
     pub(super) path_changes: u64,
-    /// Routers on the way while the target was well.
-    pub(super) learnt: Vec<IpAddr>,
     /// When its path was last traced.
     traced: Option<Instant>,
+    /// How often it is traced once more for routers that were not heard.
+    traces_left: u8,
     /// When its baseline was last told.
     pub(super) baseline_told: Option<Instant>,
     /// Healthy looks in a row that were slower than the usual round trip.
@@ -176,8 +180,8 @@ impl View {
             changed: None,
             clean: [0; 2],
             path_changes: 0,
-            learnt: Vec::new(),
             traced: None,
+            traces_left: TRACES_FOR_HOLES,
             baseline_told: None,
             slower: 0,
             reachable: None,
@@ -329,6 +333,14 @@ impl View {
         Suspects { flows, sizes: found.sizes || self.sizes_seen, ..found }
     }
 
+    /// Whether the way to it is traced in its next look though it is well.
+    pub(super) fn wants_trace(&self, now: Instant) -> bool {
+        let path = self.findings.as_ref().and_then(|findings| findings.icmp_path.as_ref());
+        let has_holes = path.is_none_or(Path::has_holes);
+        self.traced.is_none_or(|at| now.since(at) >= TRACE_EVERY)
+            || has_holes && self.traces_left > 0
+    }
+
     /// Whether its path was not traced for a while.
     pub(super) fn was_traced_long_ago(&self, now: Instant) -> bool {
         self.traced.is_none_or(|at| now.since(at) >= RETRACE)
@@ -411,6 +423,7 @@ impl View {
     pub(super) fn conclude(&mut self, mut findings: Findings, learnt: Option<&Baseline>) -> bool {
         self.survey = None;
         if findings.icmp_path.is_some() {
+            self.traces_left = self.traces_left.saturating_sub(u8::from(self.traced.is_some()));
             self.traced = Some(findings.started);
         }
         let mut changes = false;

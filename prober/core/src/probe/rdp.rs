@@ -33,6 +33,8 @@ pub const OFFERS: [Protocols; 4] = [
 pub const ATTEMPTS_MAX: usize = OFFERS.len() + 2;
 /// No further connection begins so long after the first.
 const LONGEST: Duration = Duration::from_secs(4);
+/// A stage that is interrupted after so long has gone unanswered; before, it tells nothing.
+const ENOUGH: Duration = Duration::from_secs(3);
 /// The longest answer to a connection request that is read.
 const X224_BYTES_MAX: usize = 1_024;
 
@@ -371,6 +373,15 @@ impl Look {
             }
             Stage::Connecting | Stage::Over => {}
         }
+    }
+
+    /// There is no time for more, whatever is under way.
+    pub fn handle_interrupted(&mut self, now: Instant) {
+        if self.current.as_ref().is_some_and(|current| now.since(current.begun) >= ENOUGH) {
+            self.handle_end(now, Ending::TimedOut);
+        }
+        self.current = None;
+        self.over = true;
     }
 
     /// What the look showed.

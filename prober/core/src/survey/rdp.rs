@@ -18,6 +18,8 @@ pub(super) const SLOW: Duration = Duration::from_secs(3);
 const TIMES_SLOWER: u32 = 2;
 /// A further look that begins later than this would not end within the time of a survey.
 const LATEST: Duration = Duration::from_secs(4);
+/// When a look must be over, from the start of a survey that is waited for (DESIGN section 9: 12 s).
+const ENDS: Duration = Duration::from_millis(11_500);
 
 /// Whether and how far a survey looks at the RDP server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +49,8 @@ pub(super) enum Looking {
     Flying,
     /// It ended then with a stage that died, and waits to be made again.
     Doubtful(Box<RdpLook>, Instant),
-    FlyingAgain,
+    /// As before, and it is under way.
+    FlyingAgain(Box<RdpLook>, Instant),
     Done(Box<RdpLook>, Instant),
 }
 
@@ -66,10 +69,15 @@ impl Survey {
     /// The look to make now, if there is one.
     pub(super) fn poll_look(&mut self, now: Instant) -> Option<RdpDepth> {
         let scope = self.scope.look.filter(|_| !self.look_held)?;
-        self.looking = match &self.looking {
+        self.looking = match std::mem::take(&mut self.looking) {
             Looking::NotAsked if self.wants_look(scope) => Looking::Flying,
-            Looking::Doubtful(_, at) if now >= *at + ONCE_MORE_AFTER => Looking::FlyingAgain,
-            _ => return None,
+            Looking::Doubtful(look, at) if now >= at + ONCE_MORE_AFTER => {
+                Looking::FlyingAgain(look, at)
+            }
+            other => {
+                self.looking = other;
+                return None;
+            }
         };
         Some(scope.depth)
     }
@@ -89,10 +97,15 @@ impl Survey {
         report.service_time.map_or(usual, |time| usual.max(time * TIMES_SLOWER))
     }
 
+    /// How long a look that begins now may take where the survey is waited for.
+    pub fn time_for_look(&self, now: Instant) -> Duration {
+        ENDS.saturating_sub(now.since(self.started))
+    }
+
     /// Whether there is nothing to wait for.
     pub(super) fn look_is_over(&self) -> bool {
         match &self.looking {
-            Looking::Flying | Looking::FlyingAgain | Looking::Doubtful(..) => false,
+            Looking::Flying | Looking::FlyingAgain(..) | Looking::Doubtful(..) => false,
             Looking::Done(..) => true,
             Looking::NotAsked => !self.scope.look.is_some_and(|scope| self.wants_look(scope)),
         }
@@ -106,14 +119,15 @@ impl Survey {
     /// No more connections may be made now: what was seen must do.
     pub fn refuse_look(&mut self) {
         self.scope.look = None;
-        self.looking = match std::mem::take(&mut self.looking) {
-            Looking::Doubtful(look, at) => Looking::Done(look, at),
-            other => other,
-        };
+        self.end_looking();
     }
 
     /// Takes what a look showed.
     pub fn handle_look(&mut self, now: Instant, look: RdpLook) {
+        if look.answers.is_empty() {
+            self.handle_look_lost();
+            return;
+        }
         let look = Box::new(look);
         // What packets are lost with, a look is as well; another one would settle nothing.
         let in_time = now.since(self.started) <= LATEST && !self.misses_any();
@@ -123,17 +137,26 @@ impl Survey {
         };
     }
 
-    /// The look's end was never told: nothing is known of it.
+    /// The look's end was never told, or came before any answer: what an earlier one showed stands.
     pub fn handle_look_lost(&mut self) {
-        self.looking = Looking::NotAsked;
         self.scope.look = None;
+        self.end_looking();
+    }
+
+    fn end_looking(&mut self) {
+        self.looking = match std::mem::take(&mut self.looking) {
+            Looking::Doubtful(look, at)
+            | Looking::FlyingAgain(look, at)
+            | Looking::Done(look, at) => Looking::Done(look, at),
+            Looking::NotAsked | Looking::Flying => Looking::NotAsked,
+        };
     }
 
     /// What the look showed, if one was made and stands.
     pub(super) fn seen_look(&self) -> Option<Arc<RdpSeen>> {
         let (look, at) = match &self.looking {
             Looking::Done(look, at) | Looking::Doubtful(look, at) => (look, at),
-            Looking::NotAsked | Looking::Flying | Looking::FlyingAgain => return None,
+            Looking::NotAsked | Looking::Flying | Looking::FlyingAgain(..) => return None,
         };
         Some(Arc::new(RdpSeen { look: (**look).clone(), at: *at, replaced: None }))
     }

@@ -68,24 +68,32 @@ pub async fn look(order: &RdpOrder, place: &Place) -> RdpLook {
     let now = || Instant::from_start(started.elapsed());
     let mut look = Look::new(order.depth, order.server_name.as_deref(), order.random);
     while look.next_attempt(now()).is_some() {
-        match dial(order.to, place, order.connect_timeout).await {
-            Err((ConnectResult::Connected, _)) => {
-                look.handle_connected(now(), None);
-                look.handle_end(now(), Ending::Reset);
-            }
-            Err((result, _)) => look.handle_not_connected(result),
-            Ok((stream, _)) => {
-                let took = sys::tcp_info(&stream).ok().map(|info| info.rtt);
-                let step = look.handle_connected(now(), took);
-                match converse(order, &mut look, (Wire::Plain(stream), step), &now).await {
-                    Some(Wire::Plain(stream)) => part(stream).await,
-                    Some(Wire::Secure(stream)) => part(stream).await,
-                    None => {}
-                }
-            }
+        let attempt = connect(order, place, &mut look, &now);
+        if tokio::time::timeout_at(started + order.limit, attempt).await.is_err() {
+            look.handle_interrupted(now());
         }
     }
     look.finish()
+}
+
+/// Makes one connection.
+async fn connect(order: &RdpOrder, place: &Place, look: &mut Look, now: &impl Fn() -> Instant) {
+    match dial(order.to, place, order.connect_timeout).await {
+        Err((ConnectResult::Connected, _)) => {
+            look.handle_connected(now(), None);
+            look.handle_end(now(), Ending::Reset);
+        }
+        Err((result, _)) => look.handle_not_connected(result),
+        Ok((stream, _)) => {
+            let took = sys::tcp_info(&stream).ok().map(|info| info.rtt);
+            let step = look.handle_connected(now(), took);
+            match converse(order, look, (Wire::Plain(stream), step), now).await {
+                Some(Wire::Plain(stream)) => part(stream).await,
+                Some(Wire::Secure(stream)) => part(stream).await,
+                None => {}
+            }
+        }
+    }
 }
 
 /// Does what the engine says until it has enough; gives what is left to be parted from.

@@ -7,12 +7,14 @@ use std::time::Duration;
 use reachd_core::grouping::GroupKey;
 use reachd_core::incident::{AlertKind, IncidentState, IncidentUpdate, Moment, Opening, Subject};
 use reachd_core::judge::Class;
-use reachd_core::monitor::{Event, Input, RestoredGroup};
+use reachd_core::monitor::{Event, Input, Purpose, RestoredGroup};
 use reachd_core::plan::{Budget, Plan};
 use reachd_core::target::{Service, Severity, Siblings, Target, TargetName};
 use reachd_core::time::Instant;
 use reachd_core::vantage::Vantage;
-use reachd_sim::Light;
+use reachd_sim::{Action, Cloud, IcmpLimit, Light, Match, Run, address};
+
+use crate::scene::{self, rdp};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -302,4 +304,39 @@ fn a_group_whose_targets_are_taken_from_the_plan_ends_in_its_own_words() {
     assert_eq!((over.state, key(over)), (IncidentState::Resolved, Some("10.20.1.0/24")));
     assert!(over.summary.0.contains("10.20.1."), "{over:#?}");
     assert!(!over.next_step.0.is_empty() && !over.next_step.1.is_empty());
+}
+
+/// The routers behind which half of the subnets lie limit their errors: each was heard on the way
+/// to some targets only, and is on the way to all.
+#[test]
+fn a_dead_edge_is_one_alert_though_few_looks_have_heard_it() {
+    for seed in 0..6 {
+        let mut world = Cloud { vantages: 2, subnets: 8, hosts: 5, canaries: 0 }.build(seed);
+        for (name, like) in [("e2", "e1"), ("f1", "x1"), ("f2", "x2")] {
+            let number = u8::try_from(world.routers.len()).unwrap();
+            let mut router = world.routers[like].clone();
+            router.v4 = Ipv4Addr::new(172, 16, number, 1).into();
+            router.limit = Some(IcmpLimit::new(2.0, 6.0));
+            world.routers.insert(name.to_owned(), router);
+        }
+        world.router("e1").limit = Some(IcmpLimit::new(2.0, 6.0));
+        for subnet in 0..8 {
+            let edge = if subnet < 4 { ["e1", "f1"] } else { ["e2", "f2"] };
+            let routers = &mut world.subnets.get_mut(&address(subnet, 0)).unwrap().routers;
+            let edge = edge.map(str::to_owned);
+            routers.splice(2..3, edge);
+        }
+        let hosts = (0..8).flat_map(|subnet| (10..15).map(move |last| address(subnet, last)));
+        let plan = scene::plan(&world, hosts.map(rdp).collect());
+        let mut run = Run::new(Purpose::Watch, seed, world);
+        run.plan(&plan);
+        run.pass(20 * MINUTE);
+        let dead = run.now;
+        run.world.router("e1").rule(Match::default(), Action::DropBeforeTtl);
+        run.pass(2 * MINUTE);
+        let firing = run.steps(dead, IncidentState::Firing);
+        let said: Vec<_> = firing.iter().map(|update| &update.summary.0).collect();
+        assert_eq!(firing.len(), 1, "seed {seed}: {said:#?}");
+        assert!(key(firing[0]).is_some_and(|key| key.starts_with("via ")), "{said:#?}");
+    }
 }

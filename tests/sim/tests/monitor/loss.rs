@@ -6,7 +6,7 @@ use reachd_core::incident::IncidentState;
 use reachd_core::judge::Class;
 use reachd_core::monitor::{Event, Purpose};
 use reachd_core::time::Instant;
-use reachd_sim::{Action, Cloud, Link, Loss, Match, Run, address};
+use reachd_sim::{Action, Cloud, Link, Loss, Match, Port, Run, Speaks, address};
 
 use crate::scene::{look_for, plan, rdp, s};
 use crate::watch::{HOST, class_of, judged};
@@ -104,4 +104,22 @@ fn a_patient_look_counts_until_a_small_loss_is_clear() {
     };
     let (of_loss, of_health) = (looks(0.05, 0.02), looks(0.01, 0.05));
     assert!(of_loss >= 40 && of_health <= 1, "{of_loss} and {of_health} of 80");
+}
+
+/// Whatever is lost of a look at the service, nobody waits longer than is promised (DESIGN
+/// section 9), nor where the service is slow besides.
+#[test]
+fn a_check_through_losses_ends_in_time() {
+    let late = |millis| Speaks::Late(Duration::from_millis(millis));
+    let services = [Speaks::Expected, late(900), late(2_700)];
+    for seed in 0..240 {
+        let mut world = Cloud { vantages: 1, subnets: 1, hosts: 1, canaries: 0 }.build(seed);
+        let speaks = services[usize::try_from(seed % 3).unwrap()].clone();
+        world.host("10.0.0.10").ports.insert(3389, Port::Open(speaks));
+        let ratio = [0.1, 0.3, 0.5, 0.7][usize::try_from(seed % 4).unwrap()];
+        world.router("x1").forth = Link::new(Loss::Independent(ratio));
+        let plan = plan(&world, vec![rdp(address(0, 10))]);
+        let look = look_for(s(25), world, &plan, seed);
+        assert!(look.took <= s(12), "seed {seed}: {:?}", look.took);
+    }
 }

@@ -248,3 +248,14 @@ fn a_certificate_that_is_renewed_heals() {
     let row = run.monitor.snapshot().views[0].rdp.clone().unwrap();
     assert_eq!(row.certificate_changes, 1);
 }
+
+#[test]
+fn a_look_for_which_no_connections_are_left_is_not_waited_for() {
+    let world = Cloud::default().build(5);
+    let mut plan = plan(&world, vec![rdp(address(0, 10))]);
+    plan.budget.connects_per_minute = 2;
+    plan.budget.connects_per_hour = 2;
+    let look = look_at(world, &plan, 5);
+    assert_eq!((look.class(), look.run.looks.len()), ("reachable", 0));
+    assert!(look.took < Duration::from_secs(2), "{:?}", look.took);
+}

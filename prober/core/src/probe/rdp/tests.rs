@@ -358,3 +358,18 @@ fn it_does_not_matter_in_which_pieces_answers_come() {
         assert_eq!(server.look(RdpDepth::Ntlm, piece), whole, "pieces of {piece}");
     }
 }
+
+#[test]
+fn what_is_interrupted_tells_nothing_unless_it_had_time_enough() {
+    for (waited, expected) in [(ENOUGH - TAKES, None), (ENOUGH, Some(false))] {
+        let mut look = Look::new(RdpDepth::Tls, None, [7; 32]);
+        look.next_attempt(Instant::ZERO);
+        look.handle_connected(Instant::ZERO, None);
+        look.handle_bytes(Instant::ZERO, WALL, &selects(2));
+        look.handle_interrupted(Instant::ZERO + waited);
+        assert_eq!(look.next_attempt(Instant::ZERO + waited), None);
+        let seen = look.finish();
+        let silent = expected.map(|heard| TlsOutcome::Failed(StageFailure::TimedOut { heard }));
+        assert_eq!((seen.answers.len(), seen.tls), (1, silent));
+    }
+}

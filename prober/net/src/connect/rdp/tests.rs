@@ -28,6 +28,7 @@ fn order(to: SocketAddr) -> RdpOrder {
         random: [7; 32],
         connect_timeout: Duration::from_secs(3),
         stage_timeout: STAGE,
+        limit: Duration::from_secs(60),
     }
 }
 
@@ -139,4 +140,16 @@ fn where_nobody_listens_nothing_more_is_asked() {
     let refused = StageFailure::NotConnected(ConnectResult::Refused);
     assert_eq!(seen.answers[0].outcome, X224Outcome::Failed(refused));
     assert_eq!(seen.connections, 1);
+}
+
+#[test]
+fn a_look_ends_when_its_time_is_over() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap();
+    let patient = RdpOrder { stage_timeout: SLACK * 2, limit: STAGE, ..order(to) };
+    let place = Place::find(&Vantage::unbound("v")).unwrap();
+    let begun = StdInstant::now();
+    let seen = runtime().block_on(look(&patient, &place));
+    assert_eq!((seen.answers.len(), seen.connections), (0, 1));
+    assert!(begun.elapsed() < STAGE + SLACK, "{:?}", begun.elapsed());
 }
