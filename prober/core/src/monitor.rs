@@ -26,6 +26,7 @@ mod queries;
 mod queue;
 mod rdp;
 mod recurrence;
+mod refusals;
 mod resets;
 mod resumed;
 mod spells;

@@ -392,6 +392,7 @@ impl Survey {
             rates: self.rates.as_ref().map(Rates::fates),
             asides: self.asides.fates().clone(),
             refused: refused.then_some(now),
+            neighbour_error: None,
             local: self.local.clone(),
             packets: self.packets,
         }

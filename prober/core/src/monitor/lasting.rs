@@ -87,6 +87,18 @@ fn chance(fresh: &Tally, known: &Tally, clean: u64) -> Option<f64> {
     Some(1.0 - at_least(missed(fresh) + 1, clean + fresh.valid(), share))
 }
 
+/// Whether a fault seems to have come while a healthy target was looked at: until now it answered
+/// all, in this look up to a moment, and from then on nothing. A loss that has just begun looks so
+/// by chance, and is known one look later.
+pub(super) fn fell_silent(view: &View, findings: &Findings) -> bool {
+    let Some(before) = &view.findings else { return false };
+    let fell = |before: &Tally, now: &Tally| {
+        before.valid() > 0 && before.received() == before.valid() && now.fell_silent()
+    };
+    let syn = before.syn.as_ref().zip(findings.syn.as_ref());
+    fell(&before.echo, &findings.echo) || syn.is_some_and(|(before, now)| fell(before, now))
+}
+
 /// Puts flows that seem to fail for good aside until they are asked again, where their packets were
 /// known to be lost by chance: of eight flows and a loss of most SYNs, one look in some hundreds
 /// sees just this. Gives whether it did.

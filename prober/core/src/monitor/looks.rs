@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::flights::{Purpose as Errand, ViewKey};
-use super::lasting::{add_up, put_aside, put_sizes_aside};
+use super::lasting::{add_up, fell_silent, put_aside, put_sizes_aside};
 use super::learning::baseline_key;
 use super::queue::Urgency;
 use super::standing::VantageWatch;
@@ -219,13 +219,14 @@ impl Monitor {
             let ended = findings.ended;
             let spoilt = self.is_doubtful(key);
             let doubtful = spoilt || self.is_in_doubt(key, findings.started);
-            let mut once_more = again && findings.saw_a_turn();
+            let turned = findings.saw_a_turn();
             let watch = self.targets.get_mut(&key.target)?;
             let lossy = watch.loses();
             // Of a path that is known to be dead in part a split is no news.
             let chance =
                 !matches!(watch.class, Class::Reachable | Class::Unknown | Class::PartialPath);
             let view = watch.views.get_mut(&(key.vantage, key.address))?;
+            let mut once_more = again && (turned || fell_silent(view, &findings));
             if spoilt {
                 view.findings = None;
             }
@@ -306,6 +307,7 @@ impl Monitor {
 
     /// A view's findings are new: what surprises changes with them.
     pub(super) fn after_conclusion(&mut self, now: Instant, key: &ViewKey, changed: bool) {
+        self.share_refusal(now, key);
         self.note_spell(key);
         if let Some(watch) = self.targets.get(&key.target)
             && let Some(view) = watch.views.get(&(key.vantage, key.address))

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use super::Monitor;
 use super::flights::ViewKey;
+use super::refusals::Refusal;
 use crate::budget::prefix;
 use crate::target::{Fronted, Siblings, Target, TargetName};
 use crate::vantage::VantageId;
@@ -27,6 +28,8 @@ pub(super) struct Neighbourhood {
     /// The routers on the way to each subnet in health, those heard last at the end. Routers limit
     /// their errors: a look at one target hears some, all looks at its subnet hear them all.
     ways: BTreeMap<(VantageId, IpAddr), Vec<IpAddr>>,
+    /// What a router on the way to each subnet last refused.
+    refusals: BTreeMap<IpAddr, (VantageId, Refusal)>,
 }
 
 impl Neighbourhood {
@@ -52,6 +55,7 @@ impl Neighbourhood {
             let first = self.planned.range((vantage, subnet)..).next();
             if first.is_none_or(|(at, _)| at.0 != vantage || prefix(at.1) != subnet) {
                 self.ways.remove(&(vantage, subnet));
+                self.refusals.remove(&subnet);
             }
         }
     }
@@ -73,6 +77,19 @@ impl Neighbourhood {
             way.push(router);
         }
         way.drain(..way.len().saturating_sub(ROUTERS_MAX));
+    }
+
+    /// Notes what a router said of an address.
+    pub(super) fn note_refusal(&mut self, (vantage, address): (VantageId, IpAddr), said: Refusal) {
+        self.refusals.insert(prefix(address), (vantage, said));
+    }
+
+    /// What a router on the way from here said of an address of the same subnet, to whatever
+    /// vantage.
+    pub(super) fn refusal(&self, (vantage, address): (VantageId, IpAddr)) -> Option<Refusal> {
+        let (heard, said) = self.refusals.get(&prefix(address))?;
+        let passes = *heard == vantage || self.way(vantage, address).contains(&said.sender());
+        passes.then_some(*said)
     }
 
     /// The routers on the way to an address, as far as looks at its subnet have heard them.

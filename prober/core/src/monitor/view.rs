@@ -280,6 +280,11 @@ impl View {
         missed.zip(findings).is_some_and(|(missed, findings)| findings.started >= missed)
     }
 
+    /// When what usually answers last changed, by the start of the survey that saw it.
+    pub(super) const fn changed(&self) -> Option<Instant> {
+        self.changed
+    }
+
     /// Whether its evidence is older than a change seen elsewhere at `moment`, and did not itself
     /// change lately.
     pub(super) fn is_stale(&self, moment: Instant) -> bool {

@@ -52,6 +52,8 @@ pub struct Tally {
 
 /// Probes in an order that comes up so rarely by chance are ordered by what happened.
 const ORDERED: f64 = 0.01;
+/// So many misses behind all answers may be the start of a silence.
+const SEVERAL: u64 = 3;
 
 impl Tally {
     /// How many probes the target itself answered.
@@ -80,6 +82,13 @@ impl Tally {
         // Of all the orders of so many answers and misses, two are sorted.
         let orders = (1..=missed).map(|n| real(answered + n) / real(n));
         sorted && 2.0 / orders.product::<f64>() < ORDERED
+    }
+
+    /// Whether it answered up to a moment and nothing from then on, several times.
+    pub fn fell_silent(&self) -> bool {
+        let [_, missed] = self.numbered;
+        let turn = self.answered.zip(self.missed);
+        missed >= SEVERAL && turn.is_some_and(|(answered, missed)| answered.1 < missed.0)
     }
 
     /// Where acceptances and resets came in two blocks, the kind of the later one: the port opened

@@ -33,6 +33,14 @@ pub(super) fn from(sender: IpAddr) -> Wording {
     Wording::new(format!("from {sender}"), format!("来自 {sender}"))
 }
 
+/// Whose error it is that a neighbour drew.
+pub(super) fn of_neighbours(sender: IpAddr) -> Wording {
+    Wording::new(
+        format!("from {sender}, of a neighbour that fell silent at the same time"),
+        format!("来自 {sender}，针对同时失去响应的同段地址"),
+    )
+}
+
 /// How long after the probe an error came.
 pub(super) fn after(delay: Duration) -> Wording {
     let seconds = delay.as_secs_f64();

@@ -58,6 +58,9 @@ pub struct Findings {
     pub asides: AsideFates,
     /// When an ICMP error was last among the answers.
     pub refused: Option<Instant>,
+    /// What a router on the way said of a neighbour that fails like this address, of which nobody
+    /// said anything.
+    pub neighbour_error: Option<IcmpAnswer>,
     /// What our own kernel refused.
     pub local: Vec<LocalError>,
     /// Packets asked for, traces included.
@@ -98,6 +101,7 @@ impl Findings {
             rates: None,
             asides: AsideFates::default(),
             refused: None,
+            neighbour_error: None,
             local: Vec::new(),
             packets: 0,
         }
@@ -211,6 +215,18 @@ impl Findings {
             tally.errors.push((error, delay));
         }
         new
+    }
+
+    /// Whether nobody answered, neither the address itself nor a router in its place.
+    pub fn is_silent(&self) -> bool {
+        let mut tallies = [Some(&self.echo), self.syn.as_ref()].into_iter().flatten();
+        self.came_to_nothing() && tallies.all(|tally| tally.errors.is_empty())
+    }
+
+    /// Whether the address itself answered nothing that was asked.
+    pub fn came_to_nothing(&self) -> bool {
+        let mut tallies = [Some(&self.echo), self.syn.as_ref()].into_iter().flatten();
+        !self.is_blank() && tallies.all(|tally| tally.received() == 0)
     }
 
     /// Takes over what a shorter look at the same address did not ask again.

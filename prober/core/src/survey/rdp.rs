@@ -18,7 +18,7 @@ pub(super) const SLOW: Duration = Duration::from_secs(3);
 const TIMES_SLOWER: u32 = 2;
 /// A further look that begins later than this would not end within the time of a survey.
 const LATEST: Duration = Duration::from_secs(4);
-/// When a look must be over, from the start of a survey that is waited for (DESIGN section 9: 12 s).
+/// When a look must be over, from the start of a survey that somebody waits for (DESIGN section 9).
 const ENDS: Duration = Duration::from_millis(11_500);
 
 /// Whether and how far a survey looks at the RDP server.

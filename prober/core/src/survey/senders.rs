@@ -9,11 +9,12 @@ use std::time::Duration;
 use super::details;
 use super::findings::Findings;
 use super::signs::Seen;
-use crate::evidence::{Overheard, PeerEnd, ServiceAnswer, TcpAnswer};
+use crate::evidence::{IcmpAnswer, IcmpKind, Overheard, PeerEnd, ServiceAnswer, TcpAnswer};
 use crate::judge::Sign;
 use crate::monitor::Baseline;
 use crate::path::{Path, PathEnd, distance};
 use crate::target::{Fronted, Target};
+use crate::wording::Wording;
 
 /// What the round trip of one connection may vary by.
 const NOISE: Duration = Duration::from_millis(2);
@@ -38,6 +39,19 @@ pub(super) fn signs(
         moved(findings, baseline),
     ];
     seen.into_iter().flatten().collect()
+}
+
+/// What is said of an address that drew no error: nothing, or what a router said of neighbours.
+pub(super) fn of_neighbours(findings: &Findings) -> Vec<Seen> {
+    let Some(IcmpAnswer { kind, from, .. }) = findings.neighbour_error else {
+        return vec![Seen::new(Sign::NoError, None)];
+    };
+    let sign = match kind {
+        IcmpKind::NetUnreachable => Sign::NetUnreachable,
+        _ => Sign::HostUnreachable,
+    };
+    let origin = Seen::new(Sign::FromPath, Some(Wording::same(from.to_string())));
+    vec![Seen::new(sign, Some(details::of_neighbours(from))), origin]
 }
 
 /// All acceptances of which the packet was seen.

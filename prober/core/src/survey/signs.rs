@@ -252,7 +252,7 @@ fn unreachable(findings: &Findings, fronted: bool, baseline: Option<&Baseline>) 
     let Some((tally, (kind, from))) =
         main_tally(findings).and_then(|tally| Some((tally, tally.main_error()?)))
     else {
-        return vec![Seen::new(Sign::NoError, None)];
+        return senders::of_neighbours(findings);
     };
     let sign = match kind {
         IcmpKind::NetUnreachable => Sign::NetUnreachable,
@@ -374,6 +374,7 @@ fn sibling_sign(findings: &Findings, baseline: Option<&Baseline>) -> Option<Sign
         return Some(Sign::SiblingSame);
     }
     let own_sender = main_tally(findings).and_then(Tally::main_error).map(|(_, from)| from);
+    let own_sender = own_sender.or(findings.neighbour_error.map(|error| error.from));
     let fails_too = |path: &Path| match path.end {
         PathEnd::Unreachable { from, .. } => Some(from) == own_sender,
         PathEnd::Reached(_) | PathEnd::Loop | PathEnd::Silent => false,

@@ -12,7 +12,7 @@ use reachd_core::plan::{Budget, Plan};
 use reachd_core::target::{Service, Severity, Siblings, Target, TargetName};
 use reachd_core::time::Instant;
 use reachd_core::vantage::Vantage;
-use reachd_sim::{Action, Cloud, IcmpLimit, Light, Match, Run, address};
+use reachd_sim::{Absent, Action, Cloud, IcmpLimit, Light, Match, Run, address};
 
 use crate::scene::{self, rdp};
 
@@ -338,5 +338,51 @@ fn a_dead_edge_is_one_alert_though_few_looks_have_heard_it() {
         let said: Vec<_> = firing.iter().map(|update| &update.summary.0).collect();
         assert_eq!(firing.len(), 1, "seed {seed}: {said:#?}");
         assert!(key(firing[0]).is_some_and(|key| key.starts_with("via ")), "{said:#?}");
+    }
+}
+
+/// A router without a route answers once in three seconds: what one of three hosts hears of it is
+/// true of the others that fell silent with it.
+#[test]
+fn what_a_router_says_of_one_is_said_of_its_neighbours() {
+    for seed in 0..8 {
+        let mut world = Cloud { vantages: 2, subnets: 2, hosts: 4, canaries: 1 }.build(seed);
+        world.router("e1").limit = Some(IcmpLimit::new(0.3, 1.0));
+        let hosts: Vec<_> = (10..14).map(|last| address(0, last)).collect();
+        let plan = scene::plan(&world, hosts.iter().copied().map(rdp).collect());
+        let mut run = Run::new(Purpose::Watch, seed, world);
+        run.plan(&plan);
+        run.pass(3 * MINUTE);
+        let subnet = Match { subnet: Some(address(0, 0)), ..Match::default() };
+        run.world.router("e1").rule(subnet, Action::Refuse(3, 1));
+        run.pass(MINUTE);
+        for row in &run.monitor.snapshot().targets {
+            assert_eq!(row.class, Class::NoRoute, "seed {seed}: {}", row.target.name);
+        }
+    }
+}
+
+/// What is said of one host by the router beside it is true of that host alone.
+#[test]
+fn a_host_that_is_gone_says_nothing_of_its_neighbours() {
+    for seed in 0..4 {
+        let mut world = Cloud { vantages: 2, subnets: 2, hosts: 4, canaries: 1 }.build(seed);
+        world.subnets.get_mut(&address(0, 0)).unwrap().absent =
+            Absent::Unreachable(Duration::from_secs(3));
+        let hosts: Vec<_> = (10..14).map(|last| address(0, last)).collect();
+        let plan = scene::plan(&world, hosts.iter().copied().map(rdp).collect());
+        let mut run = Run::new(Purpose::Watch, seed, world);
+        run.plan(&plan);
+        run.pass(3 * MINUTE);
+        run.world.hosts.remove(&address(0, 10));
+        run.world.router("x2").rule(Match::dest("10.0.0.11"), Action::Drop);
+        run.pass(MINUTE);
+        let class = |last: u8| {
+            let (host, snapshot) = (address(0, last).to_string(), run.monitor.snapshot());
+            let row = snapshot.targets.iter().find(|row| row.target.host == host);
+            row.unwrap().class
+        };
+        assert_ne!(class(10), Class::Blackhole, "seed {seed}");
+        assert_eq!(class(11), Class::Blackhole, "seed {seed}");
     }
 }

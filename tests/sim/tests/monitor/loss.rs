@@ -6,7 +6,7 @@ use reachd_core::incident::IncidentState;
 use reachd_core::judge::Class;
 use reachd_core::monitor::{Event, Purpose};
 use reachd_core::time::Instant;
-use reachd_sim::{Action, Cloud, Link, Loss, Match, Port, Run, Speaks, address};
+use reachd_sim::{Action, Cloud, Link, Loss, Match, Port, Run, Speaks, Transport, address};
 
 use crate::scene::{look_for, plan, rdp, s};
 use crate::watch::{HOST, class_of, judged};
@@ -21,28 +21,46 @@ fn classes_since(run: &Run, since: Instant) -> Vec<String> {
     judged.collect()
 }
 
-/// A look that is under way when the fault comes sees answers first and then none, which must not
-/// be called a loss; whenever the fault comes.
+/// A look that is under way when the fault comes, so long after the start, sees answers first and
+/// then none, which must not be called a loss.
+fn no_loss(seed: u64, after: Duration, fault: Match, expected: Class) {
+    let world = Cloud { vantages: 1, subnets: 2, hosts: 2, canaries: 0 }.build(seed);
+    let mut target = rdp(address(1, 11));
+    target.connect_interval = s(6);
+    let mut plan = plan(&world, vec![target]);
+    plan.budget.connects_per_minute = 60;
+    plan.budget.connects_per_hour = 3600;
+    let mut run = Run::new(Purpose::Watch, seed, world);
+    run.plan(&plan);
+    run.pass(after);
+    assert_eq!(class_of(&run), Class::Reachable, "{after:?}");
+    let began = run.now;
+    run.world.router("e1").rule(fault, Action::Drop);
+    run.until(began + s(60));
+    assert_eq!(class_of(&run), expected, "{after:?}");
+    let classes = classes_since(&run, began);
+    let wrong = classes.iter().find(|class| *class == "packet_loss");
+    assert!(wrong.is_none(), "{after:?}: {classes:?}");
+}
+
 #[test]
 fn a_fault_in_the_middle_of_a_look_is_no_loss() {
     for step in 0..60 {
-        let world = Cloud { vantages: 1, subnets: 2, hosts: 2, canaries: 0 }.build(step);
-        let mut target = rdp(address(1, 11));
-        target.connect_interval = s(6);
-        let mut plan = plan(&world, vec![target]);
-        plan.budget.connects_per_minute = 60;
-        plan.budget.connects_per_hour = 3600;
-        let mut run = Run::new(Purpose::Watch, step, world);
-        run.plan(&plan);
-        run.pass(s(40) + Duration::from_millis(100) * u32::try_from(step).unwrap());
-        assert_eq!(class_of(&run), Class::Reachable, "step {step}");
-        let began = run.now;
-        run.world.router("e1").rule(Match::dest(HOST), Action::Drop);
-        run.until(began + s(60));
-        assert_eq!(class_of(&run), Class::Blackhole, "step {step}");
-        let classes = classes_since(&run, began);
-        let wrong = classes.iter().find(|class| *class == "packet_loss");
-        assert!(wrong.is_none(), "step {step}: {classes:?}");
+        no_loss(
+            step,
+            s(40) + Duration::from_millis(100 * step),
+            Match::dest(HOST),
+            Class::Blackhole,
+        );
+    }
+}
+
+/// The host still echoes.
+#[test]
+fn a_port_that_is_shut_in_the_middle_of_a_look_is_no_loss() {
+    for step in 0..120 {
+        let port = Match { transport: Transport::Port(3389), ..Match::dest(HOST) };
+        no_loss(step, s(40) + Duration::from_millis(50 * step), port, Class::SecurityGroup);
     }
 }
 
