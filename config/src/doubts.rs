@@ -106,12 +106,12 @@ impl Doubts<'_, '_> {
 
     fn pace(&mut self, budget: &Budget) {
         let hourly = 3_600.0 / self.target.connect_interval.as_secs_f64();
-        let (minute, hour) = (budget.connects_per_minute, budget.connects_per_hour);
-        if hourly > f64::from(hour) || hourly / 60.0 > f64::from(minute) {
+        let (minute, (_, hour)) = (budget.connects_per_minute, budget.hourly_connects());
+        if hourly > hour || hourly / 60.0 > f64::from(minute) {
             let reason = format!("{hourly:.0} connections an hour are beyond the budget");
             let hint = format!(
-                "[budget] allows {minute} a minute and {hour} an hour for each target; \
-                 the rest is left out"
+                "[budget] allows {minute} a minute and, bursts apart, {hour} an hour for each \
+                 target; the rest is left out"
             );
             self.tell("connect_interval", Fault::new(reason, hint));
         }

@@ -220,14 +220,14 @@ const BUDGET: &[Key] = &[
         Kind::Whole { min: 1, max: 600 },
         Value("10"),
         "10",
-        "New TCP connections a minute to one target from one source, beyond the plain SYN probes. Servers log them and guards count them.",
+        "New TCP connections a minute to one target from one source, beyond the plain SYN probes; after a rest two minutes' worth within one. Servers log them and guards count them.",
     ),
     key(
         "connects_per_hour",
         Kind::Whole { min: 1, max: 36_000 },
         Value("60"),
         "60",
-        "The same for an hour.",
+        "The same for any hour: half of them at once after a rest, half evenly.",
     ),
 ];
 

@@ -42,6 +42,16 @@ impl Default for Budget {
     }
 }
 
+impl Budget {
+    /// How many connections of an hour may be made at once after a rest, and how many come evenly:
+    /// half and half, so that no hour sees more than are allowed.
+    pub fn hourly_connects(&self) -> (f64, f64) {
+        let hour = f64::from(self.connects_per_hour);
+        let at_once = (hour / 2.0).max(1.0);
+        (at_once, (hour - at_once).max(0.5))
+    }
+}
+
 /// Everything the monitor needs to know of the configuration.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {

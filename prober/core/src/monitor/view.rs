@@ -164,8 +164,8 @@ impl View {
     /// A view that begins to watch now; `phase` spreads first probes over the interval.
     pub(super) fn new(target: &Target, budget: &Budget, now: Instant, phase: f64) -> Self {
         let connects = target.service.has_port();
-        let (minute, hour) =
-            (f64::from(budget.connects_per_minute), f64::from(budget.connects_per_hour));
+        let minute = f64::from(budget.connects_per_minute);
+        let (at_once, evenly) = budget.hourly_connects();
         Self {
             rows: Rows::default(),
             owner: u32::MAX,
@@ -197,7 +197,7 @@ impl View {
             rdp: RdpWatch::default(),
             recurrence: Recurrence::default(),
             per_minute: Bucket::new(minute / 60.0, minute, now),
-            per_hour: Bucket::new(hour / 3_600.0, hour, now),
+            per_hour: Bucket::new(evenly / 3_600.0, at_once, now),
         }
     }
 

@@ -259,3 +259,26 @@ fn a_look_for_which_no_connections_are_left_is_not_waited_for() {
     assert_eq!((look.class(), look.run.looks.len()), ("reachable", 0));
     assert!(look.took < Duration::from_secs(2), "{:?}", look.took);
 }
+
+/// Connections leave traces in the logs of Windows: DESIGN section 5 allows sixty in an hour, in any.
+#[test]
+fn a_failure_that_lasts_is_connected_to_sixty_times_an_hour_at_most() {
+    for speaks in [Speaks::Nothing, Speaks::Refuses(7), Speaks::Refuses(3)] {
+        let mut run = watching(1, RdpDepth::Tls);
+        run.pass(HOUR);
+        serve(&mut run, speaks.clone());
+        let mut made = Vec::new();
+        for _ in 0..180 {
+            let snapshot = run.monitor.snapshot();
+            let row = snapshot.probes.iter().find(|row| row.probe == Probe::Connect).unwrap();
+            made.push(row.counters().sent);
+            run.pass(MINUTE);
+        }
+        let most = made.windows(61).map(|hour| hour[60] - hour[0]).max().unwrap();
+        assert!((20..=60).contains(&most), "{speaks:?}: {most} in an hour");
+        // A heal is seen by what is left.
+        serve(&mut run, Speaks::Expected);
+        run.pass(12 * MINUTE);
+        assert_eq!(class(&run), Class::Reachable, "{speaks:?}");
+    }
+}
