@@ -36,10 +36,10 @@ const PROBE_SERIES: u64 = 5;
 const HISTOGRAM_SERIES: u64 = 19;
 
 /// Of each vantage and RDP server that is looked at: its setting; with a certificate, its two
-/// dates, its kind and its changes; with NTLM, its clock. Each stage of a look has a histogram.
+/// dates, its kind and its changes; with NTLM, its clock and its build. Each stage of a look has a histogram.
 const LOOK_SERIES: u64 = 1;
 const CERTIFICATE_SERIES: u64 = 4;
-const CLOCK_SERIES: u64 = 1;
+const CHALLENGE_SERIES: u64 = 2;
 
 /// Of each vantage: healthy, info, capture packets and drops.
 const VANTAGE_SERIES: u64 = 4;
@@ -87,7 +87,7 @@ fn pair_series(target: &Target, detail: MetricsDetail) -> u64 {
         RdpDepth::Off => (0, 0),
         RdpDepth::X224 => (0, LOOK_SERIES),
         RdpDepth::Tls => (1, LOOK_SERIES + CERTIFICATE_SERIES),
-        RdpDepth::Ntlm => (2, LOOK_SERIES + CERTIFICATE_SERIES + CLOCK_SERIES),
+        RdpDepth::Ntlm => (2, LOOK_SERIES + CERTIFICATE_SERIES + CHALLENGE_SERIES),
     };
     let timed = if depth == RdpDepth::Off { 0 } else { 2 + stages };
     let histogram = match detail {

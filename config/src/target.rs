@@ -173,6 +173,7 @@ fn fill_words(target: &mut Target, stack: &Stack<'_>) {
         Some("ntlm") => RdpDepth::Ntlm,
         _ => RdpDepth::Tls,
     };
+    target.rdp_names = stack.text("rdp_names") == Some("labels");
     target.fronted = match stack.text("fronted") {
         Some("nat") => Fronted::Nat,
         Some("balancer") => Fronted::Balancer,

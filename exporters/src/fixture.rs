@@ -236,6 +236,7 @@ pub(crate) fn snapshot() -> Snapshot {
         path_hops,
         path_changes: 0,
         rdp,
+        rdp_names: true,
     };
     Snapshot {
         probes: vec![ProbeRow {

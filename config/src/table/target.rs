@@ -88,6 +88,13 @@ pub(super) const SETTINGS: &[Key] = &[
         "How far a look at an `rdp` service goes, always without a password: `x224` asks which security protocols it takes, `tls` reads its certificate as well, `ntlm` its clock, build and names. A look makes up to six connections one after another, and one that came to nothing is made once more: once the service has answered, every six hours, and when its answer changes. `off` makes none.",
     ),
     key(
+        "rdp_names",
+        Kind::Word(&["off", "labels"]),
+        Value(r#""off""#),
+        r#""labels""#,
+        "Whether the names that a look with `rdp_depth = \"ntlm\"` reads, of the computer and its domain, become labels of `reachd_rdp_machine_info`. Whoever reads the metrics then knows what the machine is called.",
+    ),
+    key(
         "vantages",
         Kind::List(&Kind::Text),
         Words("all vantages"),

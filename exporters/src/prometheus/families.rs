@@ -93,7 +93,7 @@ impl Frozen {
 }
 
 /// Every family, in the order of the page.
-pub(super) static FAMILIES: [Family; 31] = [
+pub(super) static FAMILIES: [Family; 32] = [
     family(
         "reachd_target_up",
         Kind::Gauge,
@@ -219,6 +219,12 @@ pub(super) static FAMILIES: [Family; 31] = [
         Kind::Gauge,
         Rows::Views(rdp::clock_skew),
         "The clock of the RDP server minus ours, with looks that go to NTLM.",
+    ),
+    family(
+        "reachd_rdp_machine_info",
+        Kind::Gauge,
+        Rows::Views(rdp::machine_info),
+        "The build that the RDP server tells with NTLM, and its names where rdp_names allows it.",
     ),
     family(
         "reachd_rdp_certificate_changes_total",

@@ -62,6 +62,26 @@ pub(super) fn clock_skew(mut pen: Pen<'_>, row: &ViewRow) {
     }
 }
 
+/// Names are a hostile server's to choose: a label takes this many characters of one.
+const NAME_MAX: usize = 255;
+
+pub(super) fn machine_info(mut pen: Pen<'_>, row: &ViewRow) {
+    let ntlm = row.rdp.as_ref().and_then(|rdp| rdp.look.ntlm.as_ref());
+    let Some(NtlmOutcome::Challenged { challenge, .. }) = ntlm else { return };
+    let build = challenge.version.map(|version| version.to_string()).unwrap_or_default();
+    let series = pen.series().label("build", &build);
+    if !row.rdp_names {
+        return series.count(1);
+    }
+    let name = |dns: &Option<String>, netbios: &Option<String>| -> String {
+        let name = dns.as_ref().or(netbios.as_ref());
+        name.into_iter().flat_map(|name| name.chars()).take(NAME_MAX).collect()
+    };
+    let computer = name(&challenge.dns_computer_name, &challenge.netbios_computer_name);
+    let domain = name(&challenge.dns_domain_name, &challenge.netbios_domain_name);
+    series.label("computer", &computer).label("domain", &domain).count(1);
+}
+
 pub(super) fn changes(mut pen: Pen<'_>, row: &ViewRow) {
     if let Some(rdp) = row.rdp.as_ref().filter(|rdp| rdp.fingerprint.is_some()) {
         pen.series().count(rdp.certificate_changes);

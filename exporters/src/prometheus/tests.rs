@@ -30,6 +30,18 @@ fn openmetrics_page_is_as_agreed() {
 }
 
 #[test]
+fn names_are_shown_to_those_who_ask_for_them() {
+    let mut snapshot = fixture::snapshot();
+    snapshot.views[0].rdp_names = false;
+    let own = fixture::metrics();
+    let page = Exposition::new(Arc::new(snapshot), own, Format::Text, Detail::Full).into_bytes();
+    let page = String::from_utf8(page).unwrap();
+    let told = page.lines().find(|line| line.starts_with("reachd_rdp_machine_info{")).unwrap();
+    assert!(told.ends_with(r#"build="10.0.17763"} 1"#), "{told}");
+    assert!(!page.contains("WIN-LAB01"), "{page}");
+}
+
+#[test]
 fn pieces_of_any_size_make_the_same_page() {
     let own = fixture::metrics();
     let snapshot = Arc::new(fixture::snapshot());

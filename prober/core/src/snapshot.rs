@@ -65,6 +65,8 @@ pub struct ViewRow {
     /// What looks past the handshake show; of several addresses, of the one whose certificate ends
     /// first. `None` until the first.
     pub rdp: Option<Arc<RdpRow>>,
+    /// Whether the names in it may be shown.
+    pub rdp_names: bool,
 }
 
 /// What one vantage's looks at one RDP server show.

@@ -193,6 +193,8 @@ pub struct Target {
     pub addresses: AddressPolicy,
     /// How far an RDP server is looked at beyond its first answer.
     pub rdp_depth: RdpDepth,
+    /// Whether the names that an RDP server tells may be labels of metrics.
+    pub rdp_names: bool,
     /// Bytes a `tcp` service must greet with, if it is known to greet.
     pub expect_banner: Option<String>,
     /// Bytes sent to a `tcp` service to make it answer.
@@ -248,6 +250,7 @@ impl Target {
             family: FamilyChoice::default(),
             addresses: AddressPolicy::default(),
             rdp_depth: RdpDepth::default(),
+            rdp_names: false,
             expect_banner: None,
             send: None,
             instance_id: None,

@@ -289,6 +289,7 @@ mod tests {
             path_hops: None,
             path_changes: 0,
             rdp: None,
+            rdp_names: false,
         };
         let probes = [row(Probe::Echo), row(Probe::Syn)].into();
         Snapshot { probes, views: vec![view], ..Snapshot::default() }

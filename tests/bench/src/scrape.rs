@@ -105,6 +105,7 @@ fn snapshot(count: u32) -> Snapshot {
             path_hops: Some(9),
             path_changes: 0,
             rdp: None,
+            rdp_names: false,
         });
         snapshot.targets.push(TargetRow {
             target: Arc::new(target),

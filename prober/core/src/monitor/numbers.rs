@@ -143,6 +143,7 @@ impl Monitor {
                         .filter_map(|view| view.rdp.known())
                         .min_by_key(|row| ends(row))
                         .cloned(),
+                    rdp_names: watch.target.rdp_names,
                 });
             }
         }
