@@ -23,10 +23,7 @@ impl TargetWatch {
     /// Whether what fails is a share of its probes, which has to be counted: of all packets, or of
     /// the SYNs that a queue or a table has no room for.
     pub(super) fn loses(&self) -> bool {
-        let thinned = |view: &View| {
-            let syn = view.findings.as_ref().and_then(|findings| findings.syn.as_ref());
-            syn.is_some_and(|syn| syn.received() > 0 && syn.received() < syn.valid())
-        };
+        let thinned = |view: &View| view.findings.as_ref().is_some_and(Findings::loses_syns);
         match self.class {
             Class::PacketLoss => true,
             Class::SecurityGroup => self.views.values().any(thinned),

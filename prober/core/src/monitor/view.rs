@@ -452,6 +452,9 @@ impl View {
             changes = self.local.is_some() != was_local || !same(before, &findings);
             if findings.depth != Depth::Full && !changes {
                 findings.complete_from(before);
+            } else if findings.loses_syns() && before.loses_syns() {
+                // Of a half that fails now the one, now the other kind of answer is the usual one.
+                findings.remember_flows(before);
             }
         }
         self.rdp.conclude(&mut findings, learnt);

@@ -21,6 +21,8 @@ use crate::time::Instant;
 const WORTH: f64 = 0.02;
 /// What a survey may ask at one address, its traces left out (DESIGN section 9).
 const PACKETS: u64 = 60;
+/// What flows that failed before are worth beyond what is expected of them: more than all else.
+const AGAIN: f64 = 100.0;
 /// Evidence is weighed anew at most this often: what comes in between changes little.
 const REVIEW: Duration = Duration::from_millis(500);
 
@@ -107,6 +109,22 @@ pub(super) struct Agenda {
     made: Option<(u64, Instant)>,
 }
 
+/// Of questions with what they are worth and cost, those that together are worth most within
+/// `room`; of equal ones, the cheaper.
+fn worth_most(wanted: &[(Topic, f64, u64)], room: u64) -> Vec<Topic> {
+    let sets = 0_u32..1 << wanted.len();
+    let members = |set: u32| {
+        wanted.iter().enumerate().filter(move |(at, _)| set & 1 << at != 0).map(|(_, topic)| topic)
+    };
+    let total = |set: u32| {
+        members(set).fold((0.0, 0), |(bits, cost), topic| (bits + topic.1, cost + topic.2))
+    };
+    let fitting = sets.map(|set| (set, total(set))).filter(|(_, (_, cost))| *cost <= room);
+    let best = fitting
+        .max_by(|(_, one), (_, other)| one.0.total_cmp(&other.0).then_with(|| other.1.cmp(&one.1)));
+    best.into_iter().flat_map(|(set, _)| members(set)).map(|(topic, ..)| *topic).collect()
+}
+
 impl Survey {
     /// Whether what is known has changed since its questions were last weighed.
     pub fn wants_agenda(&self, now: Instant) -> bool {
@@ -134,25 +152,29 @@ impl Survey {
 
     /// What could be asked and is not yet.
     pub fn open_questions(&self) -> impl Iterator<Item = Topic> {
-        Topic::ALL.into_iter().filter(|topic| !self.agenda.allowed.contains(topic))
+        let ports = &self.scope.ports;
+        let has_whom = |topic: &Topic| match topic {
+            Topic::Control => !ports.control.is_empty(),
+            Topic::Alternate => !ports.alternate.is_empty(),
+            Topic::Neighbours => !ports.neighbours.is_empty(),
+            _ => true,
+        };
+        Topic::ALL
+            .into_iter()
+            .filter(move |topic| has_whom(topic) && !self.agenda.allowed.contains(topic))
     }
 
-    /// Takes what each question is expected to be worth, in bits; the dearest per bit wait.
+    /// Takes what each question is expected to be worth, in bits: those are asked that together
+    /// are worth most of all that fit. Flows that failed before are asked before anything else.
     pub fn set_agenda(&mut self, now: Instant, worth: &[(Topic, f64)]) {
-        let mut left = self.room();
-        let mut wanted: Vec<_> = worth.iter().filter(|(_, bits)| *bits >= WORTH).collect();
-        let rate =
-            |(topic, bits): &(Topic, f64)| bits / crate::statistics::real(topic.packets(self));
-        wanted.sort_by(|one, other| rate(other).total_cmp(&rate(one)));
-        let mut chosen = Vec::new();
-        for (topic, _) in wanted {
+        let again = |topic| topic == Topic::Flows && !self.scope.suspects.flows.is_empty();
+        let wanted = worth.iter().filter(|(_, bits)| *bits >= WORTH).map(|(topic, bits)| {
+            let bits = if again(*topic) { bits + AGAIN } else { *bits };
             // A rate sweep has a budget of its own.
             let cost = if *topic == Topic::Rates { 0 } else { topic.packets(self) };
-            if cost <= left {
-                left -= cost;
-                chosen.push(*topic);
-            }
-        }
+            (*topic, bits, cost)
+        });
+        let chosen = worth_most(&wanted.collect::<Vec<_>>(), self.room());
         self.agenda.allowed.extend(chosen);
         self.agenda.made = Some((self.settled(now), now));
     }
@@ -179,5 +201,33 @@ impl Survey {
         let planned = planned + self.echo.planned() + self.syn.as_ref().map_or(0, Engine::planned);
         let planned = u64::try_from(planned).unwrap_or(u64::MAX);
         PACKETS.saturating_sub(self.arriving).saturating_sub(planned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits_best_is_asked_and_not_what_is_cheapest() {
+        let wanted = [
+            (Topic::Path, 0.32, 3),
+            (Topic::Siblings, 0.14, 1),
+            (Topic::Flows, 0.24, 16),
+            (Topic::Witnesses, 0.23, 8),
+            (Topic::Control, 0.17, 1),
+            (Topic::Alternate, 0.05, 1),
+            (Topic::Rates, 0.47, 0),
+        ];
+        let chosen = |room| worth_most(&wanted, room);
+        assert_eq!(chosen(30).len(), wanted.len());
+        // One packet short, the least of all is left out, and not the flows.
+        let most = chosen(29);
+        assert_eq!(most.len(), wanted.len() - 1);
+        assert!(!most.contains(&Topic::Alternate));
+        assert!(chosen(22).contains(&Topic::Flows) && !chosen(22).contains(&Topic::Witnesses));
+        assert!(chosen(14).contains(&Topic::Witnesses) && !chosen(14).contains(&Topic::Flows));
+        assert_eq!(chosen(0), [Topic::Rates]);
+        assert!(worth_most(&[], 10).is_empty());
     }
 }

@@ -29,6 +29,7 @@ impl Survey {
         self.plan_tcp_trace(now);
         self.plan_large(now);
         self.plan_asides(now);
+        self.sweep_flows_after_all(now);
         self.ask_flows_once_more(now);
         match self.phase {
             Phase::Quick if self.everything_answered() => {
@@ -241,6 +242,14 @@ impl Survey {
             && let Some(syn) = &mut self.syn
         {
             syn.extend(now, &offsets);
+        }
+    }
+
+    /// When counting began too little was known for the flows to be worth their packets.
+    fn sweep_flows_after_all(&mut self, now: Instant) {
+        let counts = matches!(self.phase, Phase::Confirm { dense: true });
+        if counts && self.flows.is_none() && self.is_partial() {
+            self.sweep_flows(now);
         }
     }
 

@@ -183,9 +183,8 @@ impl Findings {
         let mut flows = self.flows.as_ref().map(FlowFates::dead).unwrap_or_default();
         flows.truncate(SUSPECTS_MAX);
         let sizes = self.large.as_ref().is_some_and(SizeFates::any_failed);
-        let partly = |syn: &Tally| syn.received() > 0 && syn.received() < syn.valid();
         let clean = self.echo.received() > 0 && self.echo.received() == self.echo.valid();
-        let thinned = clean && self.syn.as_ref().is_some_and(partly);
+        let thinned = clean && self.loses_syns();
         Suspects { flows, sizes, thinned }
     }
 
@@ -229,6 +228,23 @@ impl Findings {
         !self.is_blank() && tallies.all(|tally| tally.received() == 0)
     }
 
+    /// Whether some of the SYNs were answered and some were not.
+    pub fn loses_syns(&self) -> bool {
+        self.syn.as_ref().is_some_and(|syn| syn.received() > 0 && syn.received() < syn.valid())
+    }
+
+    /// Takes over what flows told in a look before, if too few of them were asked again this time.
+    pub fn remember_flows(&mut self, before: &Self) {
+        let told = |flows: &Option<FlowFates>| flows.as_ref().is_some_and(FlowFates::is_mixed);
+        let Some(known) = before.flows.as_ref().filter(|_| !self.is_split()) else { return };
+        // What is known to fail for good is asked again in every look, and adds up.
+        if before.is_split() {
+            self.flows.get_or_insert_default().add_repeated(known);
+        } else if known.is_mixed() && !told(&self.flows) {
+            self.flows = Some(known.clone());
+        }
+    }
+
     /// Takes over what a shorter look at the same address did not ask again.
     pub fn complete_from(&mut self, before: &Self) {
         if self.icmp_path.is_none() {
@@ -257,16 +273,7 @@ impl Findings {
         let lost = |tally: &Tally| tally.received() < tally.valid();
         if lost(&self.echo) || self.syn.as_ref().is_some_and(lost) {
             self.rates = self.rates.or(before.rates);
-            // So few flows were asked again this time that they say nothing.
-            let told = |flows: &Option<FlowFates>| flows.as_ref().is_some_and(FlowFates::is_mixed);
-            if let Some(known) = before.flows.as_ref().filter(|_| !self.is_split()) {
-                // What is known to fail for good is asked again in every look, and adds up.
-                if before.is_split() {
-                    self.flows.get_or_insert_default().add_repeated(known);
-                } else if known.is_mixed() && !told(&self.flows) {
-                    self.flows = Some(known.clone());
-                }
-            }
+            self.remember_flows(before);
         }
         // Who refuses may be limited to one error in a minute; who has not for two does so no more.
         let lately = |at: &Instant| self.started.since(*at) < REFUSALS_KEPT;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reachd_core::judge::Class;
 use reachd_core::monitor::{Event, Purpose};
 use reachd_core::report::TargetReport;
+use reachd_core::target::Fronted;
 use reachd_sim::{Action, Cloud, Link, Loss, Match, Run, World, address, address6};
 
 use crate::scene::{look, plan, rdp, s};
@@ -77,7 +78,6 @@ fn judged(class: &'static str) -> impl Fn(&Event) -> bool {
 /// Classes told since a moment, by how often.
 fn told(run: &Run, since: reachd_core::time::Instant) -> Vec<(String, usize)> {
     let mut classes: Vec<(String, usize)> = Vec::new();
-    println!("looks {:?}", run.looks);
     for (at, event) in &run.told {
         let Event::Judged { report, .. } = event else { continue };
         if *at < since {
@@ -159,4 +159,24 @@ fn a_healthy_target_is_sent_what_the_documents_say() {
     let told = 2 * 360 + 12 * 16;
     let sent = run.checker.packets - before;
     assert!(sent.abs_diff(told) <= told / 50, "{sent} packets in an hour, not {told}");
+}
+
+/// One of two hosts behind a balancer is dead: half of the flows fail, whenever somebody looks.
+#[test]
+fn half_of_the_flows_are_a_path_and_no_loss() {
+    for seed in 0..24 {
+        let world = Cloud { vantages: 1, subnets: 2, hosts: 3, canaries: 1 }.build(seed);
+        let mut target = rdp(address(0, 10));
+        target.fronted = Fronted::Balancer;
+        let plan = plan(&world, vec![target]);
+        let mut run = Run::new(Purpose::Watch, seed, world);
+        run.plan(&plan);
+        run.pass(s(60) + Duration::from_millis(400) * u32::try_from(seed).unwrap());
+        let began = run.now;
+        dead_path(&mut run.world, 2);
+        run.pass(s(90));
+        let said: Vec<_> = told(&run, began).into_iter().map(|(class, _)| class).collect();
+        assert_eq!(class_of(&run), Class::PartialPath, "seed {seed}: {said:?}");
+        assert!(!said.iter().any(|class| class == "packet_loss"), "seed {seed}: {said:?}");
+    }
 }
