@@ -36,7 +36,8 @@ const PROBE_SERIES: u64 = 5;
 const HISTOGRAM_SERIES: u64 = 19;
 
 /// Of each vantage and RDP server that is looked at: its setting; with a certificate, its two
-/// dates, its kind and its changes; with NTLM, its clock and its build. Each stage of a look has a histogram.
+/// dates, its kind and its changes; with NTLM, its clock and its build. Each stage of a look has a
+/// histogram.
 const LOOK_SERIES: u64 = 1;
 const CERTIFICATE_SERIES: u64 = 4;
 const CHALLENGE_SERIES: u64 = 2;

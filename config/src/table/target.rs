@@ -85,7 +85,7 @@ pub(super) const SETTINGS: &[Key] = &[
         Kind::Word(&["off", "x224", "tls", "ntlm"]),
         Value(r#""tls""#),
         r#""tls""#,
-        "How far a look at an `rdp` service goes, always without a password: `x224` asks which security protocols it takes, `tls` reads its certificate as well, `ntlm` its clock, build and names. A look makes up to six connections one after another, and one that came to nothing is made once more: once the service has answered, every six hours, and when its answer changes. `off` makes none.",
+        "How far a look at an `rdp` service goes, always without a password: `x224` asks which security protocols it takes, `tls` reads its certificate as well, `ntlm` its clock, build and names. A look makes up to six connections one after another, and one that came to nothing is made once more: once the service has answered, every six hours, when its answer changes, and every ten minutes while what it sees is the failure. `off` makes none.",
     ),
     key(
         "rdp_names",

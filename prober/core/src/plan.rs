@@ -42,13 +42,17 @@ impl Default for Budget {
     }
 }
 
+/// Connections of a survey with a look: its own, and one for each of four offers.
+const LOOK: f64 = 5.0;
+
 impl Budget {
     /// How many connections of an hour may be made at once after a rest, and how many come evenly:
-    /// half and half, so that no hour sees more than are allowed.
+    /// half and half, so that no hour sees more than are allowed. Of few, so many may be made at
+    /// once as a survey with a look at the server takes.
     pub fn hourly_connects(&self) -> (f64, f64) {
         let hour = f64::from(self.connects_per_hour);
-        let at_once = (hour / 2.0).max(1.0);
-        (at_once, (hour - at_once).max(0.5))
+        let at_once = (hour / 2.0).max((hour - 1.0).min(LOOK)).max(1.0);
+        (at_once, (hour - at_once).max(0.25))
     }
 }
 

@@ -80,11 +80,13 @@ const ALLOW: Text = Text {
     en: "Let it through: allow TCP to the port from the prober's addresses, and exempt these from \
          port-scan, SYN-flood and brute-force detection. At most six connections a look, one after \
          another, each ended before the next; a look every six hours and when the answer changes, \
-         never within ten minutes, except that one of which a connection came to nothing is made \
-         once more two seconds later.",
+         and every ten minutes while what a look sees is the failure or a connection of the last \
+         one came to nothing; of such a one the next is made two seconds later, else ten minutes \
+         lie between them. A prober that starts looks once.",
     zh: "放行方法：允许探测源地址访问该 TCP 端口，并将其排除在端口扫描、SYN 洪泛与暴力破解检测之外。\
-         每次查看至多六个连接，逐个进行，前一个结束后才建立下一个；每六小时一次，应答变化时加查，间隔不少于\
-         十分钟；其中有连接落空时，两秒后重做一次。",
+         每次查看至多六个连接，逐个进行，前一个结束后才建立下一个；每六小时一次，应答变化时加查；\
+         故障正由查看发现、或上次有连接落空时，每十分钟一次。有连接落空时两秒后重做一次，其余间隔不少于\
+         十分钟。探测程序启动时查看一次。",
 };
 
 /// Names of the stages, in the order in which they come.

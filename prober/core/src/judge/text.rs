@@ -366,6 +366,17 @@ fn thinned(facts: &Facts<'_>) -> Wording {
 /// The service answered, when nobody would have waited for it any longer.
 fn late(facts: &Facts<'_>) -> Wording {
     let meaning = facts.verdict.class.meaning();
+    let slow_stage = |findings: &Findings| findings.rdp.as_deref()?.look.slow_stage();
+    if let Some((stage, time)) = facts.findings.and_then(slow_stage) {
+        let port = facts.target.port;
+        let (stage, time) = (stage.as_str().to_uppercase(), time.as_secs_f64());
+        return Wording::new(
+            format!(
+                "TCP {port} accepts at once and the service answers, but {stage} takes it {time:.1} s."
+            ),
+            format!("TCP {port} 立即接受连接，服务有应答，但 {stage} 阶段耗时 {time:.1} 秒。"),
+        );
+    }
     let report = facts.findings.and_then(|findings| findings.connect.as_ref());
     let Some(time) = report.and_then(|report| report.service_time) else {
         return Wording::new(meaning.en, meaning.zh);

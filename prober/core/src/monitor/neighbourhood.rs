@@ -84,12 +84,22 @@ impl Neighbourhood {
         self.refusals.insert(prefix(address), (vantage, said));
     }
 
+    /// An address answers: what was said of it is over.
+    pub(super) fn forget_refusal(&mut self, (_, address): (VantageId, IpAddr)) {
+        let subnet = prefix(address);
+        if self.refusals.get(&subnet).is_some_and(|(_, said)| said.about() == address) {
+            self.refusals.remove(&subnet);
+        }
+    }
+
     /// What a router on the way from here said of an address of the same subnet, to whatever
-    /// vantage.
+    /// vantage; nothing where others of the subnet answer, for it is not refused as a whole.
     pub(super) fn refusal(&self, (vantage, address): (VantageId, IpAddr)) -> Option<Refusal> {
         let (heard, said) = self.refusals.get(&prefix(address))?;
         let passes = *heard == vantage || self.way(vantage, address).contains(&said.sender());
-        passes.then_some(*said)
+        let is_mute = |near: &IpAddr| self.mute.contains(&(vantage, *near));
+        let alone = self.nearest(vantage, address).first().is_none_or(is_mute);
+        (passes && alone).then_some(*said)
     }
 
     /// The routers on the way to an address, as far as looks at its subnet have heard them.

@@ -23,6 +23,8 @@ const TOGETHER: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Refusal {
     error: IcmpAnswer,
+    /// Which address it is about.
+    about: IpAddr,
     /// How many hops before the last router it stands; at least one.
     before_last: u8,
     /// When what that address answers had changed.
@@ -32,6 +34,11 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
+    /// Which address it is about.
+    pub(super) const fn about(&self) -> IpAddr {
+        self.about
+    }
+
     /// Who said it.
     pub(super) const fn sender(&self) -> IpAddr {
         self.error.from
@@ -53,16 +60,22 @@ impl Refusal {
         })?;
         let hop = hop_of(findings, error.from).or(error.ttl.map(|ttl| distance(ttl) + 1))?;
         let before_last = last.checked_sub(hop).filter(|hops| *hops > 0)?;
-        Some(Self { error, before_last, since, at })
+        Some(Self { error, about: findings.address, before_last, since, at })
     }
 
     /// Whether it tells of an address that nothing was heard of as well: which fell silent with
-    /// the other, and on whose way nobody was heard behind this router.
+    /// the other, and on whose way, and on those toward its neighbours, somebody was heard just
+    /// before this router and nobody behind it.
     fn tells_of(&self, now: Instant, findings: &Findings, (since, last): (Instant, u8)) -> bool {
         let apart = since.since(self.since).max(self.since.since(since));
+        let hop = last.saturating_sub(self.before_last);
+        let beyond = |path: &Path| {
+            path.last_router() > hop || matches!(path.end, PathEnd::Reached(ttl) if ttl > hop)
+        };
         now.since(self.at) < BELIEVED
             && apart <= TOGETHER
-            && findings.last_router() <= last.saturating_sub(self.before_last)
+            && (hop.saturating_sub(1)..=hop).contains(&findings.last_router())
+            && !findings.siblings.iter().any(|sibling| beyond(&sibling.path))
     }
 }
 
@@ -97,6 +110,9 @@ impl Monitor {
         if let Some(refusal) = Refusal::of(findings, &baseline, since) {
             self.neighbourhood.note_refusal(at, refusal);
             return;
+        }
+        if !findings.came_to_nothing() {
+            self.neighbourhood.forget_refusal(at);
         }
         let Some(last) = last_hop(&baseline).filter(|_| findings.is_silent()) else { return };
         let refusal = self.neighbourhood.refusal(at);

@@ -450,7 +450,9 @@ impl View {
                         == b.syn.as_ref().and_then(super::super::probe::series::Tally::usual)
             };
             changes = self.local.is_some() != was_local || !same(before, &findings);
-            if findings.depth != Depth::Full && !changes {
+            // What refuses now and was silent before still fails on the same way.
+            let still = before.came_to_nothing() && findings.came_to_nothing();
+            if findings.depth != Depth::Full && (!changes || still) {
                 findings.complete_from(before);
             } else if findings.loses_syns() && before.loses_syns() {
                 // Of a half that fails now the one, now the other kind of answer is the usual one.

@@ -230,7 +230,16 @@ impl Look {
         let said = match error {
             HandshakeError::Alert(said) => Some(said),
             HandshakeError::Unsupported => first,
-            HandshakeError::Ended(_) => return,
+            HandshakeError::Ended(ending) => {
+                // Who says that the hello is too old, and then lets one that is not die, shares
+                // something; of two ends without a word only a silence says more than the first.
+                let too_old = first.is_some_and(AlertDescription::is_about_the_offer);
+                let silent = ending == Ending::TimedOut;
+                if self.may_be_newer() && (too_old || silent) {
+                    self.done.tls = Some(TlsOutcome::Failed(failure(ending, false)));
+                }
+                return;
+            }
         };
         if !self.may_be_newer() || first == Some(AlertDescription::INTERNAL_ERROR) {
             return;

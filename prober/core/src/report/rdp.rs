@@ -94,7 +94,8 @@ pub struct RdpCertificatePart {
     pub purpose: String,
     /// In hexadecimal.
     pub fingerprint_sha256: String,
-    /// That of the certificate before, if it changed since the prober started.
+    /// That of the certificate before, if it changed: since the prober started, or from what had
+    /// been learnt.
     pub fingerprint_before_sha256: Option<String>,
 }
 

@@ -124,7 +124,12 @@ impl Survey {
 
     /// Takes what a look showed.
     pub fn handle_look(&mut self, now: Instant, look: RdpLook) {
-        if look.answers.is_empty() {
+        // One that was interrupted has come to less than the one before it.
+        let less = |first: &RdpLook| {
+            first.tls.is_some() && look.tls.is_none() && look.dead_connection().is_none()
+        };
+        let came_to_less = matches!(&self.looking, Looking::FlyingAgain(first, _) if less(first));
+        if look.answers.is_empty() || came_to_less {
             self.handle_look_lost();
             return;
         }

@@ -107,6 +107,9 @@ pub fn incidents(text: &mut String, corpus: &Corpus, courses: &[Course]) {
     }
 }
 
+/// False alarms that are shown with their words at most.
+const ALARMS_SHOWN: usize = 40;
+
 /// What was said of targets that were well all the time.
 pub fn false_alarms(text: &mut String, (targets, days): (u32, u32), watched: &Watched) {
     let (count, bound) = (watched.alarms.len(), watched.bound());
@@ -114,6 +117,10 @@ pub fn false_alarms(text: &mut String, (targets, days): (u32, u32), watched: &Wa
         "{count} in {targets} targets and {days} days, at most {bound:.4} per target-month (95 %)"
     );
     put(text, &format!("{:<44} {line}", "false alarms"));
+    for (at, summary) in watched.alarms.iter().take(ALARMS_SHOWN) {
+        let hours = at.since_start().as_secs_f64() / 3_600.0;
+        put(text, &format!("  after {hours:.2} h: {summary}"));
+    }
 }
 
 fn put(text: &mut String, line: &str) {

@@ -260,7 +260,7 @@ fn a_look_for_which_no_connections_are_left_is_not_waited_for() {
     assert!(look.took < Duration::from_secs(2), "{:?}", look.took);
 }
 
-/// Connections leave traces in the logs of Windows: DESIGN section 5 allows sixty in an hour, in any.
+/// Connections leave traces in the logs of Windows: sixty in an hour are allowed, in any hour.
 #[test]
 fn a_failure_that_lasts_is_connected_to_sixty_times_an_hour_at_most() {
     for speaks in [Speaks::Nothing, Speaks::Refuses(7), Speaks::Refuses(3)] {

@@ -177,11 +177,21 @@ fn tls_13_is_reached_by_a_whole_handshake() {
     let shown = look.shown().unwrap();
     assert_eq!((shown.version, look.connections), (Version::Tls13, 5));
     assert!(shown.certificate.is_ok());
-    // Where that dies, the alert stays.
-    server.handshake = Err(HandshakeError::Ended(Ending::Reset));
+    // Where that dies, this is what became of TLS, and not that the hello was too old.
+    for (ending, expected) in [
+        (Ending::Reset, StageFailure::Reset),
+        (Ending::Closed, StageFailure::Closed),
+        (Ending::TimedOut, StageFailure::TimedOut { heard: false }),
+    ] {
+        server.handshake = Err(HandshakeError::Ended(ending));
+        let look = server.look(RdpDepth::Tls, ALL);
+        assert_eq!((look.tls, look.connections), (Some(TlsOutcome::Failed(expected)), 5));
+    }
+    // Who closed the hello and is silent now is silent.
+    (server.hello, server.ending) = (Vec::new(), Ending::Closed);
     let look = server.look(RdpDepth::Tls, ALL);
-    assert!(matches!(look.tls, Some(TlsOutcome::Alert(_))), "{:?}", look.tls);
-    assert_eq!(look.connections, 5);
+    let silent = TlsOutcome::Failed(StageFailure::TimedOut { heard: false });
+    assert_eq!(look.tls, Some(silent));
 }
 
 fn alerts(description: u8) -> Vec<u8> {
