@@ -24,7 +24,7 @@ use crate::target::{Severity, TargetName};
 use crate::time::Instant;
 
 /// Failures that began within this time may have one cause.
-const TOGETHER: Duration = Duration::from_secs(60);
+pub(super) const TOGETHER: Duration = Duration::from_secs(60);
 /// An alarm waits this long for others that fail like it, if there are any.
 const HOLD: Duration = Duration::from_secs(10);
 /// The same while those that share something with it have fallen silent and are still looked at.

@@ -190,9 +190,9 @@ impl Monitor {
         let limit = (CONNECT_TIMEOUT + stage_timeout * STAGES) * attempts;
         let limit = left.map_or(limit, |left| limit.min(left));
         let errand = Errand::SurveyLook(number);
-        let about = ((key.clone(), errand), (port, None));
+        let (whose, waited) = ((key.clone(), errand), limit + WAITED_FOR);
         let order = RdpOrder {
-            flight: self.flights.order_connect(now, about.0, about.1, limit + WAITED_FOR),
+            flight: self.flights.order_connect(now, whose, (port, None), waited),
             vantage: key.vantage,
             to: SocketAddr::new(key.address, port),
             depth,

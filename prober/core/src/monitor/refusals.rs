@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::flights::ViewKey;
+use super::groups::TOGETHER;
 use super::{Baseline, Monitor};
 use crate::evidence::{IcmpAnswer, IcmpKind};
 use crate::path::{Path, PathEnd, distance};
@@ -16,8 +17,6 @@ use crate::time::Instant;
 
 /// A router's word is believed so long after it was last heard.
 const BELIEVED: Duration = Duration::from_secs(120);
-/// Failures that began within this time may have one cause.
-const TOGETHER: Duration = Duration::from_secs(60);
 
 /// What a router in front of a subnet said of one of its addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
