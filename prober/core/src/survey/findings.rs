@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::signs::is_lossy;
 use super::{Depth, Suspects};
 use crate::evidence::rdp::RdpSeen;
-use crate::evidence::{ConnectReport, IcmpAnswer, LocalError, Overheard, Probe};
+use crate::evidence::{ConnectReport, IcmpAnswer, LocalError, Overheard, Probe, ServiceAnswer};
 use crate::path::{Path, PathEnd, distance};
 use crate::probe::asides::AsideFates;
 use crate::probe::flows::FlowFates;
@@ -233,6 +233,12 @@ impl Findings {
         self.syn.as_ref().is_some_and(|syn| syn.received() > 0 && syn.received() < syn.valid())
     }
 
+    /// Whether the full connection was made and its service said nothing.
+    fn missed_service(&self) -> bool {
+        let said = self.connect.as_ref().and_then(|report| report.service.as_ref());
+        said.is_some_and(ServiceAnswer::is_missing)
+    }
+
     /// Takes over what flows told in a look before, if too few of them were asked again this time.
     pub fn remember_flows(&mut self, before: &Self) {
         let told = |flows: &Option<FlowFates>| flows.as_ref().is_some_and(FlowFates::is_mixed);
@@ -256,7 +262,8 @@ impl Findings {
         if self.siblings.is_empty() {
             self.siblings.clone_from(&before.siblings);
         }
-        if self.connect.is_none() {
+        // What a connection missed among losses proves nothing once they are over.
+        if self.connect.is_none() && !(before.loses_syns() && before.missed_service()) {
             self.connect.clone_from(&before.connect);
             self.overheard = before.overheard;
         }

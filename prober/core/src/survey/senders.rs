@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use super::details;
 use super::findings::Findings;
-use super::signs::Seen;
+use super::signs::{Seen, missing};
 use crate::evidence::{IcmpAnswer, IcmpKind, Overheard, PeerEnd, ServiceAnswer, TcpAnswer};
 use crate::judge::Sign;
 use crate::monitor::Baseline;
 use crate::path::{Path, PathEnd, distance};
+use crate::statistics::real;
 use crate::target::{Fronted, Target};
 use crate::wording::Wording;
 
@@ -21,6 +22,11 @@ const NOISE: Duration = Duration::from_millis(2);
 
 /// Within this time a request that is not acknowledged was said again (RFC 6298 2.1, 5.5).
 const REPEATED: Duration = Duration::from_secs(1);
+/// How often a kernel says it while a service is waited for: Linux begins with a fifth of a second
+/// and doubles it.
+const SAID: i32 = 5;
+/// How improbable it must be that only chance took all of these.
+const CHANCE: f64 = 0.002;
 
 /// What the senders of acceptances and endings say.
 pub(super) fn signs(
@@ -147,11 +153,18 @@ fn receipt(findings: &Findings) -> Option<Seen> {
         _ => false,
     };
     let taken = line.acknowledged.filter(|_| waited)?;
-    Some(if taken {
-        Seen::new(Sign::RequestTaken, None)
-    } else {
-        Seen::new(Sign::RequestLost, Some(details::request_lost()))
-    })
+    if taken {
+        return Some(Seen::new(Sign::RequestTaken, None));
+    }
+    let lost = || Seen::new(Sign::RequestLost, Some(details::request_lost()));
+    (!may_lose_requests(findings)).then(lost)
+}
+
+/// Whether the loss that SYNs meet may well take a request and all its repetitions.
+fn may_lose_requests(findings: &Findings) -> bool {
+    let Some(syn) = &findings.syn else { return false };
+    let ratio = (real(missing(syn)) + 1.0) / (real(syn.valid()) + 2.0);
+    missing(syn) > 0 && ratio.powi(SAID) > CHANCE
 }
 
 /// Who ended the connection before the service answered.

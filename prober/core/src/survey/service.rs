@@ -46,6 +46,8 @@ pub(super) fn sign(
         (ConnectResult::Local(_), _) => return None,
         // Who accepts a bare SYN and resets a whole connection shuts the service, whoever it is.
         (ConnectResult::Refused, _) if accepts_all(findings) => Sign::ServiceClosed,
+        // One that vanished beside them met chance, or one path of several, which flows tell.
+        (ConnectResult::TimedOut, _) if accepts_all(findings) => return None,
         (ConnectResult::Refused | ConnectResult::TimedOut | ConnectResult::Icmp(_), _) => {
             Sign::ServiceUnreached
         }

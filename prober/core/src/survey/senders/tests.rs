@@ -189,3 +189,23 @@ fn a_request_that_nobody_acknowledges_is_lost() {
     assert_eq!(told(closed(), fin(4_000), Some(false)), Some(Sign::RequestLost));
     assert_eq!(told(closed(), fin(30), Some(false)), None, "it hung up at once");
 }
+
+#[test]
+fn a_request_among_losses_may_be_lost_by_chance() {
+    let told = |lost: u32| {
+        let mut found = ended(60, None);
+        found.connect.as_mut().unwrap().service = Some(ServiceAnswer::Silent);
+        let line = found.overheard.as_mut().unwrap();
+        (line.end, line.acknowledged) = (None, Some(false));
+        let mut syn = Tally::default();
+        let accepted = Answer::SynAck(tcp(60, 64_240));
+        for answer in (0..28).map(|index| if index < lost { MUTE } else { accepted }) {
+            syn.absorb(&Observation { answer, sent: None, arrived: None });
+        }
+        found.syn = Some(syn);
+        receipt(&found).map(|seen| seen.sign)
+    };
+    // Of 28 SYNs: none, one in nine, half and most.
+    assert_eq!([told(0), told(3)], [Some(Sign::RequestLost); 2]);
+    assert_eq!([told(15), told(25)], [None; 2]);
+}

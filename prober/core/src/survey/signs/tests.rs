@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::evidence::{Answer, IcmpAnswer, Observation, Overheard, TcpAnswer};
+use crate::evidence::{Answer, IcmpAnswer, Observation, Overheard, ServiceAnswer, TcpAnswer};
 use crate::judge::Family;
 use crate::path::Hop;
 use crate::probe::series::Series;
@@ -260,7 +260,35 @@ fn who_accepts_bare_syns_and_resets_connections_shuts_the_service() {
     assert_eq!(service(&[reset; 5], refused), Some(Sign::ServiceUnreached));
     let timed_out = service(&[Answer::Silence; 5], ConnectResult::TimedOut);
     assert_eq!(timed_out, Some(Sign::ServiceUnreached));
+    // One that vanished beside accepted SYNs met a burst, or a path that the others did not take.
+    assert_eq!(service(&[accepted; 5], ConnectResult::TimedOut), None);
     // What our own kernel could not do says nothing of the service.
     let ours = ConnectResult::Local(LocalError::TooLarge);
     assert_eq!(service(&[accepted; 5], ours), None);
+}
+
+#[test]
+fn what_a_connection_missed_among_losses_is_not_kept_beyond_them() {
+    let tcp = TcpAnswer { ttl: Some(62), window: Some(64_240), ip_id: None };
+    let (accepted, lost) = (Answer::SynAck(tcp), Answer::Silence);
+    let looked = |syns: &[Answer], service| {
+        let mut found = connected(syns, ConnectResult::Connected);
+        found.connect.as_mut().unwrap().service = Some(service);
+        found
+    };
+    let kept = |before: &Findings| {
+        let mut now = connected(&[accepted; 5], ConnectResult::Connected);
+        now.connect = None;
+        now.complete_from(before);
+        now.connect.is_some()
+    };
+    let losses = [accepted, lost, accepted, lost, lost];
+    let answer = ServiceAnswer::Confirmed { selected: None, detail: Wording::same("RDP") };
+    for (syns, service, is_kept) in [
+        (&losses, ServiceAnswer::Silent, false),
+        (&losses, answer, true),
+        (&[accepted; 5], ServiceAnswer::Silent, true),
+    ] {
+        assert_eq!(kept(&looked(syns, service.clone())), is_kept, "{service:?}");
+    }
 }
