@@ -316,6 +316,18 @@ fn servers_answer_rare_requests_as_they_were_measured() {
     });
 }
 
+/// What is particular about a server stands in the verdict.
+fn assert_said(script: RdpScript, verdict: &Value) {
+    let said = match script {
+        RdpScript::Fails(_) => ["whatever it is offered", "no other client helps"],
+        RdpScript::HalfAnswer => ["begins an answer", "9 bytes"],
+        RdpScript::Tls(TlsScript::Close) => ["TLS fails", "Schannel"],
+        _ => return,
+    };
+    let verdict = verdict.to_string();
+    assert!(said.iter().all(|words| verdict.contains(words)), "{script:?}: {verdict}");
+}
+
 /// Whatever a server says, a check of it ends in time, needs little memory, and names what it can.
 #[test]
 fn hostile_servers_are_named_in_time() {
@@ -349,6 +361,7 @@ fn hostile_servers_are_named_in_time() {
             let verdict = &document["verdict"];
             assert_eq!(verdict["class"], expected, "{script:?}: {document}");
             assert_remedied(verdict);
+            assert_said(script, verdict);
             let took = document["seconds"].as_f64().context("a duration")?;
             assert!(took < 12.5, "{script:?} took {took} s");
             // Who resets where a certificate should come is not known from the reset alone.

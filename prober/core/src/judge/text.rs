@@ -4,6 +4,7 @@
 use super::class::Class;
 use super::sign::Sign;
 use super::verdict::{Verdict, has_sign};
+use crate::evidence::{ConnectResult, ServiceAnswer};
 use crate::probe::series::Tally;
 use crate::statistics::{real, wilson};
 use crate::survey::findings::Findings;
@@ -64,13 +65,22 @@ impl Facts<'_> {
         Wording::new(format!("{from} ({})", kind.en), format!("由 {from} 回复（{}）", kind.zh))
     }
 
+    /// What the service answered to the full connection.
+    fn service(&self) -> Option<&ServiceAnswer> {
+        self.findings?.connect.as_ref()?.service.as_ref()
+    }
+
     fn service_words(&self) -> Wording {
-        let answer = self
-            .findings
-            .and_then(|findings| findings.connect.as_ref())
-            .and_then(|report| report.service.as_ref())
-            .and_then(crate::survey::signs::service_detail);
+        let answer = self.service().and_then(crate::survey::signs::service_detail);
         answer.unwrap_or_else(|| Wording::same("?"))
+    }
+
+    /// How many bytes came of an answer that did not end.
+    fn half_answer(&self) -> Option<usize> {
+        match self.service()? {
+            ServiceAnswer::Unfinished { heard } => Some(*heard),
+            _ => None,
+        }
     }
 }
 
@@ -158,7 +168,7 @@ fn expected_silence(facts: &Facts<'_>) -> Option<Wording> {
     let connected = findings
         .connect
         .as_ref()
-        .is_some_and(|report| matches!(report.result, crate::evidence::ConnectResult::Connected));
+        .is_some_and(|report| matches!(report.result, ConnectResult::Connected));
     if main.received() > 0 || connected || main.valid() == 0 {
         return None;
     }
@@ -285,6 +295,15 @@ fn said_within_rdp(facts: &Facts<'_>) -> Option<Wording> {
     match facts.verdict.class {
         Class::RdpRefused => Some(security::refusal(facts.findings?)?.summary()),
         Class::Certificate => security::fault(facts.findings?),
+        Class::ServiceHung if facts.half_answer().is_some() => facts.half_answer().map(|heard| {
+            Wording::new(
+                format!(
+                    "TCP {port} accepts, and the service begins an answer ({heard} bytes) that it \
+                     does not end."
+                ),
+                format!("TCP {port} 接受连接，服务开始应答（{heard} 字节）后再无下文。"),
+            )
+        }),
         Class::ServiceHung if has_sign(facts.verdict, Sign::TlsSilent) => Some(Wording::new(
             format!(
                 "TCP {port} accepts, and the RDP server answers its first request: it says nothing \
@@ -497,7 +516,7 @@ pub fn next_step(facts: &Facts<'_>) -> Wording {
 fn refused_next(facts: &Facts<'_>) -> Option<Wording> {
     match facts.findings.and_then(security::refusal)? {
         // SSL_WITH_USER_AUTH_REQUIRED_BY_SERVER ([MS-RDPBCGR] 2.2.1.2.2).
-        Refusal::Code(6) => Some(Wording::new(
+        Refusal::Code(6) | Refusal::Always(6) => Some(Wording::new(
             "Next: the server demands a client certificate (smart card) within TLS: give clients \
              one, or ask its administrator whether that is meant. NLA has nothing to do with it.",
             "下一步：服务器要求客户端在 TLS 中出示证书（智能卡）：为客户端配置证书，或向管理员确认是否\
@@ -509,7 +528,14 @@ fn refused_next(facts: &Facts<'_>) -> Option<Wording> {
             "下一步：查明该端口上是何程序应答：其不遵守 RDP 协商规则，常见于网关、仿真程序或异常代理。\
              不要为此修改安全设置。",
         )),
-        Refusal::Code(_) => None,
+        Refusal::Always(1 | 2 | 4 | 5) => Some(Wording::new(
+            "Next: no offer is taken, so no other client helps: compare SecurityLayer and \
+             UserAuthentication with the group policy of the same names and set what contradicts \
+             itself back to its default (2 and 1). Do not switch NLA off.",
+            "下一步：任何协议都被拒绝，更换客户端无效：对比 SecurityLayer、UserAuthentication 与同名组\
+             策略，将互相矛盾的项恢复默认（2 与 1）。不要关闭 NLA。",
+        )),
+        Refusal::Code(_) | Refusal::Always(_) => None,
     }
 }
 

@@ -394,9 +394,19 @@ pub struct NextEvidence {
     pub how: Text,
     /// Causes it speaks about.
     pub about: &'static [&'static str],
-    /// Whether it tells these from each other, as who sees the thing itself can, and not only from
-    /// the rest.
-    pub apart: bool,
+    /// What it tells these from.
+    pub tells: Tells,
+}
+
+/// What a piece of evidence tells the causes from that it speaks about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tells {
+    /// From all others.
+    FromOthers,
+    /// From each other.
+    FromEachOther,
+    /// From both, as who sees the thing itself can.
+    FromAll,
 }
 
 /// What only the provider, the guest or another vantage can tell.
@@ -408,7 +418,7 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             zh: "控制台查看：运行中、已停止还是重启中？",
         },
         about: &["instance_stopped", "rebooting", "hypervisor_failure", "instance_hung"],
-        apart: true,
+        tells: Tells::FromAll,
     },
     NextEvidence {
         ask: Text { en: "DDoS blackhole state", zh: "DDoS 黑洞状态" },
@@ -417,7 +427,7 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             zh: "安全控制台查看：该地址是否处于黑洞，何时解封？",
         },
         about: &["ddos_blackhole", "partial_blackhole"],
-        apart: true,
+        tells: Tells::FromAll,
     },
     NextEvidence {
         ask: Text { en: "public address binding and bandwidth", zh: "公网地址绑定与带宽" },
@@ -426,7 +436,7 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             zh: "控制台查看：EIP 是否绑定、是否欠费、带宽是否大于 0？",
         },
         about: &["eip_unbound", "bandwidth_zero"],
-        apart: true,
+        tells: Tells::FromAll,
     },
     NextEvidence {
         ask: Text {
@@ -443,7 +453,7 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             "source_block",
             "carrier_port_block",
         ],
-        apart: true,
+        tells: Tells::FromAll,
     },
     NextEvidence {
         ask: Text {
@@ -466,7 +476,18 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             "nic_down",
             "service_hung",
         ],
-        apart: true,
+        tells: Tells::FromAll,
+    },
+    NextEvidence {
+        ask: Text { en: "the guest's Schannel events", zh: "系统内的 Schannel 事件" },
+        how: Text {
+            en: "in the System log: 36870 and 36872 speak of the certificate or its key, 36874 of \
+                 no shared version or suite, 36871 of either",
+            zh: "查看系统日志：36870、36872 与证书或私钥有关，36874 表示双方没有共同的 TLS 版本或套件，\
+                 36871 两者皆有可能",
+        },
+        about: &["certificate_broken", "security_layer_mismatch"],
+        tells: Tells::FromEachOther,
     },
     NextEvidence {
         ask: Text { en: "the rule on the answering device", zh: "回复设备上的规则" },
@@ -476,7 +497,7 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             zh: "询问该设备的管理方：该地址被封禁（空路由），还是访问控制列表拒绝了该来源或端口？",
         },
         about: &["null_route_reject"],
-        apart: false,
+        tells: Tells::FromOthers,
     },
     NextEvidence {
         ask: Text { en: "the probing machine's own link", zh: "探测机自身的链路" },
@@ -486,7 +507,7 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             zh: "从同一台机器访问同网段或网关之外的其他地址；查看网卡状态、交换机端口与网关",
         },
         about: &["vantage_uplink"],
-        apart: false,
+        tells: Tells::FromOthers,
     },
     NextEvidence {
         ask: Text { en: "a probe from inside the provider's network", zh: "从云内网络探测" },
@@ -501,7 +522,7 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             "middlebox_reset",
             "return_path_broken",
         ],
-        apart: false,
+        tells: Tells::FromOthers,
     },
     NextEvidence {
         ask: Text { en: "a probe from another network", zh: "从其他网络探测" },
@@ -510,7 +531,7 @@ pub static NEXT_EVIDENCE: &[NextEvidence] = &[
             zh: "增加第二个观测点，或在别处运行 `reachd check`",
         },
         about: &["source_block", "return_path_broken", "transit_blackhole", "carrier_port_block"],
-        apart: false,
+        tells: Tells::FromOthers,
     },
 ];
 
@@ -533,7 +554,8 @@ pub fn next_evidence(verdict: &Verdict) -> Vec<(&'static NextEvidence, Vec<Strin
     let all = NEXT_EVIDENCE.iter().map(|next| (next, splits(next)));
     let settles = |next: &NextEvidence, splits: &[String]| {
         let some = !splits.is_empty() && splits.len() < probable.len().max(2);
-        some || next.apart && splits.len() > 1
+        some && next.tells != Tells::FromEachOther
+            || splits.len() > 1 && next.tells != Tells::FromOthers
     };
     all.filter(|(next, splits)| settles(next, splits)).collect()
 }

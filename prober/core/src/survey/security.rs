@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::details::security as details;
 use super::findings::Findings;
+use super::service::refuses_all;
 use super::signs::Seen;
 use crate::evidence::ServiceAnswer;
 use crate::evidence::rdp::{
@@ -172,12 +173,16 @@ pub(crate) fn refusal(findings: &Findings) -> Option<Refusal> {
     if let Some(how) = violates(findings) {
         return Some(Refusal::Violates(how));
     }
-    if let ServiceAnswer::Refused { code } = findings.connect.as_ref()?.service.as_ref()? {
-        return Some(Refusal::Code(*code));
+    let code = |code| match refuses_all(findings) {
+        true => Refusal::Always(code),
+        false => Refusal::Code(code),
+    };
+    if let ServiceAnswer::Refused { code: first } = findings.connect.as_ref()?.service.as_ref()? {
+        return Some(code(*first));
     }
     // One connection may be taken, and the look behind it refused.
     match findings.rdp.as_deref()?.look.answers.first()?.outcome {
-        X224Outcome::Failure(code) => Some(Refusal::Code(code.code())),
+        X224Outcome::Failure(first) => Some(code(first.code())),
         _ => None,
     }
 }
@@ -189,6 +194,8 @@ pub(crate) enum Refusal {
     Violates(Wording),
     /// It says so, with this code.
     Code(u32),
+    /// It says so whatever it is offered, with this code at first.
+    Always(u32),
 }
 
 impl Refusal {
@@ -197,6 +204,7 @@ impl Refusal {
         match self {
             Self::Violates(how) => details::refused(how),
             Self::Code(code) => details::refused(&details::refusal(*code)),
+            Self::Always(code) => details::refused(&details::always(&details::refusal(*code))),
         }
     }
 }

@@ -78,7 +78,10 @@ fn slow_stage(findings: &Findings) -> Option<(RdpStage, Duration)> {
 /// What was said, and why there is no more to say of what lies beyond it.
 fn beyond(findings: &Findings, target: &Target, said: Option<&Wording>) -> Option<Wording> {
     let more = match findings.rdp.as_deref() {
-        Some(seen) => details::further_connection(seen.look.dead_connection()?),
+        Some(seen) => match (seen.look.dead_connection(), &seen.look.ntlm) {
+            (Some(failure), _) => details::further_connection(failure),
+            (None, ntlm) => details::security::without_challenge(ntlm.as_ref()?)?,
+        },
         None => {
             let time = findings.connect.as_ref()?.service_time?;
             let slow = time > SLOW && target.rdp_depth >= RdpDepth::Tls;
@@ -150,7 +153,7 @@ const fn takes(outcome: &X224Outcome) -> bool {
 }
 
 /// Whether a look was refused whatever it offered.
-fn refuses_all(findings: &Findings) -> bool {
+pub(super) fn refuses_all(findings: &Findings) -> bool {
     let Some(seen) = &findings.rdp else { return false };
     let answers = &seen.look.answers;
     let refused = |outcome: &X224Outcome| matches!(outcome, X224Outcome::Failure(_));

@@ -14,11 +14,13 @@ pub(super) const CAUSE: Cause = Cause {
         zh: "RDP 服务器拒绝了客户端提供的协议：安全层或 NLA 设置不匹配。",
     },
     remedy: Text {
-        en: "Read the refusal code in the evidence and compare SecurityLayer and \
-             UserAuthentication with what clients use; update the client rather than the server. \
-             Do not switch NLA off.",
-        zh: "查看证据中的拒绝代码，核对 SecurityLayer 与 UserAuthentication 同客户端能力是否一\
-             致，优先升级客户端。不要关闭 NLA。",
+        en: "Read in the evidence what is refused. Every offer: no other client helps, the server's \
+             SecurityLayer and UserAuthentication contradict themselves or the group policy. One \
+             offer: compare them with what clients use, and update the client rather than the \
+             server. Do not switch NLA off.",
+        zh: "查看证据中被拒绝的协议。若全部被拒绝：更换客户端无效，服务器的 SecurityLayer 与 \
+             UserAuthentication 自相矛盾或与组策略冲突。若只拒绝部分：核对其与客户端能力是否一致，\
+             优先升级客户端。不要关闭 NLA。",
     },
     risk: Risk::Change,
     expect: &[
@@ -30,5 +32,7 @@ pub(super) const CAUSE: Cause = Cause {
         // Client and server may share no version or suite of TLS either.
         (Sign::ServiceConfirmed, 0.12),
         (Sign::TlsAlert, 0.45),
+        // Schannel says nothing of it, and closes (event 36874).
+        (Sign::TlsEnded, 0.4),
     ],
 };

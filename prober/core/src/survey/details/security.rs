@@ -1,9 +1,13 @@
 //! The particulars of TLS, of certificates and of clocks.
 
+use crate::evidence::rdp::{NtlmOutcome, StageFailure};
 use crate::wire::certificate::{Certificate, Issuance, date};
 use crate::wire::tls::{AlertDescription, CipherSuite, Version};
 use crate::wire::x224::FailureCode;
 use crate::wording::{Text, Wording};
+
+/// The NTSTATUS of a member server that finds no domain controller ([MS-ERREF] 2.3.1).
+const STATUS_NO_LOGON_SERVERS: u32 = 0xc000_005e;
 
 pub(crate) fn connection(version: Version, suite: CipherSuite) -> Wording {
     Wording::same(format!("{version}, {suite}"))
@@ -144,6 +148,39 @@ pub(crate) fn refused(why: &Wording) -> Wording {
         format!("The RDP server answers and takes no client: {}.", why.en),
         format!("RDP 服务有应答，但不接受客户端：{}。", why.zh),
     )
+}
+
+/// A refusal that no other offer changes.
+pub(crate) fn always(why: &Wording) -> Wording {
+    Wording::new(
+        format!("{}, whatever it is offered", why.en),
+        format!("{}，无论客户端提供何种协议", why.zh),
+    )
+}
+
+/// Why the server issued no NTLM challenge, or none that can be read; `None` where it did.
+pub(crate) fn without_challenge(outcome: &NtlmOutcome) -> Option<Wording> {
+    Some(match outcome {
+        NtlmOutcome::Challenged { .. } | NtlmOutcome::UnsupportedTls => return None,
+        NtlmOutcome::Error(STATUS_NO_LOGON_SERVERS) => Wording::new(
+            "NLA fails: no domain controller can be reached (STATUS_NO_LOGON_SERVERS)",
+            "NLA 失败：无法联系域控制器（`STATUS_NO_LOGON_SERVERS`）",
+        ),
+        NtlmOutcome::Error(status) => Wording::new(
+            format!("NLA fails with status {status:#010x}"),
+            format!("NLA 失败，状态 {status:#010x}"),
+        ),
+        NtlmOutcome::Malformed => {
+            Wording::new("NLA was answered with no challenge", "NLA 的应答不是质询")
+        }
+        NtlmOutcome::Failed(StageFailure::TimedOut { .. }) => {
+            Wording::new("NLA was not answered in time", "NLA 限时内无应答")
+        }
+        NtlmOutcome::Failed(StageFailure::Closed | StageFailure::Reset) => {
+            Wording::new("NLA ended the connection", "NLA 阶段连接被断开")
+        }
+        NtlmOutcome::Failed(StageFailure::NotConnected(_) | StageFailure::Local(_)) => return None,
+    })
 }
 
 pub(crate) fn violation(offered: u32, selected: u32) -> Wording {

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::evidence::LocalError;
+use crate::evidence::rdp::{NtlmOutcome, StageFailure};
 use crate::probe::flows::FlowFate;
 use crate::probe::large::{CONTROL, Packet, SizeFate};
 use crate::wording::english_words;
@@ -217,4 +219,23 @@ fn ports_and_neighbours_read_in_both_languages() {
         "端口 22、10.0.0.9、10.0.0.9 端口 80 有应答",
     );
     check(&no_answer_from(&[About::Canary(9)]), "no answer from port 9", "端口 9 无应答");
+}
+
+#[test]
+fn nla_that_fails_says_why() {
+    let timed_out = StageFailure::TimedOut { heard: false };
+    for (outcome, said) in [
+        (NtlmOutcome::Error(0xc000_005e), Some("STATUS_NO_LOGON_SERVERS")),
+        (NtlmOutcome::Error(0xc000_0022), Some("0xc0000022")),
+        (NtlmOutcome::Malformed, Some("no challenge")),
+        (NtlmOutcome::Failed(timed_out), Some("not answered in time")),
+        (NtlmOutcome::Failed(StageFailure::Reset), Some("ended the connection")),
+        // Ours, not the server's.
+        (NtlmOutcome::UnsupportedTls, None),
+        (NtlmOutcome::Failed(StageFailure::Local(LocalError::Exhausted)), None),
+    ] {
+        let told = security::without_challenge(&outcome);
+        assert_eq!(told.is_some(), said.is_some(), "{outcome:?}");
+        assert!(told.is_none_or(|told| said.is_some_and(|said| told.en.contains(said))));
+    }
 }

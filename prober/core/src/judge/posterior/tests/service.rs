@@ -53,8 +53,11 @@ fn who_answers_tells_a_proxy_and_an_inspector_from_a_service_that_hangs() {
 fn how_tls_ends_is_told_apart() {
     const SERVES: &[Sign] = &[EchoAnswered, SynAccepted, PathReachesTarget, ServiceConfirmed];
     hold(&[
-        (&[SERVES, &[TlsEnded]], &[CauseAbove("certificate_broken", 0.8)]),
         // No shared version or suite looks the same.
+        (
+            &[SERVES, &[TlsEnded]],
+            &[CauseAbove("certificate_broken", 0.8), CauseAbove("security_layer_mismatch", 0.04)],
+        ),
         // What is said of our own offer is no fault of anybody's.
         (
             &[SERVES, &[TlsUnshared]],
