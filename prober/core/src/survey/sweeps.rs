@@ -30,6 +30,8 @@ const FOLLOW_UP: u64 = 10;
 const LATEST_SWEEP: Duration = Duration::from_millis(5_000);
 /// A further round of it, where nobody waits for more than a look.
 const LATEST_ROUND: Duration = Duration::from_millis(7_500);
+/// Large packets behind a service that said nothing: three tries of a second each.
+const LATEST_SIZES: Duration = Duration::from_millis(8_500);
 /// Probes of each kind that are added, a second apart, to a count that settles nothing: as many as
 /// fit the time and the packets that a patient look has left (DESIGN section 9).
 const COUNTED_ON: u64 = 30;
@@ -96,7 +98,8 @@ impl Survey {
 
     /// Asks for large packets as soon as it is worth it, and again for those that vanish.
     pub(super) fn plan_large(&mut self, now: Instant) {
-        let stalls = self.service_stalls();
+        let late = self.scope.depth == Depth::Full && now.since(self.started) > LATEST_SIZES;
+        let stalls = self.service_stalls() && !late;
         if self.large.is_none() {
             // A full look and a service asked now and then: who is healthy otherwise may still lose
             // what is large. A recheck only where that was the failure.

@@ -1,5 +1,6 @@
 //! What is a loss and what is none: faults that come while somebody looks, and small losses.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reachd_core::incident::IncidentState;
@@ -140,4 +141,31 @@ fn a_check_through_losses_ends_in_time() {
         let look = look_for(s(25), world, &plan, seed);
         assert!(look.took <= s(12), "seed {seed}: {:?}", look.took);
     }
+}
+
+/// Of all packets, or of TCP's, most are lost, requests and all their repetitions among them now and
+/// then: that is a loss and nothing else, whatever went missing. Eight SYNs and a connection that
+/// all came through are none.
+#[test]
+fn a_heavy_loss_is_called_nothing_else() {
+    let mut said = BTreeMap::new();
+    // The last of them connects after three seconds and hears nothing for seven.
+    for seed in (0..300).chain([1_464]) {
+        let mut world = Cloud { vantages: 1, subnets: 1, hosts: 1, canaries: 0 }.build(seed);
+        if seed % 2 == 0 {
+            world.router("x1").forth = Link::new(Loss::Independent(0.6));
+        } else {
+            let port = Match { transport: Transport::Port(3389), ..Match::dest("10.0.0.10") };
+            world.router("x1").rule(port, Action::DropSome(0.5));
+        }
+        let plan = plan(&world, vec![rdp(address(0, 10))]);
+        let look = look_for(s(25), world, &plan, seed);
+        assert!(look.took <= s(12), "seed {seed}: {:?}", look.took);
+        *said.entry(look.class().to_owned()).or_insert(0) += 1;
+    }
+    let named = said.remove("packet_loss").unwrap_or(0);
+    let open = said.remove("unknown").unwrap_or(0);
+    let unseen = said.remove("reachable").unwrap_or(0);
+    assert!(said.is_empty(), "{said:?}");
+    assert!(unseen <= 4 && open <= 6, "{named} named, {unseen} unseen, {open} open");
 }
