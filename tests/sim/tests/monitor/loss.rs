@@ -143,7 +143,7 @@ fn a_check_through_losses_ends_in_time() {
     }
 }
 
-/// Of all packets, or of TCP's, most are lost, requests and all their repetitions among them now and
+/// Of all packets, or of TCP's, most are lost, requests and their repetitions among them now and
 /// then: that is a loss and nothing else, whatever went missing. Eight SYNs and a connection that
 /// all came through are none.
 #[test]
