@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::details::security as details;
 use super::findings::Findings;
-use super::service::refuses_all;
+use super::service::refuses_every_offer;
 use super::signs::Seen;
 use crate::evidence::ServiceAnswer;
 use crate::evidence::rdp::{
@@ -173,7 +173,7 @@ pub(crate) fn refusal(findings: &Findings) -> Option<Refusal> {
     if let Some(how) = violates(findings) {
         return Some(Refusal::Violates(how));
     }
-    let code = |code| match refuses_all(findings) {
+    let code = |code| match refuses_every_offer(findings) {
         true => Refusal::Always(code),
         false => Refusal::Code(code),
     };

@@ -11,6 +11,7 @@ use crate::evidence::rdp::{RdpDepth, RdpStage, X224Outcome};
 use crate::evidence::{AnswerKind, ConnectReport, ConnectResult, ServiceAnswer};
 use crate::judge::Sign;
 use crate::monitor::Baseline;
+use crate::probe::rdp::OFFERS;
 use crate::target::{Service, Target};
 use crate::wire::x224::{Protocols, Selection};
 use crate::wording::Wording;
@@ -64,7 +65,7 @@ pub(super) fn sign(
         }),
         Sign::ServiceConfirmed if is_rdp => beyond(findings, target, said.as_ref()),
         Sign::ServiceRefused => security::violates(findings)
-            .or_else(|| refuses_all(findings).then(details::refuses_every_offer)),
+            .or_else(|| refuses_every_offer(findings).then(details::refuses_every_offer)),
         _ => None,
     };
     Some(Seen::new(sign, detail.or(said)))
@@ -152,8 +153,16 @@ const fn takes(outcome: &X224Outcome) -> bool {
     }
 }
 
+/// Whether all that may be offered was, and was refused: a look ends before that where answers are
+/// slow, and one that asked two of four knows nothing of the others.
+pub(super) fn refuses_every_offer(findings: &Findings) -> bool {
+    let Some(seen) = &findings.rdp else { return false };
+    let refused = |offer| matches!(seen.look.answer_to(offer), Some(X224Outcome::Failure(_)));
+    OFFERS.into_iter().all(refused)
+}
+
 /// Whether a look was refused whatever it offered.
-pub(super) fn refuses_all(findings: &Findings) -> bool {
+fn refuses_all(findings: &Findings) -> bool {
     let Some(seen) = &findings.rdp else { return false };
     let answers = &seen.look.answers;
     let refused = |outcome: &X224Outcome| matches!(outcome, X224Outcome::Failure(_));

@@ -239,6 +239,21 @@ fn a_refusal_says_why() {
 }
 
 #[test]
+fn what_was_not_offered_is_not_said_to_be_refused() {
+    let refused = |offers| {
+        let mut look = look_at([None; 4]);
+        look.answers.truncate(offers);
+        let findings = after(ServiceAnswer::Refused { code: 5 }, QUICK, look);
+        let (sign, detail) = service(&findings);
+        assert_eq!(sign, Sign::ServiceRefused);
+        let always = matches!(refusal(&findings), Some(Refusal::Always(5)));
+        assert_eq!(always, detail.contains("every security protocol"), "{detail}");
+        always
+    };
+    assert_eq!([2, 3, 4].map(refused), [false, false, true]);
+}
+
+#[test]
 fn standard_security_where_more_was_offered_is_told_so() {
     let detail = |findings: &Findings| {
         let mut notes = notes(findings).into_iter();
