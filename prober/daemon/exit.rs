@@ -8,7 +8,8 @@ pub const OK: u8 = 0;
 pub const FAILING: u8 = 1;
 /// Usage or configuration: nothing was probed.
 pub const USAGE: u8 = 2;
-/// Every verdict that is not `reachable` says that the fault is our own.
+/// Every verdict that is not `reachable` says that the fault is our own, or what was found could not
+/// be written.
 pub const OURSELVES: u8 = 3;
 
 /// The exit code of a `check` with these classes.

@@ -30,8 +30,15 @@ use cli::{Cli, Command};
 /// Does what the command line asks for; gives the exit code.
 pub fn main(cli: Cli) -> Result<u8> {
     let code = obey(cli)?;
-    out::finish().context("write the output")?;
-    Ok(code)
+    let written = out::finish().context("write the output");
+    // Whatever was found, nobody could be told.
+    Ok(written.map_or_else(
+        |error| {
+            report(&error);
+            exit::OURSELVES
+        },
+        |()| code,
+    ))
 }
 
 /// Tells a person on standard error why nothing came of it.

@@ -77,6 +77,13 @@ impl<'a> Screen<'a> {
         self.style.lang.words(words)
     }
 
+    fn of_both<'b>(&self, en: &'b str, zh: &'b str) -> &'b str {
+        match self.style.lang {
+            Lang::En => en,
+            Lang::Zh => zh,
+        }
+    }
+
     /// A machine name as people read it: in English it is that name.
     fn named<'b>(&self, name: &'b str, title: Option<Text>) -> &'b str {
         title.map_or(name, |title| self.say(title))
@@ -150,10 +157,7 @@ impl<'a> Screen<'a> {
         );
         self.line(&line);
         let spoken = &self.report.spoken;
-        let summary = match self.style.lang {
-            Lang::En => spoken.summary.0.clone(),
-            Lang::Zh => spoken.summary.1.clone(),
-        };
+        let summary = self.of_both(&spoken.summary.0, &spoken.summary.1).to_owned();
         self.line(&format!("  {summary}"));
     }
 
@@ -315,15 +319,14 @@ impl<'a> Screen<'a> {
     fn next(&mut self) {
         self.section(w::NEXT);
         let spoken = &self.report.spoken.next_step;
-        let step = match self.style.lang {
-            Lang::En => spoken.0.clone(),
-            Lang::Zh => spoken.1.clone(),
-        };
+        let step = self.of_both(&spoken.0, &spoken.1).to_owned();
         self.line(&format!("  {step}"));
         let class = self.class();
         let top = self.report.verdict.causes.first().and_then(|part| cause::find(&part.cause));
         if let Some(cause) = top.filter(|_| class != Class::Reachable) {
-            let (remedy, risk) = (self.say(cause.remedy), self.say(cause.risk.text()));
+            let risk = self.say(cause.risk.text());
+            let known = self.report.spoken.remedy.as_ref().map(|(en, zh)| self.of_both(en, zh));
+            let remedy = known.unwrap_or_else(|| self.say(cause.remedy)).to_owned();
             if remedy == step {
                 self.line(&format!("  [{risk}]"));
             } else {

@@ -401,10 +401,12 @@ pub enum ServiceAnswer {
         /// How many bytes came.
         heard: usize,
     },
-    /// It closed or reset the connection without an answer.
+    /// It closed or reset the connection without a whole answer.
     Closed {
         /// Whether by reset instead of FIN.
         reset: bool,
+        /// How many bytes of an answer came before that.
+        heard: usize,
     },
     /// Nothing was asked: for this service an accepted connection is all.
     NotAsked,

@@ -7,6 +7,7 @@ mod honesty;
 pub mod note;
 pub mod posterior;
 pub mod sign;
+pub mod step;
 pub mod text;
 mod title;
 pub mod verdict;

@@ -57,6 +57,10 @@ pub struct Spoken {
     pub summary: (String, String),
     /// What to do next: English and Chinese.
     pub next_step: (String, String),
+    /// What to do about the most probable cause: English and Chinese.
+    pub remedy: Option<(String, String)>,
+    /// Whether what answered at first was silent from then on, so that its answers prove nothing.
+    pub fell_silent: bool,
     /// The provider's instance id, if configured.
     pub instance_id: Option<String>,
     /// Whether the plan says that something stands before the host and answers in its name.

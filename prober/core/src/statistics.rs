@@ -114,6 +114,14 @@ pub fn real(count: u64) -> f64 {
     count as f64
 }
 
+/// Two counts are of one loss unless they come apart by chance this rarely.
+pub const ALIKE: f64 = 0.1;
+
+/// Whether two counts of lost and sent probes tell of one loss, as far as Fisher's test tells.
+pub fn of_one_loss(one: (u64, u64), other: (u64, u64)) -> bool {
+    fisher(one, other).min(fisher(other, one)) >= ALIKE
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,5 +166,16 @@ mod tests {
         assert!((loss_above(0.05, 0, 0) - 0.95).abs() < 1e-9);
         let beliefs: Vec<_> = (0..=20).map(|lost| loss_above(0.05, lost, 20)).collect();
         assert!(beliefs.windows(2).all(|pair| pair[0] <= pair[1]));
+    }
+
+    #[test]
+    fn counts_are_of_one_loss_unless_they_come_apart() {
+        assert!(of_one_loss((5, 20), (6, 20)));
+        assert!(of_one_loss((0, 20), (0, 20)));
+        assert!(of_one_loss((3, 4), (0, 0)));
+        assert!(!of_one_loss((0, 17), (14, 28)));
+        assert!(!of_one_loss((14, 28), (0, 17)));
+        // Three echoes are too few to tell.
+        assert!(of_one_loss((0, 3), (14, 28)));
     }
 }

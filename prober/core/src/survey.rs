@@ -5,6 +5,7 @@
 //! packets inside one second buy nothing against bursts, and traces say where.
 
 mod agenda;
+mod connection;
 mod course;
 mod details;
 pub mod findings;
@@ -16,15 +17,14 @@ pub mod service;
 pub mod signs;
 mod splits;
 mod sweeps;
+pub mod turn;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::evidence::rdp::RdpDepth;
-use crate::evidence::{
-    AnswerKind, ConnectReport, InvalidReason, LocalError, Observation, Overheard,
-};
+use crate::evidence::{AnswerKind, InvalidReason, LocalError, Observation};
 use crate::path::PathEnd;
 use crate::probe::asides::{About, Asides};
 use crate::probe::flows::Flows;
@@ -36,6 +36,7 @@ use crate::probe::{Ask, Engine, Question};
 use crate::time::Instant;
 use agenda::Agenda;
 pub use agenda::Topic;
+use connection::Connection;
 use findings::{Findings, SiblingPath};
 use ports::Ports;
 use rdp::{LookScope, Looking};
@@ -64,6 +65,8 @@ pub struct Scope {
     pub siblings: Vec<IpAddr>,
     /// Whether a full connection may be made now.
     pub connect: bool,
+    /// Whether one that is left unanswered is made once more: not where that is known.
+    pub connect_again: bool,
     /// What usually answers; a recheck that sees only this ends at once.
     pub known: Option<Known>,
     /// Whether and how far the RDP server is looked at.
@@ -140,7 +143,10 @@ pub enum Want {
     /// Send this to this address.
     Ask(Part, IpAddr, Ask),
     /// Make a full connection to the address.
-    Connect,
+    Connect {
+        /// Whether it is made once more: the first was left unanswered.
+        again: bool,
+    },
     /// Look at the RDP server.
     Look(RdpDepth),
 }
@@ -163,8 +169,7 @@ pub struct Survey {
     icmp_trace: Option<Trace>,
     tcp_trace: Option<Trace>,
     siblings: Vec<(IpAddr, Trace)>,
-    connect: Connecting,
-    overheard: Option<Overheard>,
+    connection: Connection,
     looking: Looking,
     look_held: bool,
     /// Source ports of the SYNs by ask, where they are ours to choose.
@@ -180,14 +185,6 @@ pub struct Survey {
     packets: u64,
     /// Of these, those that are not meant to expire on the way.
     arriving: u64,
-}
-
-#[derive(Debug)]
-enum Connecting {
-    NotAsked,
-    Wanted,
-    Flying,
-    Done(Box<ConnectReport>),
 }
 
 impl Survey {
@@ -214,11 +211,7 @@ impl Survey {
             icmp_trace: traced.then(|| Trace::new(Flavour::Icmp, None)),
             tcp_trace: None,
             siblings: Vec::new(),
-            connect: match (scope.port, scope.connect) {
-                (Some(_), true) => Connecting::Wanted,
-                (None, _) | (_, false) => Connecting::NotAsked,
-            },
-            overheard: None,
+            connection: Connection::new(scope.port.is_some() && scope.connect, now),
             looking: Looking::default(),
             look_held: false,
             sources: BTreeMap::new(),
@@ -248,10 +241,9 @@ impl Survey {
         if self.phase == Phase::Done {
             return None;
         }
-        if matches!(self.connect, Connecting::Wanted) {
-            self.connect = Connecting::Flying;
+        if let Some(again) = self.poll_connection(now) {
             self.packets += 1;
-            return Some(Want::Connect);
+            return Some(Want::Connect { again });
         }
         if let Some(depth) = self.poll_look(now) {
             self.packets += 1;
@@ -314,17 +306,6 @@ impl Survey {
         }
     }
 
-    /// Takes the end of the full connection, and what the ring saw of it.
-    pub fn handle_connect(&mut self, report: Box<ConnectReport>, overheard: Option<Overheard>) {
-        self.connect = Connecting::Done(report);
-        self.overheard = overheard;
-    }
-
-    /// The full connection's end was never told: nothing is known of it.
-    pub fn handle_connect_lost(&mut self) {
-        self.connect = Connecting::NotAsked;
-    }
-
     /// Why its SYNs say nothing, where none of them does and some are our own fault.
     pub fn own_fault(&self) -> Option<InvalidReason> {
         let tally = self.syn.as_ref()?.tally();
@@ -374,11 +355,9 @@ impl Survey {
             depth: self.scope.depth,
             echo: self.echo.tally().clone(),
             syn: self.syn.as_ref().map(|syn| syn.tally().clone()),
-            connect: match &self.connect {
-                Connecting::Done(report) => Some((**report).clone()),
-                Connecting::NotAsked | Connecting::Wanted | Connecting::Flying => None,
-            },
-            overheard: self.overheard,
+            connect: self.connection.report().cloned(),
+            connection_before: self.connection.before().cloned(),
+            overheard: self.connection.overheard(),
             rdp: self.seen_look(),
             icmp_path: self.icmp_trace.as_ref().map(Trace::path),
             tcp_path: self.tcp_trace.as_ref().map(Trace::path),

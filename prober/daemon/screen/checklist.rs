@@ -28,11 +28,14 @@ impl Proof {
     fn of(report: &TargetReport) -> Self {
         let all = || report.vantages.iter();
         let connects = || all().filter_map(|vantage| vantage.connect.as_ref());
-        let has = |series: &SeriesPart, kind: &str| series.answers.contains_key(kind);
+        // What answered before it fell silent proves nothing of now.
+        let stands = !report.spoken.fell_silent;
+        let has = |series: &SeriesPart, kind: &str| stands && series.answers.contains_key(kind);
+        let came = |series: &SeriesPart| stands && series.received > 0;
         let answers = |kind: &str| connects().any(|series| has(series, kind));
         let arrived = |vantage: &VantagePart| {
-            let echoed = vantage.echo.as_ref().is_some_and(|echo| echo.received > 0);
-            echoed || vantage.connect.as_ref().is_some_and(|series| series.received > 0)
+            let echoed = vantage.echo.as_ref().is_some_and(came);
+            echoed || vantage.connect.as_ref().is_some_and(came)
         };
         // Whoever fails; one that sees what the plan expects of it proves no more than it saw.
         let fails =
@@ -43,12 +46,12 @@ impl Proof {
         let served = |answer: &str| {
             all()
                 .filter_map(|vantage| vantage.service.as_ref())
-                .any(|service| service.answer.as_deref() == Some(answer))
+                .any(|service| stands && service.answer.as_deref() == Some(answer))
         };
         let ours = report.verdict.class == Class::VantageFault.as_str();
         Self {
             asked: !ours && all().any(|vantage| vantage.echo.is_some()),
-            echo: all().filter_map(|vantage| vantage.echo.as_ref()).any(|echo| echo.received > 0),
+            echo: all().filter_map(|vantage| vantage.echo.as_ref()).any(came),
             // Who refuses echoes leaves no such evidence, but the plan knows.
             fronted: report.spoken.fronted
                 || report.verdict.evidence.iter().any(|part| part.signal == "front"),
@@ -57,7 +60,8 @@ impl Proof {
             arrives_everywhere: all().filter(fails).all(arrived),
             refused: answers("reset"),
             served: served("confirmed") || served("refused"),
-            silent_service: served("silent"),
+            // What a connection missed where packets are lost is no evidence.
+            silent_service: said(report, "service", &["silent"]),
         }
     }
 
@@ -99,7 +103,10 @@ pub(super) fn rows(report: &TargetReport) -> Vec<Row> {
         rows.extend(port_rows(class, &proof, rdp));
         if rdp {
             rows.push(certificate_row(report));
-            rows.push(proven(proof.served, REGISTRY, IN_GUEST_REGISTRY));
+            rows.push(match class {
+                Class::RdpRefused => (Mark::Hidden, REGISTRY, Some(IN_GUEST_SECURITY)),
+                _ => proven(proof.served, REGISTRY, IN_GUEST_REGISTRY),
+            });
         }
     }
     rows.extend([
@@ -175,12 +182,15 @@ fn port_rows(class: Class, proof: &Proof, rdp: bool) -> Vec<Row> {
     ]
 }
 
+/// Whether this is among the evidence, with one of these values.
+fn said(report: &TargetReport, signal: &str, values: &[&str]) -> bool {
+    let mut evidence = report.verdict.evidence.iter();
+    evidence.any(|part| part.signal == signal && values.contains(&part.value.as_str()))
+}
+
 /// The certificate that was shown, or what came in its place.
 fn certificate_row(report: &TargetReport) -> Row {
-    let said = |signal: &str, values: &[&str]| {
-        let evidence = &report.verdict.evidence;
-        evidence.iter().any(|part| part.signal == signal && values.contains(&part.value.as_str()))
-    };
+    let said = |signal: &str, values: &[&str]| said(report, signal, values);
     if said("certificate", &["not_valid"]) {
         (Mark::Bad, CERTIFICATE, Some(NOT_VALID))
     } else if said("certificate", &["unreadable"])
@@ -239,6 +249,10 @@ const IN_GUEST_SERVICE: Text = Text {
 const IN_GUEST_REGISTRY: Text = Text {
     en: "look inside the guest: fDenyTSConnections, PortNumber",
     zh: "系统内查看 fDenyTSConnections、PortNumber",
+};
+const IN_GUEST_SECURITY: Text = Text {
+    en: "look inside the guest: SecurityLayer, UserAuthentication",
+    zh: "系统内查看 SecurityLayer、UserAuthentication",
 };
 const NOT_ASKED: Text =
     Text { en: "nothing can be said of it from here", zh: "此处无法判断" };

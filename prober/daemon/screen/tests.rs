@@ -65,6 +65,8 @@ fn report(class: &str) -> TargetReport {
         spoken: Spoken {
             summary: ("filtered.".to_owned(), "被过滤。".to_owned()),
             next_step: ("Next.".to_owned(), "下一步。".to_owned()),
+            remedy: None,
+            fell_silent: false,
             instance_id: Some("i-123".to_owned()),
             fronted: false,
         },
@@ -110,6 +112,16 @@ fn a_host_that_echoes_proves_the_instance_and_not_the_port() {
     assert!(text.contains("✓ instance running"));
     assert!(text.contains("✗ TCP port answers"));
     assert!(text.contains("? host firewall"));
+}
+
+#[test]
+fn what_answered_before_it_fell_silent_is_not_ticked_off() {
+    let mut report = report("host_silent");
+    report.spoken.fell_silent = true;
+    let text = Screen::new(PLAIN, &report).render();
+    for row in ["? instance running", "✗ ping", "? network interface"] {
+        assert!(text.contains(row), "{row} in {text}");
+    }
 }
 
 #[test]
@@ -175,6 +187,49 @@ fn nothing_is_ticked_off_that_was_not_asked() {
         assert!(text.contains(row), "{row} in {text}");
     }
     assert!(!text.contains("✗ ping"));
+}
+
+#[test]
+fn what_a_connection_missed_among_losses_is_no_fault_of_the_service() {
+    let mut report = report("packet_loss");
+    report.vantages[0].service = Some(ServicePart {
+        connection: "connected".to_owned(),
+        connection_detail: None,
+        handshake_seconds: None,
+        answer: Some("silent".to_owned()),
+        detail: None,
+        seconds: None,
+    });
+    let text = Screen::new(PLAIN, &report).render();
+    assert!(text.contains("? Remote Desktop service"), "{text}");
+    report.verdict.evidence.push(EvidencePart {
+        signal: "service".to_owned(),
+        value: "silent".to_owned(),
+        vantage: Some("default".to_owned()),
+        detail: None,
+    });
+    let text = Screen::new(PLAIN, &report).render();
+    assert!(text.contains("✗ Remote Desktop service"), "{text}");
+}
+
+#[test]
+fn a_server_that_takes_no_client_has_its_settings_to_look_at() {
+    let mut report = report("rdp_refused");
+    report.verdict.causes[0].cause = "security_layer_mismatch".to_owned();
+    report.spoken.next_step = ("Do this.".to_owned(), "这样做。".to_owned());
+    report.spoken.remedy = Some(report.spoken.next_step.clone());
+    report.vantages[0].service = Some(ServicePart {
+        connection: "connected".to_owned(),
+        connection_detail: None,
+        handshake_seconds: None,
+        answer: Some("refused".to_owned()),
+        detail: None,
+        seconds: None,
+    });
+    let text = Screen::new(PLAIN, &report).render();
+    assert!(text.contains("? registry settings         look inside the guest: SecurityLayer"));
+    // One remedy, not two that contradict each other.
+    assert!(text.contains("  Do this.\n  [changes a setting]\n"), "{text}");
 }
 
 #[test]

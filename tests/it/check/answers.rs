@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use reachd_lab::server::{rdp_confirm, rdp_slow, silent};
+use reachd_lab::server::{rdp_after_one, rdp_confirm, rdp_slow, silent};
 use reachd_lab::{Chain, Hook, Match, inside, test_name};
 
 use super::{RDP, SHORT, both};
@@ -98,5 +98,28 @@ fn a_late_answer_is_heard_and_called_late() {
             round.ask(&title, check(&chain.v1, &target), |seen| seen.is("reachable"))?;
         }
         round.finish()
+    });
+}
+
+/// What happens once is no failure, and is told.
+#[test]
+fn one_connection_that_is_left_unanswered_is_told_and_no_failure() {
+    inside(test_name!(), |lab| {
+        let chain = Chain::build(lab, SHORT)?;
+        let lan = &chain.lan;
+        let service = rdp_after_one(&lan.target, RDP)?;
+        let mut round = Round::default();
+        for (family, target) in both(lan.target_at, RDP).into_iter().take(1) {
+            let title = format!("the first connection is left unanswered, {family}");
+            round.ask(&title, check(&chain.v1, &target), |seen| {
+                seen.surely("reachable", 0.9)?;
+                let said = seen.document["verdict"]["summary"].as_str().unwrap_or_default();
+                ensure!(said.contains("Yet a connection just before was not answered"), "{said}");
+                Ok(())
+            })?;
+        }
+        round.finish()?;
+        ensure!(service.accepted() >= 2, "it was asked once");
+        Ok(())
     });
 }

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use reachd_lab::server::rdp_confirm;
-use reachd_lab::{Addresses, Chain, ChainSpec, Lab, Match, Node, inside, test_name};
+use reachd_lab::{Addresses, Chain, ChainSpec, Family, Hook, Lab, Match, Node, inside, test_name};
 
 use super::{LONG, RDP, SHORT, both};
 use crate::support::{Round, Seen, check};
@@ -243,5 +243,37 @@ fn filtered_echo_and_port_are_not_overclaimed() {
                 ("echo and port dropped at the gateway", n1, HOST_SILENT),
             ],
         )
+    });
+}
+
+/// A guard lets a source in until it has seen so many packets of it, and nothing from then on.
+#[test]
+fn a_host_that_bans_whoever_asks_is_judged_by_its_silence() {
+    inside(test_name!(), |lab| {
+        let chain = Chain::build(lab, SHORT)?;
+        let lan = &chain.lan;
+        let _services = [rdp_confirm(&lan.target, RDP)?, rdp_confirm(&lan.n1, RDP)?];
+        // The first packets, and then the first packets with an answer of the service.
+        let mut faults = Vec::new();
+        for (node, most) in [(&lan.target, 8), (&lan.n1, 24)] {
+            for family in Family::BOTH {
+                let from = Match::all().from(chain.v1_at).family(family);
+                let bans = format!("numgen inc mod 1000000 > {most} counter name taken drop");
+                faults.push(lab.filter(node, Hook::Prerouting, &from, &bans)?);
+            }
+        }
+        let mut round = Round::default();
+        for (title, at) in [("banned at once", lan.target_at), ("banned soon", lan.n1_at)] {
+            for (family, target) in both(at, RDP) {
+                round.ask(&format!("{title}, {family}"), check(&chain.v1, &target), |seen| {
+                    seen.shows("syn", "silent")?;
+                    seen.is_spread_over(&["blackhole", "host_silent", "source_blocked"], 0.02)?;
+                    let said = seen.document["verdict"]["summary"].as_str().unwrap_or_default();
+                    ensure!(said.contains("probes at first, and none of"), "{said}");
+                    Ok(())
+                })?;
+            }
+        }
+        round.finish()
     });
 }

@@ -89,7 +89,6 @@ fn verdict(chain: &Chain, port: u16) -> Result<(String, String)> {
 /// What to do about the likeliest cause names what an operator finds in the server.
 fn assert_remedied(verdict: &Value) {
     let names = [
-        ("security_layer_mismatch", "SecurityLayer and UserAuthentication"),
         ("certificate_broken", "delete the certificate in the Remote Desktop store"),
         ("certificate_expired", "renew the certificate"),
         ("wrong_service", "owner of the port"),
@@ -97,6 +96,10 @@ fn assert_remedied(verdict: &Value) {
     ];
     let cause = &verdict["causes"][0];
     let remedy = cause["remedy"].as_str().unwrap_or_default();
+    if cause["cause"] == "security_layer_mismatch" {
+        let told = ["SecurityLayer and UserAuthentication", "client certificate", "what answers"];
+        assert!(told.iter().any(|told| remedy.contains(told)), "{verdict}");
+    }
     for (_, named) in names.into_iter().filter(|(name, _)| cause["cause"] == *name) {
         assert!(remedy.contains(named), "{verdict}");
     }

@@ -31,7 +31,8 @@ pub use certificate::Certificate;
 pub use dns::{Behaviour, DnsServer, dns};
 pub use freerdp::{FreeRdp, FreeRdpSpec, Security};
 pub use rdp::{
-    RdpScript, TlsScript, Waves, rdp_certificate, rdp_confirm, rdp_in_waves, rdp_scripted, rdp_slow,
+    RdpScript, TlsScript, Waves, rdp_after_one, rdp_certificate, rdp_confirm, rdp_in_waves,
+    rdp_scripted, rdp_slow,
 };
 pub use webhook::{Delivery, Webhook, webhook};
 pub use xrdp::{SecurityLayer, TlsOffer, Xrdp, XrdpSpec};

@@ -223,7 +223,7 @@ fn said(bytes: &[u8], speaks: Option<Port>, order: &ConnectOrder) -> Option<Serv
     let packet = Packet::parse(bytes, Checksums::Verify).ok()?;
     let Body::Tcp(segment) = packet.body else { return None };
     if segment.flags.rst() || segment.flags.fin() {
-        return Some(ServiceAnswer::Closed { reset: segment.flags.rst() });
+        return Some(ServiceAnswer::Closed { reset: segment.flags.rst(), heard: 0 });
     }
     match speaks.filter(|_| !segment.payload.is_empty())? {
         Port::Open(Speaks::Foreign(hint)) => {

@@ -253,6 +253,17 @@ impl Nla {
 }
 
 impl NtlmOutcome {
+    /// Whether the server was asked for a challenge and issued none.
+    pub const fn fails(&self) -> bool {
+        match self {
+            Self::Error(_) | Self::Malformed => true,
+            Self::Failed(failure) => {
+                !matches!(failure, StageFailure::NotConnected(_) | StageFailure::Local(_))
+            }
+            Self::Challenged { .. } | Self::UnsupportedTls => false,
+        }
+    }
+
     /// The server's clock minus ours in seconds, if it told its time.
     pub fn skew_seconds(&self) -> Option<f64> {
         let Self::Challenged { skew_nanos, .. } = self else { return None };

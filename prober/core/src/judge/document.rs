@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::class::Class;
 use super::sign::Sign;
-use super::text::{Facts, next_step, summary};
+use super::step::{next_step, remedy};
+use super::text::{Facts, summary};
 use super::verdict::{Verdict, ViewEvidence, answer_name, next_evidence};
 use crate::evidence::{ConnectReport, ConnectResult, ServiceAnswer};
 use crate::path::{Path, PathEnd, distance};
@@ -54,6 +55,8 @@ pub fn document(target: &Target, verdict: &Verdict, lenses: &[Lens<'_>]) -> Targ
         source: source.as_deref(),
     };
     let (summary, next) = (summary(&facts), next_step(&facts));
+    let mut causes = verdict.posterior.causes.iter();
+    let top = causes.find(|(cause, _)| cause.class != Class::Reachable);
     TargetReport {
         schema: SCHEMA,
         target: TargetPart {
@@ -63,7 +66,7 @@ pub fn document(target: &Target, verdict: &Verdict, lenses: &[Lens<'_>]) -> Targ
             service: target.service.as_str().to_owned(),
             labels: target.labels.clone(),
         },
-        verdict: verdict_part(verdict, summary.en.clone()),
+        verdict: verdict_part(&facts, summary.en.clone()),
         addresses: verdict
             .addresses
             .iter()
@@ -79,6 +82,8 @@ pub fn document(target: &Target, verdict: &Verdict, lenses: &[Lens<'_>]) -> Targ
         spoken: Spoken {
             summary: (summary.en, summary.zh),
             next_step: (next.en, next.zh),
+            remedy: top.map(|(cause, _)| remedy(&facts, cause)).map(|it| (it.en, it.zh)),
+            fell_silent: facts.findings.is_some_and(|found| found.fell_silent().is_some()),
             instance_id: target.instance_id.clone(),
             fronted: target.fronted != Fronted::None,
         },
@@ -92,7 +97,8 @@ pub fn speaker<'a>(verdict: &Verdict, lenses: &'a [Lens<'a>]) -> Option<&'a Lens
     judged().find(fails).or(judged().next()).or(lenses.first())
 }
 
-fn verdict_part(verdict: &Verdict, summary: String) -> VerdictPart {
+fn verdict_part(facts: &Facts<'_>, summary: String) -> VerdictPart {
+    let verdict = facts.verdict;
     let causes = verdict.posterior.causes.iter().filter(|(cause, probability)| {
         verdict.class != Class::Reachable
             && cause.class != Class::Reachable
@@ -107,7 +113,7 @@ fn verdict_part(verdict: &Verdict, summary: String) -> VerdictPart {
                 cause: cause.name.to_owned(),
                 probability: *probability,
                 meaning: cause.meaning.en.to_owned(),
-                remedy: cause.remedy.en.to_owned(),
+                remedy: remedy(facts, cause).en,
             })
             .collect(),
         notes: verdict

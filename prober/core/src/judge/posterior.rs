@@ -130,9 +130,16 @@ const REFUTES_HEALTH: &[(&[Sign], f64)] = &[
         4.0,
     ),
     (&[Sign::SynPartial], 4.0),
+    // What neither an old hello nor a new handshake shares, hardly any client does: a few servers
+    // are so particular.
+    (&[Sign::TlsUnshared], 4.0),
     // A measured time: what is healthy answers within four seconds, not in most cases but always.
     (&[Sign::ServiceLate], 5.0),
 ];
+
+/// An acceptance is read off its packet, though others are lost: the exponent against causes that
+/// answer no SYN but with a reset.
+const ACCEPTED: f64 = 2.5;
 
 /// A probability of our own fault below this is prior doubt, not evidence.
 pub const OWN_DOUBT: f64 = 0.05;
@@ -160,6 +167,7 @@ const READ: &[(&[Sign], f64)] = &[
             Sign::TlsAlert,
             Sign::TlsGarbled,
             Sign::TlsReset,
+            Sign::TlsUnshared,
             // Twice, for a look that died is made again.
             Sign::TlsSilent,
             Sign::CertificateExpired,
@@ -439,9 +447,18 @@ struct Seen {
 impl Seen {
     fn log_likelihood(&self, (place, cause): (usize, &Cause)) -> f64 {
         let healthy = cause.class == Class::Reachable;
-        let exponent = if healthy { self.against_health } else { self.exponent };
+        let exponent = match self.sign {
+            _ if healthy => self.against_health,
+            Sign::SynPartial if resets(place) => ACCEPTED,
+            _ => self.exponent,
+        };
         self.row.get(place).map_or(0.0, |likelihood| exponent * likelihood.ln())
     }
+}
+
+/// Whether this cause answers SYNs with resets and nothing else.
+fn resets(place: usize) -> bool {
+    row(Sign::SynReset).get(place).is_some_and(|likelihood| *likelihood > 0.9)
 }
 
 /// Each sign of a view once, in fixed order.

@@ -1,16 +1,18 @@
-//! The one-sentence summary and the next step of a verdict, in English and Chinese: fact, odds,
-//! action, warning, in this order.
+//! The one-sentence summary of a verdict, in English and Chinese: fact, odds, warning, in this order.
 
 use super::class::Class;
 use super::sign::Sign;
 use super::verdict::{Verdict, has_sign};
 use crate::evidence::{ConnectResult, ServiceAnswer};
+use crate::probe::exchange::bytes_came;
 use crate::probe::series::Tally;
-use crate::statistics::{real, wilson};
+use crate::statistics::{of_one_loss, real, wilson};
 use crate::survey::findings::Findings;
-use crate::survey::security::{self, Refusal};
+use crate::survey::security;
+use crate::survey::service::{Blemish, blemish};
 use crate::survey::signs::{is_lossy, missing, open_loss};
-use crate::target::{Service, Target};
+use crate::survey::turn::Turn;
+use crate::target::Target;
 use crate::wording::Wording;
 
 /// What the numbers in a summary come from.
@@ -46,11 +48,21 @@ impl Facts<'_> {
         has_sign(self.verdict, Sign::FrontAnswers)
     }
 
-    /// Probes whose first answer went missing, and valid ones, over echo and SYN together.
-    fn loss(&self) -> (u64, u64) {
-        let Some(findings) = self.findings else { return (0, 0) };
-        let tallies = || [Some(&findings.echo), findings.syn.as_ref()].into_iter().flatten();
-        (tallies().map(missing).sum(), tallies().map(Tally::valid).sum())
+    /// Probes whose first answer went missing, and valid ones: over echo and SYN together where
+    /// both tell of one loss, else of those that lose more, and of the others.
+    fn loss(&self) -> Loss {
+        let count = |tally: &Tally| (missing(tally), tally.valid());
+        let Some(findings) = self.findings else { return Loss::Together((0, 0)) };
+        let echo = &findings.echo;
+        let Some(syn) = &findings.syn else { return Loss::Together(count(echo)) };
+        let (echoes, syns) = (count(echo), count(syn));
+        match of_one_loss(echoes, syns) {
+            true => Loss::Together((echoes.0 + syns.0, echoes.1 + syns.1)),
+            false if real(syns.0) * real(echoes.1) > real(echoes.0) * real(syns.1) => {
+                Loss::OfSyns(syns, echoes)
+            }
+            false => Loss::OfEchoes(echoes, syns),
+        }
     }
 
     /// Whatever said no.
@@ -78,17 +90,57 @@ impl Facts<'_> {
     /// How many bytes came of an answer that did not end.
     fn half_answer(&self) -> Option<usize> {
         match self.service()? {
-            ServiceAnswer::Unfinished { heard } => Some(*heard),
+            ServiceAnswer::Unfinished { heard }
+            | ServiceAnswer::Closed { heard: heard @ 1.., .. } => Some(*heard),
             _ => None,
         }
     }
+
+    /// What is amiss of a service that answers.
+    pub(super) fn blemish(&self) -> Option<Blemish<'_>> {
+        let answers = has_sign(self.verdict, Sign::ServiceConfirmed);
+        blemish(self.findings?, self.target).filter(|_| answers)
+    }
+}
+
+/// How much was lost, and of how many.
+#[derive(Debug, Clone, Copy)]
+enum Loss {
+    /// Of echoes and SYNs alike.
+    Together((u64, u64)),
+    /// Of SYNs, and less of echoes.
+    OfSyns((u64, u64), (u64, u64)),
+    /// Of echoes, and less of SYNs.
+    OfEchoes((u64, u64), (u64, u64)),
 }
 
 /// The summary: what is seen, how sure, from where.
 pub fn summary(facts: &Facts<'_>) -> Wording {
     let first = main_summary(facts);
-    let Some(second) = loss_beside(facts) else { return first };
+    let Some(second) = turn(facts).or_else(|| loss_beside(facts)) else { return first };
     Wording::new(format!("{} {}", first.en, second.en), format!("{}{}", first.zh, second.zh))
+}
+
+/// That a failure began while it was looked at.
+fn turn(facts: &Facts<'_>) -> Option<Wording> {
+    let Turn { answered, connected, missed } = facts.findings?.fell_silent()?;
+    let [first_en, first_zh] = match (answered, connected) {
+        (0, _) => ["a connection".to_owned(), "一次连接".to_owned()],
+        (_, true) => {
+            [format!("a connection and {answered} probes"), format!("一次连接与 {answered} 个探测")]
+        }
+        (_, false) => [format!("{answered} probes"), format!("{answered} 个探测")],
+    };
+    Some(Wording::new(
+        format!(
+            "It answered {first_en} at first, and none of {missed} probes since: what stops it began \
+             meanwhile, perhaps because of this look (a guard that bans who asks often)."
+        ),
+        format!(
+            "起初 {first_zh}有应答，此后 {missed} 个探测均无应答：故障在探测期间开始，也可能由探测触发\
+             （防护软件封禁频繁访问的来源）。"
+        ),
+    ))
 }
 
 /// A loss that is there as well where something else is what matters most: two causes at once. Of
@@ -100,7 +152,7 @@ fn loss_beside(facts: &Facts<'_>) -> Option<Wording> {
     let answering =
         [Certificate, PortClosed, RdpRefused, Rejected, ResetInjected, ServiceHung, WrongService];
     if facts.verdict.class == Class::Reachable {
-        return loss_left_open(facts);
+        return blemished(facts).or_else(|| loss_left_open(facts));
     }
     if facts.verdict.class == Class::SecurityGroup {
         return echoes_lost_beside(facts);
@@ -110,11 +162,21 @@ fn loss_beside(facts: &Facts<'_>) -> Option<Wording> {
     if !lossy || !answering.contains(&facts.verdict.class) {
         return None;
     }
-    let (lost, sent) = facts.loss();
+    let ((lost, sent), [en, zh]) = match facts.loss() {
+        Loss::Together(count) => (count, ["probes", "探测"]),
+        Loss::OfSyns(count, _) => (count, ["SYNs", " SYN "]),
+        Loss::OfEchoes(count, _) => (count, ["echoes", "回显"]),
+    };
     Some(Wording::new(
-        format!("Besides, {lost} of {sent} probes are lost."),
-        format!("此外有丢包：{sent} 个探测丢失 {lost} 个。"),
+        format!("Besides, {lost} of {sent} {en} are lost."),
+        format!("此外有丢包：{sent} 个{zh}丢失 {lost} 个。"),
     ))
+}
+
+/// What is amiss, or not known, of a service that answers.
+fn blemished(facts: &Facts<'_>) -> Option<Wording> {
+    let Wording { en, zh } = facts.blemish()?.in_words();
+    Some(Wording::new(format!("Yet {en}."), format!("但{zh}。")))
 }
 
 /// Echoes that are lost where the port says nothing at all.
@@ -293,15 +355,19 @@ fn main_summary(facts: &Facts<'_>) -> Wording {
 fn said_within_rdp(facts: &Facts<'_>) -> Option<Wording> {
     let port = facts.target.port;
     match facts.verdict.class {
-        Class::RdpRefused => Some(security::refusal(facts.findings?)?.summary()),
+        Class::RdpRefused => {
+            let refusal = security::refusal(facts.findings?).map(|refusal| refusal.summary());
+            refusal.or_else(|| security::fault(facts.findings?))
+        }
         Class::Certificate => security::fault(facts.findings?),
         Class::ServiceHung if facts.half_answer().is_some() => facts.half_answer().map(|heard| {
+            let bytes = bytes_came(heard);
             Wording::new(
                 format!(
-                    "TCP {port} accepts, and the service begins an answer ({heard} bytes) that it \
-                     does not end."
+                    "TCP {port} accepts, and the service begins an answer ({}) that it does not end.",
+                    bytes.en
                 ),
-                format!("TCP {port} 接受连接，服务开始应答（{heard} 字节）后再无下文。"),
+                format!("TCP {port} 接受连接，服务开始应答（{}）后再无下文。", bytes.zh),
             )
         }),
         Class::ServiceHung if has_sign(facts.verdict, Sign::TlsSilent) => Some(Wording::new(
@@ -327,18 +393,31 @@ fn host_silent(facts: &Facts<'_>) -> Wording {
 }
 
 fn packet_loss(facts: &Facts<'_>) -> Wording {
-    let (lost, sent) = facts.loss();
+    let ((lost, sent), [of_en, of_zh], [less_en, less_zh]) = match facts.loss() {
+        Loss::Together(count) => (count, ["", ""], Default::default()),
+        Loss::OfSyns(count, (lost, sent)) => (
+            count,
+            [" of SYNs", "（SYN）"],
+            [format!("; of echoes {lost}/{sent}"), format!("；回显丢失 {lost}/{sent}")],
+        ),
+        Loss::OfEchoes(count, (lost, sent)) => (
+            count,
+            [" of echoes", "（回显）"],
+            [format!("; of SYNs {lost}/{sent}"), format!("；SYN 丢失 {lost}/{sent}")],
+        ),
+    };
     let (low, high) = wilson(lost, sent);
     let percent = |ratio: f64| format!("{:.0}", ratio * 100.0);
     let ratio = if sent == 0 { 0.0 } else { real(lost) / real(sent) };
     let (ratio, low, high) = (percent(ratio), percent(low), percent(high));
     Wording::new(
         format!(
-            "End-to-end packet loss {ratio}% ({lost}/{sent}, 95% interval {low}–{high}%). Loss at \
-             middle hops is not used as evidence."
+            "End-to-end packet loss{of_en} {ratio}% ({lost}/{sent}, 95% interval {low}–{high}%\
+             {less_en}). Loss at middle hops is not used as evidence."
         ),
         format!(
-            "端到端丢包 {ratio}%（{lost}/{sent}，95% 区间 {low}–{high}%）。中间跳丢包不作为依据。"
+            "端到端丢包{of_zh} {ratio}%（{lost}/{sent}，95% 区间 {low}–{high}%{less_zh}）。中间跳丢包不\
+             作为依据。"
         ),
     )
 }
@@ -454,89 +533,6 @@ fn vantage_fault(facts: &Facts<'_>) -> Wording {
             "观测点前的透明代理自行接受 TCP {port} 连接：无人使用的地址也有应答。不对目标下结论。"
         ),
     )
-}
-
-/// What to do next, and what not to do.
-pub fn next_step(facts: &Facts<'_>) -> Wording {
-    let source = facts
-        .source
-        .map_or_else(|| Wording::new("the probing address", "探测源地址"), Wording::same);
-    match facts.verdict.class {
-        Class::Reachable => Wording::new("Nothing to do.", "无需处理。"),
-        Class::Blackhole => Wording::new(
-            "Next: check the DDoS blackhole state and when it ends. Do not restart the instance \
-             first.",
-            "下一步：查 DDoS 黑洞状态与解封时间。勿先重启实例。",
-        ),
-        Class::SecurityGroup => Wording::new(
-            format!(
-                "Next: check that an inbound rule admits {}. Do not open 0.0.0.0/0.",
-                source.en
-            ),
-            format!("下一步：核对入方向规则是否放行 {}。勿放开 0.0.0.0/0。", source.zh),
-        ),
-        Class::PortClosed if facts.target.service != Service::Rdp => Wording::new(
-            format!("Next: check the service that should listen on {}.", facts.target.port),
-            format!("下一步：检查应监听 {} 的服务。", facts.target.port),
-        ),
-        Class::PortClosed => Wording::new(
-            "Next: check Remote Desktop Services, fDenyTSConnections and PortNumber.",
-            "下一步：查 Remote Desktop Services、fDenyTSConnections、PortNumber。",
-        ),
-        Class::HostSilent => Wording::new(
-            "Next: check the instance state and its screen in the console before any restart.",
-            "下一步：先在控制台查看实例状态与屏幕，再考虑重启。",
-        ),
-        Class::RdpRefused if let Some(step) = refused_next(facts) => step,
-        Class::ServiceHung if has_sign(facts.verdict, Sign::TlsSilent) => Wording::new(
-            "Next: see whether large packets arrive (path MTU), then the server's CPU and its Schannel \
-             events. Restart the service last: it does answer.",
-            "下一步：先查大包能否到达（路径 MTU），再查服务器 CPU 与 Schannel 事件。服务仍有应答，最后才考虑重启。",
-        ),
-        Class::VantageFault => Wording::new(
-            "Next: run `reachd doctor` on the probing host. Leave the target alone.",
-            "下一步：在探测主机上运行 `reachd doctor`。勿动目标主机。",
-        ),
-        _ => {
-            let top = facts
-                .verdict
-                .posterior
-                .causes
-                .iter()
-                .find(|(cause, _)| cause.class == facts.verdict.class);
-            top.map_or_else(
-                || Wording::new("Next: gather more evidence.", "下一步：收集更多证据。"),
-                |(cause, _)| Wording::new(cause.remedy.en, cause.remedy.zh),
-            )
-        }
-    }
-}
-
-/// What to do about a refusal that is none of the usual ones.
-fn refused_next(facts: &Facts<'_>) -> Option<Wording> {
-    match facts.findings.and_then(security::refusal)? {
-        // SSL_WITH_USER_AUTH_REQUIRED_BY_SERVER ([MS-RDPBCGR] 2.2.1.2.2).
-        Refusal::Code(6) | Refusal::Always(6) => Some(Wording::new(
-            "Next: the server demands a client certificate (smart card) within TLS: give clients \
-             one, or ask its administrator whether that is meant. NLA has nothing to do with it.",
-            "下一步：服务器要求客户端在 TLS 中出示证书（智能卡）：为客户端配置证书，或向管理员确认是否\
-             有意为之。与 NLA 无关。",
-        )),
-        Refusal::Violates(_) => Some(Wording::new(
-            "Next: find out what answers on this port: it breaks the RDP negotiation, as gateways, \
-             emulators and half-broken proxies do. Do not change the security settings for it.",
-            "下一步：查明该端口上是何程序应答：其不遵守 RDP 协商规则，常见于网关、仿真程序或异常代理。\
-             不要为此修改安全设置。",
-        )),
-        Refusal::Always(1 | 2 | 4 | 5) => Some(Wording::new(
-            "Next: no offer is taken, so no other client helps: compare SecurityLayer and \
-             UserAuthentication with the group policy of the same names and set what contradicts \
-             itself back to its default (2 and 1). Do not switch NLA off.",
-            "下一步：任何协议都被拒绝，更换客户端无效：对比 SecurityLayer、UserAuthentication 与同名组\
-             策略，将互相矛盾的项恢复默认（2 与 1）。不要关闭 NLA。",
-        )),
-        Refusal::Code(_) | Refusal::Always(_) => None,
-    }
 }
 
 fn capital(text: &str) -> String {

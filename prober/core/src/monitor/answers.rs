@@ -80,7 +80,7 @@ impl Monitor {
             (errand, view.survey.as_mut())
             && number == *current
         {
-            survey.handle_connect(report.clone(), overheard);
+            survey.handle_connect(now, report.clone(), overheard);
         }
         let excuse = self.connect_excuse(&key, ordered, &report.result);
         self.count_connect(rows, &report, excuse);

@@ -133,6 +133,7 @@ impl Monitor {
             depth,
             siblings,
             connect,
+            connect_again: !view.misses_service(),
             look: look.filter(|_| connect),
             known: view.known(),
             means,
@@ -197,7 +198,12 @@ impl Monitor {
                     self.budgets.spend(now, to);
                     self.send(now, key, Errand::Survey { number, part, ask: ask.id }, (to, ask));
                 }
-                Some(Want::Connect) => {
+                Some(Want::Connect { again }) => {
+                    let view = self.view(key)?;
+                    if again && !view.may_connect(now) {
+                        view.survey.as_mut()?.1.handle_connect_lost();
+                        continue;
+                    }
                     self.budgets.spend(now, key.address);
                     self.connect(now, key, Errand::SurveyConnect(number));
                 }
@@ -354,7 +360,12 @@ impl Monitor {
 
     fn connect(&mut self, now: Instant, key: &ViewKey, errand: Errand) {
         let Some(watch) = self.targets.get(&key.target) else { return };
-        let limit = CONNECT_TIMEOUT + SERVICE_TIMEOUT + CONNECT_GRACE;
+        let view = watch.views.get(&(key.vantage, key.address));
+        let survey = view.and_then(|view| view.survey.as_ref()).map(|(_, survey)| survey);
+        let usual = [CONNECT_TIMEOUT, SERVICE_TIMEOUT];
+        let [connect_timeout, service_timeout] =
+            survey.map_or(usual, |survey| survey.connection_patience(now, usual));
+        let limit = connect_timeout + service_timeout + CONNECT_GRACE;
         let port = watch.target.port;
         // What the kernel writes is seen leaving by rings alone.
         let vantage = self.vantages.get(&key.vantage);
@@ -367,8 +378,8 @@ impl Monitor {
             service: watch.target.service,
             expect_banner: watch.target.expect_banner.clone(),
             send: watch.target.send.clone(),
-            connect_timeout: CONNECT_TIMEOUT,
-            service_timeout: SERVICE_TIMEOUT,
+            connect_timeout,
+            service_timeout,
         };
         self.outputs.push_back(Output::Connect(Box::new(order)));
     }

@@ -212,6 +212,11 @@ impl View {
         granted && self.per_minute.take(now) && self.per_hour.take(now)
     }
 
+    /// Whether the newest connection that was made was left unanswered.
+    pub(super) fn misses_service(&self) -> bool {
+        self.findings.as_ref().is_some_and(Findings::missed_service)
+    }
+
     /// Whether so many more connections are within the caps.
     pub(super) fn has_connects(&mut self, now: Instant, count: usize) -> bool {
         let count = u32::try_from(count).map_or(f64::INFINITY, f64::from);

@@ -76,11 +76,12 @@ impl Exchange {
 
     /// The conversation ended without an answer.
     pub fn handle_end(&self, ending: Ending) -> ServiceAnswer {
+        let heard = self.heard.len();
         match ending {
-            Ending::Closed => ServiceAnswer::Closed { reset: false },
-            Ending::Reset => ServiceAnswer::Closed { reset: true },
-            Ending::TimedOut if self.heard.is_empty() => ServiceAnswer::Silent,
-            Ending::TimedOut => ServiceAnswer::Unfinished { heard: self.heard.len() },
+            Ending::Closed => ServiceAnswer::Closed { reset: false, heard },
+            Ending::Reset => ServiceAnswer::Closed { reset: true, heard },
+            Ending::TimedOut if heard == 0 => ServiceAnswer::Silent,
+            Ending::TimedOut => ServiceAnswer::Unfinished { heard },
         }
     }
 
@@ -128,11 +129,8 @@ impl Exchange {
     }
 
     fn read_tcp(&self) -> Option<ServiceAnswer> {
-        let confirmed = || {
-            let bytes = self.heard.len();
-            let detail = Wording::new(format!("{bytes} bytes"), format!("{bytes} 字节"));
-            ServiceAnswer::Confirmed { selected: None, detail }
-        };
+        let confirmed =
+            || ServiceAnswer::Confirmed { selected: None, detail: bytes_came(self.heard.len()) };
         let Some(expected) = &self.expect_banner else {
             return (!self.heard.is_empty()).then(confirmed);
         };
@@ -144,4 +142,10 @@ impl Exchange {
         }
         (self.heard.len() >= expected.len()).then(confirmed)
     }
+}
+
+/// So many bytes, in words.
+pub(crate) fn bytes_came(count: usize) -> Wording {
+    let plural = if count == 1 { "" } else { "s" };
+    Wording::new(format!("{count} byte{plural}"), format!("{count} 字节"))
 }

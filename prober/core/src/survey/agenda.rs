@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::findings::Findings;
-use super::{Connecting, Depth, Phase, Survey};
+use super::{Depth, Phase, Survey};
 use crate::evidence::{Answer, Observation};
 use crate::judge::Family;
 use crate::probe::Engine;
@@ -191,7 +191,7 @@ impl Survey {
         let count = |open: usize| u64::try_from(open).unwrap_or(u64::MAX);
         let fates =
             |series: &Series| series.tally().valid() + count(series.overdue(before).count());
-        let connected = u64::from(matches!(self.connect, Connecting::Done(_)));
+        let connected = u64::from(self.connection.ended().is_some());
         fates(&self.echo) + self.syn.as_ref().map_or(0, fates) + connected
     }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Connecting, Depth, Phase, Survey, Topic};
+use super::{Depth, Phase, Survey, Topic};
 use crate::evidence::{AnswerKind, ConnectResult, ServiceAnswer};
 use crate::path::distance;
 use crate::probe::Engine;
@@ -29,6 +29,7 @@ impl Survey {
         self.plan_tcp_trace(now);
         self.plan_large(now);
         self.plan_asides(now);
+        self.plan_connection(now);
         self.sweep_flows_after_all(now);
         self.ask_flows_once_more(now);
         match self.phase {
@@ -89,21 +90,17 @@ impl Survey {
             let tally = series.tally();
             series.is_done() && tally.count(AnswerKind::Silence) == 0
         };
-        let connect_over = match &self.connect {
-            Connecting::NotAsked | Connecting::Done(_) => true,
-            Connecting::Wanted | Connecting::Flying => false,
-        };
         let echo_heard = heard(&self.echo) || self.echo_is_filtered() && self.echo.is_done();
         let flows_heard =
             self.flows.as_ref().is_none_or(|flows| flows.is_done() && !flows.lost_any());
-        let asked_on = flows_heard && connect_over && self.look_is_over();
+        let asked_on = flows_heard && !self.connection.is_open() && self.look_is_over();
         echo_heard && self.syn.as_ref().is_none_or(heard) && asked_on
     }
 
     /// The service answered and no echo did: filtered, as Windows does by default. Asking on would
     /// tell nothing new.
     fn echo_is_filtered(&self) -> bool {
-        let Connecting::Done(report) = &self.connect else { return false };
+        let Some(report) = self.connection.ended() else { return false };
         let serves = matches!(
             report.service,
             None | Some(
@@ -160,7 +157,7 @@ impl Survey {
             waited || series.tally().count(AnswerKind::Silence) > 0
         };
         let connecting =
-            matches!(self.connect, Connecting::Flying) && now.since(self.started) > FIRST_PATIENCE;
+            self.connection.is_first_flying() && now.since(self.started) > FIRST_PATIENCE;
         let echo_overdue = overdue(&self.echo) && !self.echo_is_filtered();
         let flows_overdue = self.flows.as_ref().is_some_and(|flows| {
             flows.lost_any() || flows.overdue(self.missing_since(now)).next().is_some()
@@ -255,7 +252,7 @@ impl Survey {
 
     fn is_settled(&self) -> bool {
         let series = self.echo.is_done() && self.syn.as_ref().is_none_or(Engine::is_done);
-        let connect = !matches!(self.connect, Connecting::Wanted | Connecting::Flying);
+        let connect = !self.connection.is_open();
         let traces = self.siblings.iter().map(|(_, trace)| trace);
         let mut traces = traces.chain(&self.icmp_trace).chain(&self.tcp_trace);
         let sweeps = self.sweeps().all(Engine::is_done);

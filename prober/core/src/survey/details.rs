@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::evidence::ServiceAnswer;
 use crate::evidence::rdp::{RdpStage, StageFailure};
 use crate::probe::asides::About;
+use crate::probe::exchange::bytes_came;
 use crate::probe::flows::FlowFates;
 use crate::probe::large::{LARGEST, SizeFates};
 use crate::probe::rates::Counts;
@@ -130,6 +131,22 @@ pub(super) fn further_connection(failure: &StageFailure) -> Wording {
     }
 }
 
+/// How a connection was left that was made just before one that was answered.
+pub(super) fn connection_before(said: &ServiceAnswer) -> Wording {
+    match said {
+        ServiceAnswer::Closed { reset: true, .. } => {
+            Wording::new("a connection just before was reset", "此前一次连接被 RST")
+        }
+        ServiceAnswer::Closed { reset: false, .. } => {
+            Wording::new("a connection just before was closed", "此前一次连接被断开")
+        }
+        _ => Wording::new(
+            "a connection just before was not answered in time",
+            "此前一次连接限时内无应答",
+        ),
+    }
+}
+
 /// A service that answers, but so slowly that nothing further was asked.
 pub(super) fn too_slow_for_a_look(time: Duration) -> Wording {
     let seconds = time.as_secs_f64();
@@ -159,18 +176,32 @@ pub fn service_detail(answer: &ServiceAnswer) -> Option<Wording> {
         ServiceAnswer::Refused { code } => security::refusal(*code),
         ServiceAnswer::Foreign { hint } => hint.clone(),
         ServiceAnswer::Silent => Wording::new("no answer in time", "限时内未应答"),
-        ServiceAnswer::Unfinished { heard } => Wording::new(
-            format!("began an answer ({heard} bytes) and did not end it in time"),
-            format!("应答开始（{heard} 字节）后限时内未完成"),
-        ),
-        ServiceAnswer::Closed { reset: true } => {
+        ServiceAnswer::Unfinished { heard } => {
+            begun(*heard, ["and did not end it in time", "限时内未完成"])
+        }
+        ServiceAnswer::Closed { reset: true, heard: 0 } => {
             Wording::new("reset before an answer", "应答前以 RST 断开")
         }
-        ServiceAnswer::Closed { reset: false } => {
+        ServiceAnswer::Closed { reset: false, heard: 0 } => {
             Wording::new("closed before an answer", "应答前以 FIN 断开")
+        }
+        ServiceAnswer::Closed { reset: true, heard } => {
+            begun(*heard, ["and reset the connection within it", "以 RST 断开"])
+        }
+        ServiceAnswer::Closed { reset: false, heard } => {
+            begun(*heard, ["and closed the connection within it", "以 FIN 断开"])
         }
         ServiceAnswer::NotAsked => return None,
     })
+}
+
+/// An answer of which so much came, and how it went on.
+fn begun(heard: usize, [en, zh]: [&str; 2]) -> Wording {
+    let bytes = bytes_came(heard);
+    Wording::new(
+        format!("began an answer ({}) {en}", bytes.en),
+        format!("应答开始（{}）后{zh}", bytes.zh),
+    )
 }
 
 pub(super) fn next_hop_silent() -> Wording {

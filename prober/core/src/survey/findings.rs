@@ -38,6 +38,8 @@ pub struct Findings {
     pub syn: Option<Tally>,
     /// The full connection, if one was made and has ended.
     pub connect: Option<ConnectReport>,
+    /// What an earlier connection of the survey was answered, where this one came to the contrary.
+    pub connection_before: Option<ServiceAnswer>,
     /// What the ring saw of that connection, if it saw it begin.
     pub overheard: Option<Overheard>,
     /// What the last look at the RDP server showed, if there was one.
@@ -91,6 +93,7 @@ impl Findings {
             echo: Tally::default(),
             syn: None,
             connect: None,
+            connection_before: None,
             overheard: None,
             rdp: None,
             icmp_path: None,
@@ -234,7 +237,7 @@ impl Findings {
     }
 
     /// Whether the full connection was made and its service said nothing.
-    fn missed_service(&self) -> bool {
+    pub fn missed_service(&self) -> bool {
         let said = self.connect.as_ref().and_then(|report| report.service.as_ref());
         said.is_some_and(ServiceAnswer::is_missing)
     }
@@ -265,6 +268,7 @@ impl Findings {
         // What a connection missed among losses proves nothing once they are over.
         if self.connect.is_none() && !(before.loses_syns() && before.missed_service()) {
             self.connect.clone_from(&before.connect);
+            self.connection_before.clone_from(&before.connection_before);
             self.overheard = before.overheard;
         }
         match (&mut self.large, &before.large) {

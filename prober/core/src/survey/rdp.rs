@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Connecting, Survey};
+use super::Survey;
 use crate::evidence::rdp::{RdpDepth, RdpLook, RdpSeen, TlsOutcome};
 use crate::evidence::{ConnectReport, ConnectResult, ServiceAnswer};
 use crate::time::Instant;
@@ -83,7 +83,7 @@ impl Survey {
     }
 
     fn wants_look(&self, scope: LookScope) -> bool {
-        let Connecting::Done(report) = &self.connect else { return false };
+        let Some(report) = self.connection.ended() else { return false };
         let quick = report.service_time.is_some_and(|time| time <= SLOW);
         let connected = report.result == ConnectResult::Connected;
         let said = Said::of(report).filter(|_| connected && quick && !self.misses_any());
@@ -93,7 +93,7 @@ impl Survey {
     /// How long a stage of a look may take, given how long the first answer took; what is quick is
     /// not waited for longer than `usual`.
     pub fn look_patience(&self, usual: Duration) -> Duration {
-        let Connecting::Done(report) = &self.connect else { return usual };
+        let Some(report) = self.connection.ended() else { return usual };
         report.service_time.map_or(usual, |time| usual.max(time * TIMES_SLOWER))
     }
 

@@ -35,7 +35,7 @@ const WEAK_SUITES: [CipherSuite; 2] = [CipherSuite(0x0005), CipherSuite(0x000a)]
 pub(super) fn signs(findings: &Findings) -> impl Iterator<Item = Seen> {
     let seen = findings.rdp.as_deref();
     let look = seen.map(|seen| &seen.look);
-    let answered = |sign| matches!(sign, Sign::TlsShown | Sign::TlsUnshared);
+    let answered = |sign| matches!(sign, Sign::TlsShown | Sign::TlsAlert | Sign::TlsUnshared);
     let tls = look.and_then(tls).filter(|seen| answered(seen.sign) || !loses(findings));
     [tls, certificate(findings), seen.and_then(machine)].into_iter().flatten()
 }
@@ -51,10 +51,8 @@ fn tls(look: &RdpLook) -> Option<Seen> {
         TlsOutcome::Shown(shown) => {
             (Sign::TlsShown, details::connection(shown.version, shown.cipher_suite))
         }
-        // What is said of our offer is not said of the server.
-        TlsOutcome::Alert(alert) if alert.description.is_about_the_offer() => {
-            (Sign::TlsUnshared, details::unshared(Some(alert.description)))
-        }
+        // What is said of our old hello alone is not said of the server.
+        TlsOutcome::Alert(alert) if alert.description.is_about_the_offer() => return None,
         TlsOutcome::Alert(alert) => (Sign::TlsAlert, details::alert(alert.description)),
         TlsOutcome::Unshared(said) => (Sign::TlsUnshared, details::unshared(*said)),
         TlsOutcome::Foreign(hint) => (Sign::TlsGarbled, details::no_tls(hint)),
@@ -95,8 +93,7 @@ fn certificate(findings: &Findings) -> Option<Seen> {
 pub(crate) fn fault(findings: &Findings) -> Option<Wording> {
     let look = &findings.rdp.as_deref()?.look;
     let Some(shown) = look.shown() else {
-        let fails = |seen: &Seen| !matches!(seen.sign, Sign::TlsShown | Sign::TlsUnshared);
-        let seen = tls(look).filter(fails)?;
+        let seen = tls(look)?;
         return seen.detail.as_ref().map(details::tls_fault);
     };
     let certificate = shown.certificate.as_ref().ok()?;
@@ -217,8 +214,13 @@ pub(crate) fn notes(findings: &Findings) -> Vec<(Note, Option<Wording>)> {
     let look = &seen.look;
     let (layer, nla) = look.security();
     let mut notes = Vec::new();
+    let fails = look.ntlm.as_ref().filter(|outcome| outcome.fails());
     match nla {
-        Some(Nla::Required) => notes.push((Note::NlaRequired, None)),
+        Some(Nla::Required) => {
+            notes.push((Note::NlaRequired, fails.map(details::without_challenge)));
+        }
+        // Whoever demanded it now would shut everybody out.
+        Some(Nla::Optional) if fails.is_some() => {}
         Some(Nla::Optional) => notes.push((Note::NlaOff, Some(details::optional()))),
         Some(Nla::Off) => notes.push((Note::NlaOff, None)),
         None => {}
@@ -249,9 +251,7 @@ fn first_answer(findings: &Findings) -> Option<(Note, Option<Wording>)> {
     match findings.connect.as_ref()?.service.as_ref()? {
         // One that selects NLA may take less as well; one that refuses with code 5 does not.
         ServiceAnswer::Refused { code: 5 } => Some((Note::NlaRequired, None)),
-        ServiceAnswer::Confirmed { selected: Some(1), .. } | ServiceAnswer::Refused { code: 1 } => {
-            Some((Note::NlaOff, None))
-        }
+        ServiceAnswer::Confirmed { selected: Some(1), .. } => Some((Note::NlaOff, None)),
         // One without negotiation may be of any service; a look tells.
         ServiceAnswer::Confirmed { selected: Some(0), .. } => {
             Some((Note::PlainRdpSecurity, Some(details::downgrade())))

@@ -147,7 +147,7 @@ fn receipt(findings: &Findings) -> Option<Seen> {
     let line = findings.overheard?;
     let waited = match findings.connect.as_ref()?.service.as_ref()? {
         ServiceAnswer::Silent => true,
-        ServiceAnswer::Closed { reset: false } => {
+        ServiceAnswer::Closed { reset: false, .. } => {
             line.end.and_then(|end| end.after).is_some_and(|after| after >= REPEATED)
         }
         _ => false,

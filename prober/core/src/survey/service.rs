@@ -7,7 +7,7 @@ use super::findings::Findings;
 use super::rdp::SLOW;
 use super::signs::{Seen, is_lossy};
 use super::{details, security};
-use crate::evidence::rdp::{RdpDepth, RdpStage, X224Outcome};
+use crate::evidence::rdp::{NtlmOutcome, RdpDepth, RdpStage, StageFailure, X224Outcome};
 use crate::evidence::{AnswerKind, ConnectReport, ConnectResult, ServiceAnswer};
 use crate::judge::Sign;
 use crate::monitor::Baseline;
@@ -54,7 +54,6 @@ pub(super) fn sign(
         }
     };
     let said = report.service.as_ref().and_then(service_detail);
-    let is_rdp = target.service == Service::Rdp;
     let detail = match sign {
         Sign::ServiceClosed if report.result == ConnectResult::Refused => {
             Some(details::refuses_connections())
@@ -63,7 +62,7 @@ pub(super) fn sign(
         Sign::ServiceLate => slow_stage(findings).map(|(stage, took)| {
             details::slow_stage(stage, took, report.service_time.unwrap_or_default())
         }),
-        Sign::ServiceConfirmed if is_rdp => beyond(findings, target, said.as_ref()),
+        Sign::ServiceConfirmed => with_blemish(said.as_ref(), findings, target),
         Sign::ServiceRefused => security::violates(findings)
             .or_else(|| refuses_every_offer(findings).then(details::refuses_every_offer)),
         _ => None,
@@ -76,21 +75,56 @@ fn slow_stage(findings: &Findings) -> Option<(RdpStage, Duration)> {
     findings.rdp.as_deref()?.look.slow_stage()
 }
 
-/// What was said, and why there is no more to say of what lies beyond it.
-fn beyond(findings: &Findings, target: &Target, said: Option<&Wording>) -> Option<Wording> {
-    let more = match findings.rdp.as_deref() {
-        Some(seen) => match (seen.look.dead_connection(), &seen.look.ntlm) {
-            (Some(failure), _) => details::further_connection(failure),
-            (None, ntlm) => details::security::without_challenge(ntlm.as_ref()?)?,
-        },
-        None => {
-            let time = findings.connect.as_ref()?.service_time?;
-            let slow = time > SLOW && target.rdp_depth >= RdpDepth::Tls;
-            slow.then(|| details::too_slow_for_a_look(time))?
-        }
-    };
+/// What was said, and what is amiss although it was.
+fn with_blemish(said: Option<&Wording>, findings: &Findings, target: &Target) -> Option<Wording> {
+    let blemish = blemish(findings, target)?;
     let said = said.into_iter().cloned();
-    Some(Wording::list(said.chain([more]), "，"))
+    Some(Wording::list(said.chain([blemish.in_words()]), "，"))
+}
+
+/// What is amiss, or not known, of a service that answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blemish<'a> {
+    /// A connection just before was left so.
+    Missed(&'a ServiceAnswer),
+    /// A connection just behind it died.
+    Further(&'a StageFailure),
+    /// NTLM was not come to a challenge.
+    Unchallenged(&'a NtlmOutcome),
+    /// It took so long that nothing further was asked.
+    TooSlow(Duration),
+}
+
+impl Blemish<'_> {
+    /// The same in a few words.
+    pub(crate) fn in_words(self) -> Wording {
+        match self {
+            Self::Missed(said) => details::connection_before(said),
+            Self::Further(failure) => details::further_connection(failure),
+            Self::Unchallenged(outcome) => details::security::without_challenge(outcome),
+            Self::TooSlow(time) => details::too_slow_for_a_look(time),
+        }
+    }
+}
+
+/// The gravest blemish of a service that answers, if there is one.
+pub(crate) fn blemish<'a>(findings: &'a Findings, target: &Target) -> Option<Blemish<'a>> {
+    if let Some(missed) = findings.connection_before.as_ref().filter(|said| said.is_missing()) {
+        return Some(Blemish::Missed(missed));
+    }
+    if target.service != Service::Rdp {
+        return None;
+    }
+    let Some(seen) = findings.rdp.as_deref() else {
+        let time = findings.connect.as_ref()?.service_time?;
+        let slow = time > SLOW && target.rdp_depth >= RdpDepth::Tls;
+        return slow.then_some(Blemish::TooSlow(time));
+    };
+    if let Some(failure) = seen.look.dead_connection() {
+        return Some(Blemish::Further(failure));
+    }
+    let ntlm = seen.look.ntlm.as_ref().filter(|outcome| outcome.fails())?;
+    Some(Blemish::Unchallenged(ntlm))
 }
 
 /// Whether every SYN of the survey that was answered was accepted.

@@ -14,7 +14,7 @@ use crate::monitor::Baseline;
 use crate::path::{Path, PathEnd, distance};
 use crate::probe::flows::FlowFates;
 use crate::probe::series::Tally;
-use crate::statistics::{at_least, loss_above, real};
+use crate::statistics::{ALIKE, at_least, loss_above, real};
 use crate::target::{Fronted, Target};
 use crate::wording::Wording;
 
@@ -26,8 +26,6 @@ const COLD_CLAIM: f64 = 0.10;
 const SPOILT_SHARE: u64 = 4;
 /// Probes from which a count that settles nothing is told as one: fewer are no count.
 const COUNTED: u64 = 40;
-/// Two counts are of one loss unless they come apart by chance this rarely.
-const ALIKE: f64 = 0.1;
 /// A host-unreachable later than this comes from a router whose neighbour does not answer: Linux
 /// asks three times, a second apart, before it says so.
 const NEIGHBOUR_DELAY: Duration = Duration::from_millis(800);
@@ -59,6 +57,13 @@ impl Seen {
 
 /// Reads all signs off one survey.
 pub fn signs(findings: &Findings, target: &Target, baseline: Option<&Baseline>) -> Vec<Seen> {
+    match findings.as_it_stands() {
+        Some(since) => signs_of(&since, target, baseline),
+        None => signs_of(findings, target, baseline),
+    }
+}
+
+fn signs_of(findings: &Findings, target: &Target, baseline: Option<&Baseline>) -> Vec<Seen> {
     let local = local(findings);
     let fronted = is_fronted(findings, target);
     let mut seen = Vec::new();
@@ -233,8 +238,7 @@ fn shares_loss(syn: &Tally, echo: &Tally, threshold: f64) -> bool {
         return false;
     }
     let (all_lost, all_sent) = (lost + missing(echo), sent + echo.valid());
-    let ratio = real(all_lost) / real(all_sent);
-    let so_few = 1.0 - at_least(lost + 1, sent, ratio);
+    let so_few = 1.0 - at_least(lost + 1, sent, real(all_lost) / real(all_sent));
     so_few >= ALIKE && loss_above(threshold, all_lost, all_sent) > LOSSY
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::course::{FIRST_PATIENCE, JITTER};
 use super::signs::{LOSSY, missing};
 use super::splits::SMALL_LOST;
-use super::{Connecting, Depth, Part, Scope, Survey, Topic};
+use super::{Depth, Part, Scope, Survey, Topic};
 use crate::evidence::{AnswerKind, ConnectResult, Observation, ServiceAnswer};
 use crate::probe::flows::{FlowFates, Flows};
 use crate::probe::large::Large;
@@ -156,7 +156,7 @@ impl Survey {
 
     /// TCP was accepted, and then nothing useful came.
     fn service_stalls(&self) -> bool {
-        let Connecting::Done(report) = &self.connect else { return false };
+        let Some(report) = self.connection.report() else { return false };
         let accepted =
             self.syn.as_ref().is_some_and(|syn| syn.tally().count(AnswerKind::SynAck) > 0);
         let stalled = report.service.as_ref().is_some_and(ServiceAnswer::is_missing);
@@ -166,7 +166,7 @@ impl Survey {
     /// The source port of a connection that vanished while SYNs beside it were answered: it may
     /// have met a dead path, or our own firewall.
     pub(super) fn vanished_connection(&self) -> Option<u16> {
-        let Connecting::Done(report) = &self.connect else { return None };
+        let report = self.connection.ended()?;
         let accepted =
             self.syn.as_ref().is_some_and(|syn| syn.tally().count(AnswerKind::SynAck) > 0);
         let vanished = accepted && report.result == ConnectResult::TimedOut;

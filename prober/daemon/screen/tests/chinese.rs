@@ -213,8 +213,8 @@ fn every_connection_is_told_in_chinese() {
         ServiceAnswer::Refused { code: 5 },
         ServiceAnswer::Foreign { hint },
         ServiceAnswer::Silent,
-        ServiceAnswer::Closed { reset: true },
-        ServiceAnswer::Closed { reset: false },
+        ServiceAnswer::Closed { reset: true, heard: 0 },
+        ServiceAnswer::Closed { reset: false, heard: 0 },
         ServiceAnswer::NotAsked,
     ];
     let failed = [ConnectResult::Refused, ConnectResult::Local(LocalError::Blocked)];

@@ -77,7 +77,7 @@ fn endings_without_an_answer_differ() {
     let ask = || runtime.block_on(connect(&order(&address, Service::Rdp), &place())).0.service;
     assert_eq!(ask(), Some(ServiceAnswer::Silent));
     assert!(matches!(ask(), Some(ServiceAnswer::Closed { .. })));
-    assert_eq!(ask(), Some(ServiceAnswer::Closed { reset: true }));
+    assert_eq!(ask(), Some(ServiceAnswer::Closed { reset: true, heard: 0 }));
     drop(thread.join().unwrap());
     let refused = runtime.block_on(connect(&order(&address, Service::Rdp), &place())).0;
     assert_eq!(refused.result, ConnectResult::Refused);
@@ -101,7 +101,7 @@ fn a_reset_behind_the_handshake_is_the_answer_of_the_service() {
     for _ in 0..TIMES {
         let report = runtime.block_on(connect(&order, &place)).0;
         assert_eq!(report.result, ConnectResult::Connected);
-        assert_eq!(report.service, Some(ServiceAnswer::Closed { reset: true }));
+        assert_eq!(report.service, Some(ServiceAnswer::Closed { reset: true, heard: 0 }));
     }
     thread.join().unwrap();
 }

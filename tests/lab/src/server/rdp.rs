@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,15 @@ pub fn rdp_confirm(node: &Node, port: u16) -> Result<TcpServer> {
 /// Serves the same on a host without breath: the answer comes, but this late.
 pub fn rdp_slow(node: &Node, port: u16, delay: Duration) -> Result<TcpServer> {
     serve(node, port, move |stream| confirm(stream, delay, 0))
+}
+
+/// Serves the same and leaves the first connection unanswered, until its client ends it.
+pub fn rdp_after_one(node: &Node, port: u16) -> Result<TcpServer> {
+    let served = AtomicBool::new(false);
+    serve(node, port, move |mut stream| match served.swap(true, Ordering::Relaxed) {
+        true => confirm(stream, Duration::ZERO, 0),
+        false => io::copy(&mut stream, &mut io::sink()).map(drop),
+    })
 }
 
 /// Serves the same with a chain of certificates, so that its first flight takes this many bytes at

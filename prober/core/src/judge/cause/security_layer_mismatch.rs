@@ -14,13 +14,13 @@ pub(super) const CAUSE: Cause = Cause {
         zh: "RDP 服务器拒绝了客户端提供的协议：安全层或 NLA 设置不匹配。",
     },
     remedy: Text {
-        en: "Read in the evidence what is refused. Every offer: no other client helps, the server's \
-             SecurityLayer and UserAuthentication contradict themselves or the group policy. One \
-             offer: compare them with what clients use, and update the client rather than the \
-             server. Do not switch NLA off.",
+        en: "Read in the evidence what is refused. Every offer: no other client helps, SecurityLayer \
+             and UserAuthentication contradict themselves or the group policy. One offer: compare \
+             them with what clients use. Within TLS: compare the versions and suites that the \
+             server allows. Do not switch NLA off.",
         zh: "查看证据中被拒绝的协议。若全部被拒绝：更换客户端无效，服务器的 SecurityLayer 与 \
-             UserAuthentication 自相矛盾或与组策略冲突。若只拒绝部分：核对其与客户端能力是否一致，\
-             优先升级客户端。不要关闭 NLA。",
+             UserAuthentication 自相矛盾或与组策略冲突。若只拒绝部分：核对其与客户端能力是否一致。若在 \
+             TLS 阶段失败：核对服务器允许的 TLS 版本与套件。不要关闭 NLA。",
     },
     risk: Risk::Change,
     expect: &[
@@ -31,8 +31,10 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::ServiceRefused, 0.86),
         // Client and server may share no version or suite of TLS either.
         (Sign::ServiceConfirmed, 0.12),
-        (Sign::TlsAlert, 0.45),
+        (Sign::TlsAlert, 0.33),
         // Schannel says nothing of it, and closes (event 36874).
-        (Sign::TlsEnded, 0.4),
+        (Sign::TlsEnded, 0.32),
+        // Others say so.
+        (Sign::TlsUnshared, 0.34),
     ],
 };

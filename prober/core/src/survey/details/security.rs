@@ -158,29 +158,26 @@ pub(crate) fn always(why: &Wording) -> Wording {
     )
 }
 
-/// Why the server issued no NTLM challenge, or none that can be read; `None` where it did.
-pub(crate) fn without_challenge(outcome: &NtlmOutcome) -> Option<Wording> {
-    Some(match outcome {
-        NtlmOutcome::Challenged { .. } | NtlmOutcome::UnsupportedTls => return None,
+/// Why the server issued no NTLM challenge, or none that can be read. Clients of its domain may
+/// still log on by Kerberos, of which a prober without a password sees nothing.
+pub(crate) fn without_challenge(outcome: &NtlmOutcome) -> Wording {
+    match outcome {
         NtlmOutcome::Error(STATUS_NO_LOGON_SERVERS) => Wording::new(
             "NLA fails: no domain controller can be reached (STATUS_NO_LOGON_SERVERS)",
             "NLA 失败：无法联系域控制器（`STATUS_NO_LOGON_SERVERS`）",
         ),
         NtlmOutcome::Error(status) => Wording::new(
-            format!("NLA fails with status {status:#010x}"),
-            format!("NLA 失败，状态 {status:#010x}"),
+            format!("NLA by NTLM fails with status {status:#010x}"),
+            format!("NLA（NTLM）失败，状态 {status:#010x}"),
         ),
-        NtlmOutcome::Malformed => {
-            Wording::new("NLA was answered with no challenge", "NLA 的应答不是质询")
-        }
         NtlmOutcome::Failed(StageFailure::TimedOut { .. }) => {
             Wording::new("NLA was not answered in time", "NLA 限时内无应答")
         }
-        NtlmOutcome::Failed(StageFailure::Closed | StageFailure::Reset) => {
-            Wording::new("NLA ended the connection", "NLA 阶段连接被断开")
+        NtlmOutcome::Failed(_) => Wording::new("NLA ended the connection", "NLA 阶段连接被断开"),
+        NtlmOutcome::Malformed | NtlmOutcome::Challenged { .. } | NtlmOutcome::UnsupportedTls => {
+            Wording::new("NLA was answered with no challenge", "NLA 的应答不是质询")
         }
-        NtlmOutcome::Failed(StageFailure::NotConnected(_) | StageFailure::Local(_)) => return None,
-    })
+    }
 }
 
 pub(crate) fn violation(offered: u32, selected: u32) -> Wording {

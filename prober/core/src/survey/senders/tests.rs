@@ -129,7 +129,7 @@ fn ended(ttl: u8, after: Option<u64>) -> Findings {
         result: ConnectResult::Connected,
         handshake: None,
         retransmits: None,
-        service: Some(ServiceAnswer::Closed { reset: true }),
+        service: Some(ServiceAnswer::Closed { reset: true, heard: 0 }),
         service_time: None,
         local_port: Some(40_000),
     };
@@ -184,7 +184,7 @@ fn a_request_that_nobody_acknowledges_is_lost() {
     assert_eq!(told(silent(), None, Some(false)), Some(Sign::RequestLost));
     assert_eq!(told(silent(), None, Some(true)), Some(Sign::RequestTaken));
     assert_eq!(told(silent(), None, None), None, "nothing was said");
-    let closed = || ServiceAnswer::Closed { reset: false };
+    let closed = || ServiceAnswer::Closed { reset: false, heard: 0 };
     let fin = |millis| Some(PeerEnd { reset: false, ttl: 60, after: after(millis) });
     assert_eq!(told(closed(), fin(4_000), Some(false)), Some(Sign::RequestLost));
     assert_eq!(told(closed(), fin(30), Some(false)), None, "it hung up at once");

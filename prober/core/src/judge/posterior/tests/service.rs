@@ -58,10 +58,15 @@ fn how_tls_ends_is_told_apart() {
             &[SERVES, &[TlsEnded]],
             &[CauseAbove("certificate_broken", 0.8), CauseAbove("security_layer_mismatch", 0.04)],
         ),
-        // What is said of our own offer is no fault of anybody's.
+        // Hardly anybody shares what neither an old hello nor a new handshake does: a server without
+        // a usable certificate, or one that allows too little. A few are only particular.
         (
             &[SERVES, &[TlsUnshared]],
-            &[Above(Class::Reachable, 0.95), CauseBelow("certificate_broken", 0.01)],
+            &[
+                Leads(Class::RdpRefused),
+                CauseAbove("certificate_broken", 0.2),
+                Above(Class::Reachable, 0.05),
+            ],
         ),
         (
             &[SERVES, &[TlsAlert]],
@@ -109,4 +114,12 @@ fn who_cannot_be_connected_to_is_not_well() {
     let belief = posterior(&[&[WELL, &[ServiceUnreached, PathReachesTarget]].concat()]);
     assert!(Below(Class::Reachable, 0.05).holds(&belief), "{belief:?}");
     assert!(Above(Class::Reachable, 0.9).holds(&posterior(&[WELL])));
+}
+
+#[test]
+fn whoever_accepts_some_syns_has_no_closed_port() {
+    hold(&[(
+        &[&[EchoAnswered, SynPartial, PathReachesTarget]],
+        &[Leads(Class::PacketLoss), Below(Class::PortClosed, 0.002)],
+    )]);
 }
