@@ -322,7 +322,9 @@ fn servers_answer_rare_requests_as_they_were_measured() {
 /// What is particular about a server stands in the verdict.
 fn assert_said(script: RdpScript, verdict: &Value) {
     let said = match script {
+        RdpScript::Fails(6) => ["whatever it is offered", "give clients one"],
         RdpScript::Fails(_) => ["whatever it is offered", "no other client helps"],
+        RdpScript::Selects(_) => ["0x4 where 0x3", "what answers on this port"],
         RdpScript::HalfAnswer => ["begins an answer", "9 bytes"],
         RdpScript::Tls(TlsScript::Close) => ["TLS fails", "Schannel"],
         _ => return,

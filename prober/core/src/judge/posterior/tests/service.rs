@@ -58,8 +58,8 @@ fn how_tls_ends_is_told_apart() {
             &[SERVES, &[TlsEnded]],
             &[CauseAbove("certificate_broken", 0.8), CauseAbove("security_layer_mismatch", 0.04)],
         ),
-        // Hardly anybody shares what neither an old hello nor a new handshake does: a server without
-        // a usable certificate, or one that allows too little. A few are only particular.
+        // Hardly anybody shares what neither an old hello nor a new handshake does: a server
+        // without a usable certificate, or one that allows too little. A few are only particular.
         (
             &[SERVES, &[TlsUnshared]],
             &[
