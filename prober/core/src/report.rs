@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use self::rdp::RdpPart;
+use crate::survey::turn::Since;
 use crate::time::Instant;
 use crate::wording::Wording;
 
@@ -59,8 +60,11 @@ pub struct Spoken {
     pub next_step: (String, String),
     /// What to do about the most probable cause: English and Chinese.
     pub remedy: Option<(String, String)>,
-    /// Whether what answered at first was silent from then on, so that its answers prove nothing.
-    pub fell_silent: bool,
+    /// What the address, or its port, did from some moment of the look on, so that what it answered
+    /// before proves nothing.
+    pub since: Option<Since>,
+    /// Whether the settings of the RDP server are what to look at.
+    pub settings: bool,
     /// The provider's instance id, if configured.
     pub instance_id: Option<String>,
     /// Whether the plan says that something stands before the host and answers in its name.

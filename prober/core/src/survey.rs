@@ -172,6 +172,8 @@ pub struct Survey {
     connection: Connection,
     looking: Looking,
     look_held: bool,
+    /// Whether more was asked because a further connection was not accepted.
+    asked_behind: bool,
     /// Source ports of the SYNs by ask, where they are ours to choose.
     sources: BTreeMap<u16, u16>,
     flows: Option<Flows>,
@@ -214,6 +216,7 @@ impl Survey {
             connection: Connection::new(scope.port.is_some() && scope.connect, now),
             looking: Looking::default(),
             look_held: false,
+            asked_behind: false,
             sources: BTreeMap::new(),
             flows: Self::suspected_flows(&scope, now),
             large: None,
@@ -356,6 +359,7 @@ impl Survey {
             echo: self.echo.tally().clone(),
             syn: self.syn.as_ref().map(|syn| syn.tally().clone()),
             connect: self.connection.report().cloned(),
+            is_connecting: self.connection.is_open(),
             connection_before: self.connection.before().cloned(),
             overheard: self.connection.overheard(),
             rdp: self.seen_look(),

@@ -2,6 +2,7 @@
 
 use reachd_core::judge::{Class, Text};
 use reachd_core::report::{SeriesPart, TargetReport, VantagePart};
+use reachd_core::survey::turn::Since;
 
 use super::Mark;
 
@@ -28,13 +29,23 @@ impl Proof {
     fn of(report: &TargetReport) -> Self {
         let all = || report.vantages.iter();
         let connects = || all().filter_map(|vantage| vantage.connect.as_ref());
-        // What answered before it fell silent proves nothing of now.
-        let stands = !report.spoken.fell_silent;
-        let has = |series: &SeriesPart, kind: &str| stands && series.answers.contains_key(kind);
-        let came = |series: &SeriesPart| stands && series.received > 0;
+        // What was answered before it turned proves nothing of now.
+        let since = report.spoken.since;
+        let turned = |kind: &str| match since {
+            None => false,
+            Some(Since::Silent | Since::PortSilent) => true,
+            Some(Since::PortReset) => kind == "syn_ack",
+        };
+        let has =
+            |series: &SeriesPart, kind: &str| !turned(kind) && series.answers.contains_key(kind);
+        let echoes = |series: &SeriesPart| since != Some(Since::Silent) && series.received > 0;
+        let came = |series: &SeriesPart| {
+            let silent = matches!(since, Some(Since::Silent | Since::PortSilent));
+            !silent && series.received > 0
+        };
         let answers = |kind: &str| connects().any(|series| has(series, kind));
         let arrived = |vantage: &VantagePart| {
-            let echoed = vantage.echo.as_ref().is_some_and(came);
+            let echoed = vantage.echo.as_ref().is_some_and(echoes);
             echoed || vantage.connect.as_ref().is_some_and(came)
         };
         // Whoever fails; one that sees what the plan expects of it proves no more than it saw.
@@ -46,12 +57,12 @@ impl Proof {
         let served = |answer: &str| {
             all()
                 .filter_map(|vantage| vantage.service.as_ref())
-                .any(|service| stands && service.answer.as_deref() == Some(answer))
+                .any(|service| since.is_none() && service.answer.as_deref() == Some(answer))
         };
         let ours = report.verdict.class == Class::VantageFault.as_str();
         Self {
             asked: !ours && all().any(|vantage| vantage.echo.is_some()),
-            echo: all().filter_map(|vantage| vantage.echo.as_ref()).any(came),
+            echo: all().filter_map(|vantage| vantage.echo.as_ref()).any(echoes),
             // Who refuses echoes leaves no such evidence, but the plan knows.
             fronted: report.spoken.fronted
                 || report.verdict.evidence.iter().any(|part| part.signal == "front"),
@@ -104,6 +115,9 @@ pub(super) fn rows(report: &TargetReport) -> Vec<Row> {
         if rdp {
             rows.push(certificate_row(report));
             rows.push(match class {
+                Class::RdpRefused if !report.spoken.settings => {
+                    (Mark::Hidden, REGISTRY, Some(NOT_ASKED))
+                }
                 Class::RdpRefused => (Mark::Hidden, REGISTRY, Some(IN_GUEST_SECURITY)),
                 _ => proven(proof.served, REGISTRY, IN_GUEST_REGISTRY),
             });

@@ -66,10 +66,23 @@ fn report(class: &str) -> TargetReport {
             summary: ("filtered.".to_owned(), "被过滤。".to_owned()),
             next_step: ("Next.".to_owned(), "下一步。".to_owned()),
             remedy: None,
-            fell_silent: false,
+            since: None,
+            settings: true,
             instance_id: Some("i-123".to_owned()),
             fronted: false,
         },
+    }
+}
+
+/// A connection that was answered so.
+fn connected(answer: &str) -> ServicePart {
+    ServicePart {
+        connection: "connected".to_owned(),
+        connection_detail: None,
+        handshake_seconds: None,
+        answer: Some(answer.to_owned()),
+        detail: None,
+        seconds: None,
     }
 }
 
@@ -117,7 +130,7 @@ fn a_host_that_echoes_proves_the_instance_and_not_the_port() {
 #[test]
 fn what_answered_before_it_fell_silent_is_not_ticked_off() {
     let mut report = report("host_silent");
-    report.spoken.fell_silent = true;
+    report.spoken.since = Some(reachd_core::survey::turn::Since::Silent);
     let text = Screen::new(PLAIN, &report).render();
     for row in ["? instance running", "✗ ping", "? network interface"] {
         assert!(text.contains(row), "{row} in {text}");
@@ -192,14 +205,7 @@ fn nothing_is_ticked_off_that_was_not_asked() {
 #[test]
 fn what_a_connection_missed_among_losses_is_no_fault_of_the_service() {
     let mut report = report("packet_loss");
-    report.vantages[0].service = Some(ServicePart {
-        connection: "connected".to_owned(),
-        connection_detail: None,
-        handshake_seconds: None,
-        answer: Some("silent".to_owned()),
-        detail: None,
-        seconds: None,
-    });
+    report.vantages[0].service = Some(connected("silent"));
     let text = Screen::new(PLAIN, &report).render();
     assert!(text.contains("? Remote Desktop service"), "{text}");
     report.verdict.evidence.push(EvidencePart {
@@ -218,14 +224,7 @@ fn a_server_that_takes_no_client_has_its_settings_to_look_at() {
     report.verdict.causes[0].cause = "security_layer_mismatch".to_owned();
     report.spoken.next_step = ("Do this.".to_owned(), "这样做。".to_owned());
     report.spoken.remedy = Some(report.spoken.next_step.clone());
-    report.vantages[0].service = Some(ServicePart {
-        connection: "connected".to_owned(),
-        connection_detail: None,
-        handshake_seconds: None,
-        answer: Some("refused".to_owned()),
-        detail: None,
-        seconds: None,
-    });
+    report.vantages[0].service = Some(connected("refused"));
     let text = Screen::new(PLAIN, &report).render();
     assert!(text.contains("? registry settings         look inside the guest: SecurityLayer"));
     // One remedy, not two that contradict each other.

@@ -89,7 +89,6 @@ fn verdict(chain: &Chain, port: u16) -> Result<(String, String)> {
 /// What to do about the likeliest cause names what an operator finds in the server.
 fn assert_remedied(verdict: &Value) {
     let names = [
-        ("certificate_broken", "delete the certificate in the Remote Desktop store"),
         ("certificate_expired", "renew the certificate"),
         ("wrong_service", "owner of the port"),
         ("service_hung", "event log"),
@@ -98,6 +97,10 @@ fn assert_remedied(verdict: &Value) {
     let remedy = cause["remedy"].as_str().unwrap_or_default();
     if cause["cause"] == "security_layer_mismatch" {
         let told = ["SecurityLayer and UserAuthentication", "client certificate", "what answers"];
+        assert!(told.iter().any(|told| remedy.contains(told)), "{verdict}");
+    }
+    if cause["cause"] == "certificate_broken" {
+        let told = ["delete the certificate in the Remote Desktop store", "before you touch the"];
         assert!(told.iter().any(|told| remedy.contains(told)), "{verdict}");
     }
     for (_, named) in names.into_iter().filter(|(name, _)| cause["cause"] == *name) {
@@ -323,6 +326,7 @@ fn servers_answer_rare_requests_as_they_were_measured() {
 fn assert_said(script: RdpScript, verdict: &Value) {
     let said = match script {
         RdpScript::Fails(6) => ["whatever it is offered", "give clients one"],
+        RdpScript::Fails(4) => ["whatever it is offered", "what answers on this port"],
         RdpScript::Fails(_) => ["whatever it is offered", "no other client helps"],
         RdpScript::Selects(_) => ["0x4 where 0x3", "what answers on this port"],
         RdpScript::HalfAnswer => ["begins an answer", "9 bytes"],

@@ -412,6 +412,14 @@ impl X224Outcome {
         matches!(self, Self::Selected { selection: Selection::Violation, .. })
     }
 
+    /// What else answered, if something else did.
+    pub const fn foreign(&self) -> Option<&Wording> {
+        match self {
+            Self::Foreign(hint) => Some(hint),
+            _ => None,
+        }
+    }
+
     /// Whether the server selected standard RDP security although more was offered.
     pub const fn is_downgrade(&self) -> bool {
         matches!(self, Self::Selected { selection: Selection::Downgrade, .. })

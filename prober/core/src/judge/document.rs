@@ -20,6 +20,8 @@ use crate::report::{
 };
 use crate::snapshot::RdpRow;
 use crate::statistics::real;
+use crate::survey::findings::Findings;
+use crate::survey::security::refusal;
 use crate::survey::signs::service_detail;
 use crate::target::{Fronted, Target};
 use crate::wording::Wording;
@@ -83,7 +85,8 @@ pub fn document(target: &Target, verdict: &Verdict, lenses: &[Lens<'_>]) -> Targ
             summary: (summary.en, summary.zh),
             next_step: (next.en, next.zh),
             remedy: top.map(|(cause, _)| remedy(&facts, cause)).map(|it| (it.en, it.zh)),
-            fell_silent: facts.findings.is_some_and(|found| found.fell_silent().is_some()),
+            since: facts.findings.and_then(Findings::turn).map(|turn| turn.since),
+            settings: facts.findings.and_then(refusal).is_some_and(|it| it.is_of_settings()),
             instance_id: target.instance_id.clone(),
             fronted: target.fronted != Fronted::None,
         },

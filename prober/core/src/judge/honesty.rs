@@ -46,7 +46,13 @@ const ALIKE: &[Alike] = &[
     // A device on the last metres resets from as far away as the host does.
     Alike {
         causes: &["source_block", "middlebox_reset"],
-        told_by: &[Sign::SynSilent, Sign::SynError, Sign::SynPartial, Sign::ResetElsewhere],
+        told_by: &[
+            Sign::SynSilent,
+            Sign::SynError,
+            Sign::SynPartial,
+            Sign::SynMixed,
+            Sign::ResetElsewhere,
+        ],
     },
     // Without an echo to compare with, another distance than the one that was learnt may be another
     // way to the same host.

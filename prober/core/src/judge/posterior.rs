@@ -115,11 +115,6 @@ const REFUTES_HEALTH: &[(&[Sign], f64)] = &[
             Sign::ServiceRefused,
             Sign::ServiceUncertified,
             Sign::ServiceUnreached,
-            Sign::TlsEnded,
-            Sign::TlsAlert,
-            Sign::TlsGarbled,
-            Sign::TlsReset,
-            Sign::TlsSilent,
             Sign::CertificateExpired,
             Sign::CertificateUnreadable,
             Sign::FlowsSplit,
@@ -130,9 +125,13 @@ const REFUTES_HEALTH: &[(&[Sign], f64)] = &[
         4.0,
     ),
     (&[Sign::SynPartial], 4.0),
+    // Seen twice, two seconds apart, and of a whole new handshake where the first hello just died.
+    (&[Sign::TlsEnded, Sign::TlsAlert, Sign::TlsGarbled, Sign::TlsReset, Sign::TlsSilent], 5.0),
     // What neither an old hello nor a new handshake shares, hardly any client does: a few servers
     // are so particular.
     (&[Sign::TlsUnshared], 4.0),
+    // Nobody resets SYNs to a port that is well.
+    (&[Sign::SynMixed], 5.0),
     // A measured time: what is healthy answers within four seconds, not in most cases but always.
     (&[Sign::ServiceLate], 5.0),
 ];
@@ -152,6 +151,7 @@ const READ: &[(&[Sign], f64)] = &[
         &[
             Sign::SynAccepted,
             Sign::SynReset,
+            Sign::SynMixed,
             Sign::ResetElsewhere,
             Sign::ServiceResetElsewhere,
             Sign::TimeExceeded,

@@ -93,6 +93,7 @@ pub enum Sign {
     EchoError,
     SynAccepted,
     SynPartial,
+    SynMixed,
     SynReset,
     SynSilent,
     SynError,
@@ -301,7 +302,14 @@ impl Family {
         use Sign as S;
         match self {
             Self::Echo => &[S::EchoAnswered, S::EchoPartial, S::EchoSilent, S::EchoError],
-            Self::Syn => &[S::SynAccepted, S::SynPartial, S::SynReset, S::SynSilent, S::SynError],
+            Self::Syn => &[
+                S::SynAccepted,
+                S::SynPartial,
+                S::SynMixed,
+                S::SynReset,
+                S::SynSilent,
+                S::SynError,
+            ],
             Self::Unreachable => &[
                 S::NoError,
                 S::NetUnreachable,
@@ -412,6 +420,7 @@ impl Sign {
             | Self::ControlAnswers
             | Self::NeighboursAnswer => "answered",
             Self::EchoPartial | Self::SynPartial => "partial",
+            Self::SynMixed => "accepted_and_reset",
             Self::EchoSilent
             | Self::SynSilent
             | Self::ServiceSilent

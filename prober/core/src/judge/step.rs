@@ -5,6 +5,7 @@ use super::class::Class;
 use super::sign::Sign;
 use super::text::Facts;
 use super::verdict::has_sign;
+use crate::survey::findings::Findings;
 use crate::survey::security::{self, Refusal};
 use crate::survey::service::Blemish;
 use crate::target::Service;
@@ -25,6 +26,8 @@ pub fn next_step(facts: &Facts<'_>) -> Wording {
              first.",
             "下一步：查 DDoS 黑洞状态与解封时间。勿先重启实例。",
         ),
+        // What is accepted at times is not kept out by a rule.
+        Class::SecurityGroup if may_not_be_a_rule(facts) => of_top(facts),
         Class::SecurityGroup => Wording::new(
             format!(
                 "Next: check that an inbound rule admits {}. Do not open 0.0.0.0/0.",
@@ -53,23 +56,31 @@ pub fn next_step(facts: &Facts<'_>) -> Wording {
             "Next: run `reachd doctor` on the probing host. Leave the target alone.",
             "下一步：在探测主机上运行 `reachd doctor`。勿动目标主机。",
         ),
-        _ => {
-            let top = facts
-                .verdict
-                .posterior
-                .causes
-                .iter()
-                .find(|(cause, _)| cause.class == facts.verdict.class);
-            top.map_or_else(
-                || Wording::new("Next: gather more evidence.", "下一步：收集更多证据。"),
-                |(cause, _)| remedy(facts, cause),
-            )
-        }
+        _ => of_top(facts),
     }
+}
+
+/// Whether the port accepted some SYNs, or all of them at first.
+fn may_not_be_a_rule(facts: &Facts<'_>) -> bool {
+    let turned = || facts.findings.and_then(Findings::turn).is_some();
+    has_sign(facts.verdict, Sign::SynMixed) || turned()
+}
+
+/// What to do about the most probable cause of the class.
+fn of_top(facts: &Facts<'_>) -> Wording {
+    let mut causes = facts.verdict.posterior.causes.iter();
+    causes.find(|(cause, _)| cause.class == facts.verdict.class).map_or_else(
+        || Wording::new("Next: gather more evidence.", "下一步：收集更多证据。"),
+        |(cause, _)| remedy(facts, cause),
+    )
 }
 
 /// What to do about a cause, by what was seen of it where that matters.
 pub fn remedy(facts: &Facts<'_>, cause: &Cause) -> Wording {
+    let foreign = facts.findings.filter(|_| cause.name == CERTIFICATE_BROKEN);
+    if foreign.is_some_and(security::is_no_tls) {
+        return no_tls();
+    }
     let mismatch = cause.name == SECURITY_LAYER_MISMATCH;
     let refused = facts.findings.filter(|_| mismatch).and_then(|findings| {
         let refusal = security::refusal(findings);
@@ -79,14 +90,15 @@ pub fn remedy(facts: &Facts<'_>, cause: &Cause) -> Wording {
     refused.unwrap_or_else(|| cause.remedy.into())
 }
 
-/// The cause whose remedy depends on how it shows.
+/// The causes whose remedy depends on how they show.
+const CERTIFICATE_BROKEN: &str = "certificate_broken";
 const SECURITY_LAYER_MISMATCH: &str = "security_layer_mismatch";
 
 /// What to do about a refusal.
 fn refused(refusal: &Refusal) -> Wording {
     match refusal {
         // SSL_WITH_USER_AUTH_REQUIRED_BY_SERVER ([MS-RDPBCGR] 2.2.1.2.2).
-        Refusal::Code(6) | Refusal::Always(6) => Wording::new(
+        Refusal::Code(6) | Refusal::Today(6) | Refusal::Always(6) => Wording::new(
             "The server demands a client certificate (smart card) within TLS: give clients one, or \
              ask its administrator whether that is meant. NLA has nothing to do with it.",
             "服务器要求客户端在 TLS 中出示证书（智能卡）：为客户端配置证书，或向管理员确认是否有意为之。\
@@ -98,7 +110,7 @@ fn refused(refusal: &Refusal) -> Wording {
             "查明该端口上是何程序应答：其不遵守 RDP 协商规则，常见于网关、仿真程序或异常代理。不要为此修改\
              安全设置。",
         ),
-        Refusal::Always(1 | 2 | 4 | 5) => Wording::new(
+        Refusal::Always(1 | 2 | 5) => Wording::new(
             "No offer is taken, so no other client helps: compare SecurityLayer and \
              UserAuthentication with the group policy of the same names and set what contradicts \
              itself back to its default (2 and 1). Do not switch NLA off.",
@@ -112,17 +124,30 @@ fn refused(refusal: &Refusal) -> Wording {
             "服务器要求的正是客户端已提供的协议，且未能继续询问：请再次探测。若仍如此，对比 SecurityLayer、\
              UserAuthentication 与同名组策略。不要关闭 NLA。",
         ),
-        Refusal::Code(2 | 4) => Wording::new(
-            "Compare SecurityLayer and UserAuthentication with what clients use, and update the \
-             client rather than the server. Do not switch NLA off.",
-            "核对 SecurityLayer、UserAuthentication 与客户端能力是否一致，优先升级客户端。不要关闭 NLA。",
+        Refusal::Code(2) | Refusal::Today(1 | 2 | 5) => Wording::new(
+            "Compare SecurityLayer and UserAuthentication with the group policy of the same names: \
+             the server refuses the offer of clients of today and takes a part of it alone. Do not \
+             switch NLA off.",
+            "对比 SecurityLayer、UserAuthentication 与同名组策略：服务器拒绝当前客户端提供的协议组合，\
+             却接受其中一部分。不要关闭 NLA。",
         ),
-        Refusal::Code(_) | Refusal::Always(_) => Wording::new(
-            "Find out what answers on this port: the code is none of those that RDP servers give for \
-             their security settings, so those need no change.",
+        Refusal::Code(_) | Refusal::Today(_) | Refusal::Always(_) => Wording::new(
+            "Find out what answers on this port: the code is none that RDP servers give for their \
+             security settings, so those need no change.",
             "查明该端口上是何程序应答：该代码不属于 RDP 服务器安全设置的代码，无需修改安全设置。",
         ),
     }
+}
+
+/// What to do where something comes in place of TLS that is none.
+fn no_tls() -> Wording {
+    Wording::new(
+        "Find out what answers here before you touch the certificate: what comes in place of TLS is \
+         none, as of a gateway, a proxy or another program on this port. If it is Windows itself, \
+         read events 1057, 1058 and 36870.",
+        "先查明此处是何程序应答，再考虑证书：返回内容不是 TLS，可能是网关、代理或该端口上的其他程序。若确为 \
+         Windows，查看事件 1057、1058 与 36870。",
+    )
 }
 
 /// What to do where TLS ends before a certificate, and its versions or suites may be why.
@@ -143,6 +168,22 @@ fn remedy_of(blemish: Blemish<'_>) -> Wording {
             "Next: watch it. One connection in two was answered: if that goes on, look at the \
              server's load and at guards that limit connections.",
             "下一步：持续观察。两次连接中只有一次得到应答：若反复出现，检查服务器负载与限制连接的防护软件。",
+        ),
+        Blemish::Refused(_) => Wording::new(
+            "Next: look again. One connection was refused and those behind it were taken: if that goes \
+             on, several servers may share this address.",
+            "下一步：再次探测。一次连接被拒绝而后续连接正常：若反复出现，可能有多台服务器共用该地址。",
+        ),
+        Blemish::Foreign(_) => Wording::new(
+            "Next: find out who shares this port: connections are answered by RDP and by something \
+             else, as by a balancer or a multiplexer with a wrong member.",
+            "下一步：查明哪些程序共用该端口：连接有时由 RDP 应答，有时由其他服务应答，常见于成员配置错误的\
+             负载均衡或复用器。",
+        ),
+        Blemish::Violates => Wording::new(
+            "Nothing to do as long as clients log on: what answers keeps to the negotiation for what \
+             they offer.",
+            "客户端能登录则无需处理：对其提供的协议，服务器遵守协商规则。",
         ),
         Blemish::Further(_) => Wording::new(
             "Next: look again. The first connection is served and one soon after it is not: if that \

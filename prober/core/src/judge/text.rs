@@ -1,9 +1,9 @@
-//! The one-sentence summary of a verdict, in English and Chinese: fact, odds, warning, in this order.
+//! The one-sentence summary of a verdict, in English and Chinese: fact, odds, warning.
 
 use super::class::Class;
 use super::sign::Sign;
 use super::verdict::{Verdict, has_sign};
-use crate::evidence::{ConnectResult, ServiceAnswer};
+use crate::evidence::{AnswerKind, ConnectResult, ServiceAnswer};
 use crate::probe::exchange::bytes_came;
 use crate::probe::series::Tally;
 use crate::statistics::{of_one_loss, real, wilson};
@@ -11,7 +11,7 @@ use crate::survey::findings::Findings;
 use crate::survey::security;
 use crate::survey::service::{Blemish, blemish};
 use crate::survey::signs::{is_lossy, missing, open_loss};
-use crate::survey::turn::Turn;
+use crate::survey::turn::{Since, Turn};
 use crate::target::Target;
 use crate::wording::Wording;
 
@@ -123,21 +123,35 @@ pub fn summary(facts: &Facts<'_>) -> Wording {
 
 /// That a failure began while it was looked at.
 fn turn(facts: &Facts<'_>) -> Option<Wording> {
-    let Turn { answered, connected, missed } = facts.findings?.fell_silent()?;
-    let [first_en, first_zh] = match (answered, connected) {
-        (0, _) => ["a connection".to_owned(), "一次连接".to_owned()],
-        (_, true) => {
+    let Turn { since, answered, connected, missed } = facts.findings?.turn()?;
+    let [first_en, first_zh] = match (answered, connected, since) {
+        (_, _, Since::PortSilent | Since::PortReset) => {
+            let plural = if answered == 1 { "" } else { "s" };
+            [format!("{answered} SYN{plural}"), format!("{answered} 个 SYN ")]
+        }
+        (0, _, _) => ["a connection".to_owned(), "一次连接".to_owned()],
+        (_, true, _) => {
             [format!("a connection and {answered} probes"), format!("一次连接与 {answered} 个探测")]
         }
-        (_, false) => [format!("{answered} probes"), format!("{answered} 个探测")],
+        (_, false, _) => [format!("{answered} probes"), format!("{answered} 个探测")],
+    };
+    let [then_en, then_zh] = match since {
+        Since::Silent => {
+            [format!("none of {missed} probes since"), format!("此后 {missed} 个探测均无应答")]
+        }
+        Since::PortSilent => [
+            format!("none of {missed} since, while echoes pass"),
+            format!("此后 {missed} 个均无应答，而 ICMP 正常"),
+        ],
+        Since::PortReset => [format!("reset {missed} since"), format!("此后 {missed} 个均被 RST")],
     };
     Some(Wording::new(
         format!(
-            "It answered {first_en} at first, and none of {missed} probes since: what stops it began \
-             meanwhile, perhaps because of this look (a guard that bans who asks often)."
+            "It answered {first_en} at first, and {then_en}: what stops it began meanwhile, perhaps \
+             because of this look (a guard that bans who asks often)."
         ),
         format!(
-            "起初 {first_zh}有应答，此后 {missed} 个探测均无应答：故障在探测期间开始，也可能由探测触发\
+            "起初 {first_zh}有应答，{then_zh}：故障在探测期间开始，也可能由探测触发\
              （防护软件封禁频繁访问的来源）。"
         ),
     ))
@@ -274,8 +288,11 @@ fn blackhole(facts: &Facts<'_>) -> Wording {
 }
 
 fn main_summary(facts: &Facts<'_>) -> Wording {
-    let expected =
-        if facts.verdict.class == Class::Reachable { expected_silence(facts) } else { None };
+    let expected = if facts.verdict.as_expected && facts.verdict.class == Class::Reachable {
+        expected_silence(facts)
+    } else {
+        None
+    };
     if let Some(said) = expected.or_else(|| said_within_rdp(facts)) {
         return said;
     }
@@ -305,6 +322,7 @@ fn main_summary(facts: &Facts<'_>) -> Wording {
         ),
         Class::HostSilent => host_silent(facts),
         Class::SecurityGroup if has_sign(facts.verdict, Sign::SynLossAlone) => thinned(facts),
+        Class::SecurityGroup if has_sign(facts.verdict, Sign::SynMixed) => mixed(facts),
         Class::ServiceHung if has_sign(facts.verdict, Sign::ServiceLate) => late(facts),
         Class::SecurityGroup if has_sign(facts.verdict, Sign::ComesAndGoes) => Wording::new(
             format!(
@@ -457,6 +475,23 @@ fn thinned(facts: &Facts<'_>) -> Wording {
         format!(
             "主机在线，TCP {port} 的 {sent} 个 SYN 中 {lost} 个被丢弃，而 ICMP 正常：路径不丢包，新连接\
              被已满的接受队列、会话表或防护软件丢弃。"
+        ),
+    )
+}
+
+/// SYNs are accepted or reset without an order.
+fn mixed(facts: &Facts<'_>) -> Wording {
+    let port = facts.target.port;
+    let syn = facts.findings.and_then(|findings| findings.syn.as_ref());
+    let count = |kind| syn.map_or(0, |syn| syn.count(kind));
+    let (accepted, reset) = (count(AnswerKind::SynAck), count(AnswerKind::Reset));
+    Wording::new(
+        format!(
+            "TCP {port} accepts {accepted} SYNs and resets {reset}: a full accept queue, or a guard \
+             that refuses some connections."
+        ),
+        format!(
+            "TCP {port} 接受 {accepted} 个 SYN，重置 {reset} 个：连接队列已满，或防护软件拒绝部分连接。"
         ),
     )
 }

@@ -74,6 +74,7 @@ impl Sign {
             | Self::ControlAnswers
             | Self::NeighboursAnswer => "有应答",
             Self::EchoPartial | Self::SynPartial => "部分应答",
+            Self::SynMixed => "部分接受、部分被重置",
             Self::EchoSilent
             | Self::SynSilent
             | Self::ServiceSilent

@@ -84,6 +84,8 @@ pub struct Verdict {
     pub address: Option<IpAddr>,
     /// The class of each address by itself.
     pub addresses: Vec<(IpAddr, Class)>,
+    /// Whether any of them sees no answer, or a reset, where the plan expects that.
+    pub as_expected: bool,
     /// Findings that are no failure.
     pub notes: BTreeMap<Note, Option<Wording>>,
     /// Vantages from which a port answers that should not.
@@ -117,6 +119,8 @@ struct Opinion<'a> {
     exposed: bool,
     /// Silent where silence is expected: no failure, and no proof that anybody gets through.
     silent: bool,
+    /// Silent or closed where that is expected.
+    as_expected: bool,
 }
 
 /// Causes that only a Remote Desktop service can have.
@@ -259,6 +263,7 @@ fn judge_address<'a>(
         failing: names(&named_failing),
         address,
         addresses: address.map(|address| (address, class)).into_iter().collect(),
+        as_expected: opinions.iter().any(|opinion| opinion.as_expected),
         notes: notes(views, class),
         exposed: exposed.map(|opinion| opinion.view.vantage.to_owned()).collect(),
         weighed: weighed(&weighing, seconds, others),
@@ -301,12 +306,13 @@ fn class_of(posterior: &Posterior, behind_front: bool) -> Class {
     if inseparable { posterior.leading } else { posterior.class }
 }
 
-/// A port that was asked and whose fate is still open is not reachable yet, however well the host
-/// answers otherwise.
+/// A port that was asked and whose fate is still open is not reachable yet, nor is one whose
+/// service may still answer, however well the host answers otherwise.
 fn asked_enough(views: &[&ViewEvidence<'_>], class: Class) -> Class {
     let open = |view: &&ViewEvidence<'_>| {
         let asked = view.findings.is_some_and(|findings| findings.port.is_some());
-        asked && !view.seen.iter().any(|seen| seen.sign.family() == Family::Syn)
+        let waits = view.findings.is_some_and(|findings| findings.is_connecting);
+        waits || asked && !view.seen.iter().any(|seen| seen.sign.family() == Family::Syn)
     };
     if class == Class::Reachable && views.iter().any(open) { Class::Unknown } else { class }
 }
@@ -318,8 +324,8 @@ fn opinion<'a>(target: &Target, view: &'a ViewEvidence<'a>) -> Opinion<'a> {
     let believed = posterior_of(target.service.has_port(), &[&signs]);
     let class = asked_enough(&[view], believed.class);
     let (layer, answering) = match target.service.has_port() {
-        true => (Family::Syn, [Sign::SynAccepted, Sign::SynPartial]),
-        false => (Family::Echo, [Sign::EchoAnswered, Sign::EchoPartial]),
+        true => (Family::Syn, [Sign::SynAccepted, Sign::SynPartial, Sign::SynMixed].as_slice()),
+        false => (Family::Echo, [Sign::EchoAnswered, Sign::EchoPartial].as_slice()),
     };
     let answers = answering.iter().any(|sign| signs.contains(sign));
     let asked = signs.iter().any(|sign| sign.family() == layer);
@@ -332,7 +338,7 @@ fn opinion<'a>(target: &Target, view: &'a ViewEvidence<'a>) -> Opinion<'a> {
     };
     let heard = answers || signs.contains(&Sign::SynReset);
     let class = if exposed || as_expected { Class::Reachable } else { class };
-    Opinion { view, signs, class, exposed, silent: as_expected && !heard }
+    Opinion { view, signs, class, exposed, silent: as_expected && !heard, as_expected }
 }
 
 fn weighed(

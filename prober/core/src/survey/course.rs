@@ -18,6 +18,10 @@ const CONFIRM: [u64; 7] = [0, 200, 500, 1_000, 2_000, 4_000, 8_000];
 /// More offsets for a partial loss, where the count of probes decides.
 const DENSE: [u64; 13] =
     [250, 750, 1_500, 2_500, 3_000, 3_500, 4_500, 5_000, 5_500, 6_000, 6_500, 7_000, 7_500];
+/// Offsets of what is asked where a further connection was not accepted.
+const BEHIND: [u64; 7] = [0, 250, 600, 1_000, 1_600, 2_300, 3_200];
+/// No probe of a confirmation that somebody waits for leaves later than this.
+const LATEST: Duration = Duration::from_millis(9_500);
 /// How long the quick look waits for a first answer.
 pub(super) const FIRST_PATIENCE: Duration = Duration::from_millis(1_000);
 /// What an answer may be late beyond twice the round trip: a busy prober or host wakes that late.
@@ -165,18 +169,33 @@ impl Survey {
         echo_overdue || self.syn.as_ref().is_some_and(overdue) || flows_overdue || connecting
     }
 
+    /// Asks on where all was well and then a further connection was not accepted: it may be so from
+    /// now on.
+    pub(super) fn ask_behind_a_look(&mut self, now: Instant) {
+        if self.phase == Phase::Quick && !std::mem::replace(&mut self.asked_behind, true) {
+            let offsets = BEHIND.map(Duration::from_millis);
+            self.echo.extend(now, &offsets);
+            if let Some(syn) = &mut self.syn {
+                syn.extend(now, &offsets);
+            }
+        }
+    }
+
     fn confirm(&mut self, now: Instant) {
         if self.scope.depth == Depth::Recheck && self.nothing_changed() {
             self.phase = Phase::Confirm { dense: true };
             return;
         }
-        let offsets = CONFIRM.map(Duration::from_millis);
+        let gone = now.since(self.started);
+        let mut offsets = CONFIRM.map(Duration::from_millis).to_vec();
+        offsets.retain(|offset| gone + *offset <= LATEST || self.scope.depth != Depth::Full);
         self.echo.extend(now, &offsets);
         if let Some(syn) = &mut self.syn {
             // A first look has asked more SYNs already.
-            let [at_once, _, later @ ..] = offsets;
-            let fewer = [&[at_once], &later[..]].concat();
-            syn.extend(now, if self.scope.depth == Depth::Full { &fewer } else { &offsets });
+            if self.scope.depth == Depth::Full && offsets.len() > 1 {
+                offsets.remove(1);
+            }
+            syn.extend(now, &offsets);
         }
         self.phase = Phase::Confirm { dense: false };
     }

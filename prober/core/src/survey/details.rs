@@ -147,6 +147,23 @@ pub(super) fn connection_before(said: &ServiceAnswer) -> Wording {
     }
 }
 
+/// With which code a connection was refused that was made just before one that was taken.
+pub(super) fn refused_before(code: u32) -> Wording {
+    let Wording { en, zh } = security::refusal(code);
+    Wording::new(
+        format!("a connection just before was refused ({en})"),
+        format!("此前一次连接被拒绝（{zh}）"),
+    )
+}
+
+/// A server that serves what clients offer and answers other offers with what was not offered.
+pub(super) fn selects_strangely() -> Wording {
+    Wording::new(
+        "to some offers it selects what was not offered",
+        "对某些协议组合，其选择了客户端未提供的协议",
+    )
+}
+
 /// A service that answers, but so slowly that nothing further was asked.
 pub(super) fn too_slow_for_a_look(time: Duration) -> Wording {
     let seconds = time.as_secs_f64();

@@ -40,6 +40,8 @@ pub struct Findings {
     pub connect: Option<ConnectReport>,
     /// What an earlier connection of the survey was answered, where this one came to the contrary.
     pub connection_before: Option<ServiceAnswer>,
+    /// Whether one was still under way when the survey was cut short.
+    pub is_connecting: bool,
     /// What the ring saw of that connection, if it saw it begin.
     pub overheard: Option<Overheard>,
     /// What the last look at the RDP server showed, if there was one.
@@ -94,6 +96,7 @@ impl Findings {
             syn: None,
             connect: None,
             connection_before: None,
+            is_connecting: false,
             overheard: None,
             rdp: None,
             icmp_path: None,

@@ -133,6 +133,9 @@ impl Survey {
             self.handle_look_lost();
             return;
         }
+        if look.unaccepted.iter().any(is_shut) {
+            self.ask_behind_a_look(now);
+        }
         let look = Box::new(look);
         // What packets are lost with, a look is as well; another one would settle nothing.
         let in_time = now.since(self.started) <= LATEST && !self.misses_any();
@@ -165,6 +168,11 @@ impl Survey {
         };
         Some(Arc::new(RdpSeen { look: (**look).clone(), at: *at, replaced: None }))
     }
+}
+
+/// Whether a connection was not accepted, by no fault of ours.
+const fn is_shut(result: &ConnectResult) -> bool {
+    matches!(result, ConnectResult::Refused | ConnectResult::TimedOut | ConnectResult::Icmp(_))
 }
 
 /// Whether a stage ended with nothing to read, or took so long that it is worth a second opinion.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::details::security as details;
 use super::findings::Findings;
-use super::service::refuses_every_offer;
+use super::service::{refuses_every_offer, takes_offer_of_today};
 use super::signs::Seen;
 use crate::evidence::ServiceAnswer;
 use crate::evidence::rdp::{
@@ -89,6 +89,12 @@ fn certificate(findings: &Findings) -> Option<Seen> {
     Some(Seen::new(sign, Some(if renewing { details::renewing(&detail) } else { detail })))
 }
 
+/// Whether something came in place of TLS that is none.
+pub(crate) fn is_no_tls(findings: &Findings) -> bool {
+    let tls = findings.rdp.as_deref().and_then(|seen| seen.look.tls.as_ref());
+    matches!(tls, Some(TlsOutcome::Foreign(_) | TlsOutcome::Malformed))
+}
+
 /// What is wrong with the certificate or with TLS, in a sentence, as far as a look shows it.
 pub(crate) fn fault(findings: &Findings) -> Option<Wording> {
     let look = &findings.rdp.as_deref()?.look;
@@ -139,7 +145,12 @@ fn machine(seen: &RdpSeen) -> Option<Seen> {
 }
 
 /// Whether the server selected what was not offered, in a look or in the connection before it.
+///
+/// Whoever takes what clients of today offer serves them, whatever it makes of other offers.
 pub(super) fn violates(findings: &Findings) -> Option<Wording> {
+    if takes_offer_of_today(findings) {
+        return None;
+    }
     let looks = findings.rdp.iter().flat_map(|seen| &seen.look.answers);
     let mut violations = looks.filter_map(|answer| match answer.outcome {
         X224Outcome::Selected { protocol, selection: Selection::Violation, .. } => {
@@ -170,8 +181,10 @@ pub(crate) fn refusal(findings: &Findings) -> Option<Refusal> {
     if let Some(how) = violates(findings) {
         return Some(Refusal::Violates(how));
     }
+    let looked = findings.rdp.as_deref().is_some_and(|seen| seen.look.answers.len() > 1);
     let code = |code| match refuses_every_offer(findings) {
         true => Refusal::Always(code),
+        false if looked => Refusal::Today(code),
         false => Refusal::Code(code),
     };
     if let ServiceAnswer::Refused { code: first } = findings.connect.as_ref()?.service.as_ref()? {
@@ -191,16 +204,27 @@ pub(crate) enum Refusal {
     Violates(Wording),
     /// It says so, with this code.
     Code(u32),
+    /// It says so of what clients of today offer, and takes something else.
+    Today(u32),
     /// It says so whatever it is offered, with this code at first.
     Always(u32),
 }
 
 impl Refusal {
+    /// Whether a server's settings refuse, and not something that is no RDP server of Windows.
+    pub(crate) const fn is_of_settings(&self) -> bool {
+        match self {
+            Self::Violates(_) => false,
+            Self::Code(code) | Self::Today(code) | Self::Always(code) => matches!(code, 1 | 2 | 5),
+        }
+    }
+
     /// The same in a sentence.
     pub(crate) fn summary(&self) -> Wording {
         match self {
             Self::Violates(how) => details::refused(how),
             Self::Code(code) => details::refused(&details::refusal(*code)),
+            Self::Today(code) => details::refused(&details::of_today(&details::refusal(*code))),
             Self::Always(code) => details::refused(&details::always(&details::refusal(*code))),
         }
     }
@@ -214,6 +238,8 @@ pub(crate) fn notes(findings: &Findings) -> Vec<(Note, Option<Wording>)> {
     let look = &seen.look;
     let (layer, nla) = look.security();
     let mut notes = Vec::new();
+    // Where TLS fails, standard security may be all that lets anybody in.
+    let tls_fails = look.tls.is_some() && look.shown().is_none();
     let fails = look.ntlm.as_ref().filter(|outcome| outcome.fails());
     match nla {
         Some(Nla::Required) => {
@@ -221,11 +247,13 @@ pub(crate) fn notes(findings: &Findings) -> Vec<(Note, Option<Wording>)> {
         }
         // Whoever demanded it now would shut everybody out.
         Some(Nla::Optional) if fails.is_some() => {}
+        Some(Nla::Optional | Nla::Off) if tls_fails => {}
         Some(Nla::Optional) => notes.push((Note::NlaOff, Some(details::optional()))),
         Some(Nla::Off) => notes.push((Note::NlaOff, None)),
         None => {}
     }
     match layer {
+        _ if tls_fails => {}
         Some(SecurityLayer::Rdp) => {
             let less = |answer: &RdpAnswer| answer.outcome.is_downgrade();
             let detail = look.answers.iter().any(less).then(details::downgrade);

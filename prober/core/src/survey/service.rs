@@ -30,9 +30,11 @@ pub(super) fn sign(
 ) -> Option<Seen> {
     let report = findings.connect.as_ref()?;
     // Where TCP itself loses packets, what a connection missed proves nothing about the service.
-    let lossy = findings.syn.as_ref().is_some_and(|syn| is_lossy(syn, target.loss_threshold));
+    let syn = findings.syn.as_ref();
+    let lossy = syn.is_some_and(|syn| is_lossy(syn, target.loss_threshold));
+    let all_lost = syn.is_some_and(|syn| syn.valid() > 0 && syn.received() == 0);
     let missed = report.service.as_ref().is_some_and(ServiceAnswer::is_missing);
-    if lossy && (missed || report.result == ConnectResult::TimedOut) {
+    if missed && (lossy || all_lost) || lossy && report.result == ConnectResult::TimedOut {
         return None;
     }
     let sign = match (&report.result, &report.service) {
@@ -87,8 +89,14 @@ fn with_blemish(said: Option<&Wording>, findings: &Findings, target: &Target) ->
 pub(crate) enum Blemish<'a> {
     /// A connection just before was left so.
     Missed(&'a ServiceAnswer),
+    /// A connection just before was refused with this code.
+    Refused(u32),
     /// A connection just behind it died.
     Further(&'a StageFailure),
+    /// Something else answered one.
+    Foreign(&'a Wording),
+    /// To an offer that clients of today do not make it selects what was not offered.
+    Violates,
     /// NTLM was not come to a challenge.
     Unchallenged(&'a NtlmOutcome),
     /// It took so long that nothing further was asked.
@@ -100,7 +108,10 @@ impl Blemish<'_> {
     pub(crate) fn in_words(self) -> Wording {
         match self {
             Self::Missed(said) => details::connection_before(said),
+            Self::Refused(code) => details::refused_before(code),
             Self::Further(failure) => details::further_connection(failure),
+            Self::Foreign(hint) => details::security::no_rdp(hint),
+            Self::Violates => details::selects_strangely(),
             Self::Unchallenged(outcome) => details::security::without_challenge(outcome),
             Self::TooSlow(time) => details::too_slow_for_a_look(time),
         }
@@ -120,8 +131,20 @@ pub(crate) fn blemish<'a>(findings: &'a Findings, target: &Target) -> Option<Ble
         let slow = time > SLOW && target.rdp_depth >= RdpDepth::Tls;
         return slow.then_some(Blemish::TooSlow(time));
     };
+    if let Some(ServiceAnswer::Refused { code: code @ (0 | 1 | 3..) }) =
+        findings.connect.as_ref()?.service
+    {
+        return Some(Blemish::Refused(code));
+    }
     if let Some(failure) = seen.look.dead_connection() {
         return Some(Blemish::Further(failure));
+    }
+    let answers = || seen.look.answers.iter().map(|answer| &answer.outcome);
+    if let Some(hint) = answers().find_map(X224Outcome::foreign) {
+        return Some(Blemish::Foreign(hint));
+    }
+    if answers().any(X224Outcome::is_violation) {
+        return Some(Blemish::Violates);
     }
     let ntlm = seen.look.ntlm.as_ref().filter(|outcome| outcome.fails())?;
     Some(Blemish::Unchallenged(ntlm))
@@ -152,6 +175,8 @@ fn of_answer(answer: &ServiceAnswer, findings: &Findings, target: &Target) -> Op
             _ => Sign::ServiceRefused,
         },
         ServiceAnswer::Confirmed { .. } => Sign::ServiceConfirmed,
+        // What was refused once and then taken is no refusal.
+        ServiceAnswer::Refused { .. } if takes_offer_of_today(findings) => Sign::ServiceConfirmed,
         // SSL_CERT_NOT_ON_SERVER ([MS-RDPBCGR] 2.2.1.2.2).
         ServiceAnswer::Refused { code: 3 } => Sign::ServiceUncertified,
         ServiceAnswer::Refused { code } if is_choosy(*code, findings) => Sign::ServiceConfirmed,
@@ -163,16 +188,20 @@ fn of_answer(answer: &ServiceAnswer, findings: &Findings, target: &Target) -> Op
     })
 }
 
-/// Whether a refusal of the first offer only tells which security a healthy server wants: a look
-/// shows that it takes another offer. Without one, code 2 alone is believed, which asks for
-/// standard RDP security; codes 1 and 5 ask for what was offered.
+/// Whether a refusal of the first offer only tells which security a healthy server wants: code 2
+/// asks for standard RDP security, which clients fall back to; a look shows whether it is taken.
+/// The other codes ask for what was offered, so whoever offers what clients of today do stays out.
 fn is_choosy(code: u32, findings: &Findings) -> bool {
     let answers = findings.rdp.iter().flat_map(|seen| &seen.look.answers);
     let mut asked = answers.map(|answer| &answer.outcome).peekable();
-    if asked.peek().is_none() {
-        return code == 2;
-    }
-    asked.any(takes)
+    code == 2 && (asked.peek().is_none() || asked.any(takes))
+}
+
+/// Whether a look was taken with what every connection offers, as clients of today do.
+pub(super) fn takes_offer_of_today(findings: &Findings) -> bool {
+    let [today, ..] = OFFERS;
+    let answer = findings.rdp.as_deref().and_then(|seen| seen.look.answer_to(today));
+    answer.is_some_and(takes)
 }
 
 /// Whether a server takes what it was offered.

@@ -26,6 +26,8 @@ const COLD_CLAIM: f64 = 0.10;
 const SPOILT_SHARE: u64 = 4;
 /// Probes from which a count that settles nothing is told as one: fewer are no count.
 const COUNTED: u64 = 40;
+/// So many SYNs of each fate, in no order, are no accident.
+const MIXED: u64 = 2;
 /// A host-unreachable later than this comes from a router whose neighbour does not answer: Linux
 /// asks three times, a second apart, before it says so.
 const NEIGHBOUR_DELAY: Duration = Duration::from_millis(800);
@@ -202,7 +204,9 @@ fn syn(findings: &Findings, target: &Target) -> Option<Seen> {
         Some(kind) => kind == AnswerKind::Reset,
         None => reset > accepted,
     };
-    let sign = if closed {
+    let sign = if tally.turned_to().is_none() && accepted.min(reset) >= MIXED {
+        Sign::SynMixed
+    } else if closed {
         Sign::SynReset
     } else if accepted > 0 {
         let threshold = target.loss_threshold;
@@ -246,10 +250,14 @@ fn errors_at_full_ttl(tally: &Tally) -> usize {
     tally.errors.iter().filter(|(error, _)| error.kind != IcmpKind::TooBig).count()
 }
 
-/// The ICMP error that matters: what SYNs drew, else what echoes drew.
+/// The ICMP error that matters, of SYNs or else of echoes; beside answers, one of most that miss.
 fn main_tally(findings: &Findings) -> Option<&Tally> {
     let mut candidates = [findings.syn.as_ref(), Some(&findings.echo)].into_iter().flatten();
-    candidates.find(|tally| tally.received() == 0 && errors_at_full_ttl(tally) > 0)
+    candidates.find(|tally| {
+        let errors = errors_at_full_ttl(tally);
+        let most = || errors >= 2 && real(missing(tally)) <= 2.0 * errors as f64;
+        errors > 0 && (tally.received() == 0 || most())
+    })
 }
 
 fn unreachable(findings: &Findings, fronted: bool, baseline: Option<&Baseline>) -> Vec<Seen> {

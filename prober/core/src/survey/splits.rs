@@ -68,9 +68,9 @@ fn queueing(findings: &Findings, baseline: Option<&Baseline>) -> Option<Seen> {
         return None;
     }
     // A host that waits for the end of an old handshake repeats its answer when it likes: the delay
-    // of SYNs asked again on their flow says less than that of echoes.
-    let (least, most) =
-        spread(&findings.echo).or_else(|| findings.syn.as_ref().and_then(spread))?;
+    // of SYNs asked again on their flow says nothing.
+    let syn = findings.syn.as_ref().filter(|_| findings.flows.is_none());
+    let (least, most) = spread(&findings.echo).or_else(|| syn.and_then(spread))?;
     let growth = most - least;
     // A queue that is always full delays all alike.
     let usual = baseline.and_then(|baseline| baseline.rtt);

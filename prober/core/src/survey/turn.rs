@@ -2,7 +2,8 @@
 //!
 //! All answers came before all misses, more of both than chance would order so: half of what was
 //! seen is of before. Counted together they look like a loss; what stands is what was seen since.
-//! A guard that bans whoever asks too often looks so, and then it is the look that brought it about.
+//! A guard that bans whoever asks too often looks so, and then it is the look that brought it
+//! about.
 
 use std::time::Duration;
 
@@ -18,24 +19,50 @@ const LASTED: Duration = Duration::from_secs(3);
 /// So rarely may chance order answers and misses like this.
 const BY_CHANCE: f64 = 0.01;
 
-/// What an address answered until it fell silent, and what it did not since.
+/// So many refusals, and what chance of their order is enough then.
+const REFUSED: usize = 3;
+const REFUSED_BY_CHANCE: f64 = 0.1;
+/// A service that answered within this time answered at once.
+const AT_ONCE: Duration = Duration::from_secs(1);
+/// The same of SYNs alone, of which a loss may take nearly all.
+const SYNS_BY_CHANCE: f64 = 0.005;
+
+/// How an address fared until a moment within a survey, and what it did from then on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
-    /// Probes answered before.
+    /// What it did from then on.
+    pub since: Since,
+    /// Probes answered before; SYNs alone where only those turned.
     pub answered: u64,
-    /// Whether a full connection was made before.
+    /// Whether a full connection was made before and could not be made again.
     pub connected: bool,
-    /// Probes that were not answered since.
+    /// Probes that were not answered since, or that were reset.
     pub missed: u64,
 }
 
+/// What an address does from a moment on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// It answers nothing.
+    Silent,
+    /// It answers echoes, and no SYN.
+    PortSilent,
+    /// It resets SYNs, which it accepted before.
+    PortReset,
+}
+
 impl Findings {
-    /// The moment within this survey from which on nothing at all was answered, if there is one.
-    pub fn fell_silent(&self) -> Option<Turn> {
+    /// The moment within this survey from which on the address, or its port, fared otherwise for
+    /// good, if there is one.
+    pub fn turn(&self) -> Option<Turn> {
+        self.fell_silent().or_else(|| self.port_fell_silent()).or_else(|| self.port_closed())
+    }
+
+    /// Nothing at all was answered from some moment on.
+    fn fell_silent(&self) -> Option<Turn> {
         let tallies = || [Some(&self.echo), self.syn.as_ref()].into_iter().flatten();
         let asked = || tallies().filter(|tally| tally.valid() > 0);
-        let lasted = tallies().filter_map(Tally::missed_for).max()? >= LASTED;
-        if !lasted || !asked().all(ends_silent) {
+        if !asked().any(has_lasted) || !asked().all(ends_silent) {
             return None;
         }
         // A connection begins with the survey; one that was answered and then could not be made
@@ -48,35 +75,90 @@ impl Findings {
             asked().map(|tally| by_chance(tally.received() + beside(tally), missed(tally)));
         let chance: f64 = chance.product();
         let sum = |of: fn(&Tally) -> u64| asked().map(of).sum();
-        let turn = Turn { answered: sum(Tally::received), connected, missed: sum(missed) };
-        (turn.answered + made > 0 && chance < BY_CHANCE).then_some(turn)
+        let (answered, missed) = (sum(Tally::received), sum(missed));
+        let turned = answered + made > 0 && chance < BY_CHANCE;
+        turned.then_some(Turn { since: Since::Silent, answered, connected, missed })
     }
 
-    /// What was found since that moment, or all of it where there is none.
+    /// No SYN was answered from some moment on, and echoes were.
+    fn port_fell_silent(&self) -> Option<Turn> {
+        let syn = self.syn.as_ref().filter(|syn| ends_silent(syn))?;
+        let (answered, missed) = (syn.received(), missed(syn));
+        // What somebody refuses is not lost by chance.
+        let refused = syn.errors.len() >= REFUSED && syn.errors.len() as u64 * 2 >= missed;
+        if !refused && !has_lasted(syn) {
+            return None;
+        }
+        let limit = if refused { REFUSED_BY_CHANCE } else { SYNS_BY_CHANCE };
+        // A connection begins with the survey: the SYN of one that was answered at once came first.
+        let at_once = self.connection_before.is_none()
+            && self.connect.as_ref().and_then(|report| report.service_time) < Some(AT_ONCE);
+        let connected = at_once && self.connect.as_ref().is_some_and(is_served);
+        let first = answered + u64::from(connected);
+        let turned = answered > 0 && by_chance(first, missed) < limit;
+        let turned = turned && self.echo.received() > 0;
+        turned.then_some(Turn { since: Since::PortSilent, answered, connected: false, missed })
+    }
+
+    /// All SYNs were accepted up to some moment, and reset from then on.
+    fn port_closed(&self) -> Option<Turn> {
+        let syn = self.syn.as_ref()?;
+        let (answered, missed) = (syn.count(AnswerKind::SynAck), syn.count(AnswerKind::Reset));
+        let turned = syn.turned_to() == Some(AnswerKind::Reset);
+        turned.then_some(Turn { since: Since::PortReset, answered, connected: false, missed })
+    }
+
+    /// What was found since that moment; `None` where there is none.
     pub(super) fn as_it_stands(&self) -> Option<Self> {
-        self.fell_silent()?;
+        let since_then = self.turn()?.since;
         // A connection that was made, a path that was walked to its end and large packets that
         // returned are of before; what failed or stopped may be of either.
-        let connected = |result: &ConnectResult| {
-            matches!(result, ConnectResult::Connected | ConnectResult::Refused)
+        let connected = |result: &ConnectResult| match result {
+            ConnectResult::Connected => true,
+            ConnectResult::Refused => since_then != Since::PortReset,
+            ConnectResult::TimedOut | ConnectResult::Icmp(_) | ConnectResult::Local(_) => false,
         };
-        let arrived = |path: &Path| matches!(path.end, PathEnd::Reached(_));
-        let is_open = |path: &Path| !arrived(path);
-        Some(Self {
-            echo: since(&self.echo),
-            syn: self.syn.as_ref().map(since),
+        let open = |path: &Option<Path>| path.clone().filter(|path| !arrived(path));
+        let of_port = Self {
             connection_before: None,
             connect: self.connect.clone().filter(|report| !connected(&report.result)),
             overheard: None,
             rdp: None,
-            icmp_path: self.icmp_path.clone().filter(is_open),
-            tcp_path: self.tcp_path.clone().filter(is_open),
             flows: None,
-            large: None,
             rates: None,
             ..self.clone()
+        };
+        let stops = self.tcp_path.as_ref().is_some_and(|path| !arrived(path));
+        Some(match since_then {
+            Since::PortReset => of_port,
+            Since::PortSilent => Self {
+                syn: self.syn.as_ref().map(since),
+                icmp_path: self.icmp_path.clone().filter(|_| stops),
+                tcp_path: open(&self.tcp_path),
+                ..of_port
+            },
+            Since::Silent => Self {
+                echo: since(&self.echo),
+                syn: self.syn.as_ref().map(since),
+                icmp_path: open(&self.icmp_path),
+                tcp_path: open(&self.tcp_path),
+                large: None,
+                ..of_port
+            },
         })
     }
+}
+
+fn arrived(path: &Path) -> bool {
+    matches!(path.end, PathEnd::Reached(_))
+}
+
+fn has_lasted(tally: &Tally) -> bool {
+    tally.missed_for() >= Some(LASTED)
+}
+
+fn is_served(report: &ConnectReport) -> bool {
+    report.result == ConnectResult::Connected && report.service_time.is_some()
 }
 
 fn is_lost(report: &ConnectReport) -> bool {

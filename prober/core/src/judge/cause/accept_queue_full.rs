@@ -27,7 +27,9 @@ pub(super) const CAUSE: Cause = Cause {
         // A queue drains as long as the service still takes from it.
         (Sign::SynSilent, 0.6),
         (Sign::SynPartial, 0.25),
-        (Sign::SynReset, 0.13),
+        (Sign::SynReset, 0.09),
+        // Windows resets what its queue has no room for.
+        (Sign::SynMixed, 0.04),
         (Sign::SynLossAlone, 0.95),
         // One SYN that is accepted proves the path, as one connection proves the service.
         (Sign::PathReachesTarget, 0.2),

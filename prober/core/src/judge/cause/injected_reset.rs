@@ -23,8 +23,9 @@ pub(super) const CAUSE: Cause = Cause {
     expect: &[
         (Sign::EchoAnswered, 0.72),
         (Sign::EchoSilent, 0.25),
-        (Sign::SynReset, 0.5),
-        (Sign::SynAccepted, 0.48),
+        (Sign::SynReset, 0.46),
+        (Sign::SynAccepted, 0.44),
+        (Sign::SynMixed, 0.08),
         (Sign::PathReachesTarget, 0.9),
         (Sign::ResetElsewhere, 0.85),
         (Sign::TwoAnswers, 0.95),

@@ -24,7 +24,9 @@ pub(super) const CAUSE: Cause = Cause {
     expect: &[
         (Sign::EchoAnswered, 0.72),
         (Sign::EchoSilent, 0.25),
-        (Sign::SynReset, 0.96),
+        (Sign::SynReset, 0.95),
+        // One of several ways has it.
+        (Sign::SynMixed, 0.03),
         (Sign::PathReachesTarget, 0.6),
         (Sign::PathStops, 0.2),
         (Sign::ResetElsewhere, 0.95),

@@ -24,7 +24,9 @@ pub(super) const CAUSE: Cause = Cause {
         (Sign::EchoAnswered, 0.75),
         (Sign::EchoSilent, 0.12),
         (Sign::EchoError, 0.12),
-        (Sign::SynError, 0.95),
+        (Sign::SynError, 0.9),
+        // Some flows, or what exceeds a rate.
+        (Sign::SynPartial, 0.06),
         (Sign::TcpStopsAlone, 0.65),
         (Sign::PathStops, 0.25),
         (Sign::Prohibited, 0.55),

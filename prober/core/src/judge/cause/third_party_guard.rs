@@ -23,10 +23,11 @@ pub(super) const CAUSE: Cause = Cause {
     expect: &[
         (Sign::EchoAnswered, 0.66),
         (Sign::EchoSilent, 0.32),
-        (Sign::SynSilent, 0.83),
+        (Sign::SynSilent, 0.8),
         (Sign::SynReset, 0.05),
         // One that limits how fast connections come.
         (Sign::SynPartial, 0.1),
+        (Sign::SynMixed, 0.03),
         (Sign::SynLossAlone, 0.9),
         (Sign::TcpStopsAlone, 0.66),
         (Sign::PathStops, 0.32),

@@ -51,18 +51,22 @@ fn found(answer: ServiceAnswer, look: Option<RdpLook>) -> Findings {
 fn verdict_of(findings: &Findings) -> Verdict {
     let open = [Sign::EchoAnswered, Sign::SynAccepted, Sign::PathReachesTarget, Sign::LargePasses];
     let open = open.map(|sign| Seen::new(sign, None));
-    let view = ViewEvidence {
+    let seen = open.into_iter().chain(signs(findings, &target(), None)).collect();
+    judge(&target(), &[view(findings, seen)])
+}
+
+fn view(findings: &Findings, seen: Vec<Seen>) -> ViewEvidence<'_> {
+    ViewEvidence {
         vantage: "default",
         role: Role::Outside,
         way: Way::default(),
         mode: Some(Mode::Raw),
         address: Some(findings.address),
         findings: Some(findings),
-        seen: open.into_iter().chain(signs(findings, &target(), None)).collect(),
+        seen,
         expect: Expect::Reachable,
         baseline: true,
-    };
-    judge(&target(), &[view])
+    }
 }
 
 /// The class, the summary and the next step.
@@ -120,6 +124,12 @@ fn tls_that_shares_nothing_is_about_versions_and_suites() {
     assert_eq!(class, Class::RdpRefused);
     assert!(summary.en.contains("TLS fails") && summary.en.contains("handshake_failure"));
     assert!(next.en.contains("versions and suites") && !next.en.contains("contradict"));
+    // What is no TLS at all is no reason to delete a certificate.
+    let http = TlsOutcome::Foreign(Wording::same("HTTP"));
+    let findings = found(selects(2), Some(RdpLook { tls: Some(http), ..look() }));
+    let (class, _, next) = told(&findings);
+    assert_eq!(class, Class::Certificate);
+    assert!(next.en.contains("before you touch the certificate"), "{}", next.en);
     // So it is where a damaged certificate is more probable.
     let closed = TlsOutcome::Failed(StageFailure::Closed);
     let findings = found(selects(2), Some(RdpLook { tls: Some(closed), ..look() }));
@@ -144,6 +154,10 @@ fn what_is_amiss_of_a_service_that_answers_is_told_with_what_to_do() {
     let died = X224Outcome::Failed(StageFailure::Reset);
     further.answers.push(RdpAnswer { offered: OFFERS[1], outcome: died });
     let ntlm = RdpLook { ntlm: Some(NtlmOutcome::Error(0xc000_005e)), ..look() };
+    let mut shared = look();
+    let ssh = X224Outcome::Foreign(Wording::same("ssh"));
+    shared.answers.push(RdpAnswer { offered: OFFERS[1], outcome: ssh });
+    let once = found(ServiceAnswer::Refused { code: 3 }, Some(look()));
     let mut slow = found(selects(2), None);
     slow.connect.as_mut().unwrap().service_time = Some(Duration::from_millis(3_500));
     for (findings, yet, step) in [
@@ -154,6 +168,8 @@ fn what_is_amiss_of_a_service_that_answers_is_told_with_what_to_do() {
             "Yet NLA fails: no domain controller",
             "Do not require NLA",
         ),
+        (found(selects(2), Some(shared)), "answered by ssh", "who shares this port"),
+        (once, "Yet a connection just before was refused", "look again"),
         (slow, "Yet answered after 3.5 s", "CPU, memory and disk"),
     ] {
         let (class, summary, next) = told(&findings);
@@ -198,18 +214,8 @@ fn a_failure_that_began_during_the_look_is_told_so() {
     let mut findings = found(selects(2), None);
     findings.echo = series(Question::Echo, 3);
     findings.syn = Some(series(Question::Syn { port: 3389 }, 0));
-    let view = ViewEvidence {
-        vantage: "default",
-        role: Role::Outside,
-        way: Way::default(),
-        mode: Some(Mode::Raw),
-        address: Some(findings.address),
-        findings: Some(&findings),
-        seen: signs(&findings, &target(), None),
-        expect: Expect::Reachable,
-        baseline: true,
-    };
-    let verdict = judge(&target(), &[view]);
+    let seen = signs(&findings, &target(), None);
+    let verdict = judge(&target(), &[view(&findings, seen)]);
     assert_ne!(verdict.class, Class::Reachable);
     assert_ne!(verdict.class, Class::PacketLoss);
     assert!(verdict.posterior.causes.iter().any(|(it, p)| it.name == "source_block" && *p > 0.02));

@@ -150,6 +150,14 @@ pub(crate) fn refused(why: &Wording) -> Wording {
     )
 }
 
+/// A refusal of what clients of today offer.
+pub(crate) fn of_today(why: &Wording) -> Wording {
+    Wording::new(
+        format!("{} to what clients of today offer (TLS and NLA)", why.en),
+        format!("客户端提供 TLS 与 NLA 时，{}", why.zh),
+    )
+}
+
 /// A refusal that no other offer changes.
 pub(crate) fn always(why: &Wording) -> Wording {
     Wording::new(

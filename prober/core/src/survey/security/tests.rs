@@ -187,9 +187,38 @@ fn what_secures_sessions_is_noted() {
     let plain = noted([Some(0), Some(0), Some(0), Some(0)]);
     // TLS was offered and not taken.
     assert_eq!(plain, [(NlaOff, false), (PlainRdpSecurity, true)]);
-    let violated = findings(look_at([Some(2), Some(0), Some(4), None]));
+    let violated = findings(look_at([None, Some(0), Some(4), None]));
     let detail = violates(&violated).unwrap().en;
     assert_eq!(detail, "selects protocol 0x4 where 0x1 was offered");
+    // Whoever takes what clients of today offer serves them.
+    assert_eq!(violates(&findings(look_at([Some(2), Some(0), Some(4), None]))), None);
+}
+
+#[test]
+fn nobody_is_told_to_close_the_only_way_in() {
+    let mut look = look_at([Some(2), Some(0), Some(1), Some(2)]);
+    look.tls = Some(TlsOutcome::Failed(StageFailure::Closed));
+    assert_eq!(notes(&findings(look)), []);
+}
+
+#[test]
+fn what_clients_of_today_are_answered_decides() {
+    let refused = |code, look| service(&after(ServiceAnswer::Refused { code }, QUICK, look));
+    // Refused once, and taken in each connection behind it.
+    for code in [1, 3, 5] {
+        let (sign, detail) = refused(code, look_at([Some(2), None, None, Some(8)]));
+        assert_eq!(sign, Sign::ServiceConfirmed);
+        assert!(detail.contains("a connection just before was refused"), "{detail}");
+    }
+    // What they offer is refused, a part of it alone is taken.
+    let look = || look_at([None, Some(0), Some(1), None]);
+    assert_eq!(refused(5, look()).0, Sign::ServiceRefused);
+    let findings = after(ServiceAnswer::Refused { code: 5 }, QUICK, look());
+    let told = refusal(&findings).unwrap();
+    assert_eq!(told, Refusal::Today(5));
+    assert!(told.summary().en.contains("what clients of today offer"));
+    // Those fall back to standard security where that alone is asked for.
+    assert_eq!(refused(2, look()).0, Sign::ServiceConfirmed);
 }
 
 /// The full connection before a look, and what it was answered after this time.

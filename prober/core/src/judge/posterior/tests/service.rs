@@ -123,3 +123,26 @@ fn whoever_accepts_some_syns_has_no_closed_port() {
         &[Leads(Class::PacketLoss), Below(Class::PortClosed, 0.002)],
     )]);
 }
+
+/// An incident opens above 0.99 (DESIGN section 7): what was seen twice must come to that.
+#[test]
+fn tls_that_fails_twice_is_no_health() {
+    const SERVES: &[Sign] = &[EchoAnswered, SynAccepted, PathReachesTarget, ServiceConfirmed];
+    for end in [TlsEnded, TlsAlert, TlsGarbled, TlsReset] {
+        let signs = [SERVES, &[end, LargePasses]].concat();
+        let believed = posterior(&[&signs]).belief_in_failure(0.05);
+        assert!(believed > 0.99, "{end:?}: {believed}");
+    }
+}
+
+/// Who resets some SYNs and accepts others is neither well nor closed.
+#[test]
+fn accepted_and_reset_is_no_health() {
+    for besides in [&[ResetSame][..], &[ResetElsewhere], &[]] {
+        let signs =
+            [&[EchoAnswered, SynMixed, PathReachesTarget, ServiceConfirmed], besides].concat();
+        let found = posterior(&[&signs]);
+        assert!(found.of_class(Class::Reachable) < 0.05, "{besides:?}");
+        assert!(found.of_class(Class::PortClosed) < 0.3, "{besides:?}");
+    }
+}
